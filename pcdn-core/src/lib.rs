@@ -1,0 +1,34 @@
+//! The words, the five seams, the swarm engine and the schedulers of **pcdn**.
+//!
+//! This crate is pure: no socket, no clock, no dice of its own. Decisions are functions of (state, now, dice, input), so the
+//! same code runs under tokio, in the simulator and in a unit test.
+//!
+//! | read | for |
+//! |---|---|
+//! | [`id`], [`unit`], [`range`], [`layout`], [`bitmap`], [`resource`], [`peer`] | the words |
+//! | [`fragment`], [`discovery`], [`transport`], [`mapping`], [`schedule`] | the five seams |
+//! | [`origin`], [`store`] | the two supports |
+//! | [`verify`] | proof that bytes are right: `Verified`, piece lists, manifests, witnesses |
+//! | [`wire`] | what peers say to one another |
+//! | [`swarm`] | the engine: one resource, all its neighbours |
+
+pub mod bitmap;
+pub mod clock;
+pub mod dice;
+pub mod discovery;
+pub mod error;
+pub mod fragment;
+pub mod id;
+pub mod layout;
+pub mod mapping;
+pub mod origin;
+pub mod peer;
+pub mod range;
+pub mod resource;
+pub mod store;
+pub mod transport;
+pub mod unit;
+pub mod verify;
+
+pub use async_trait::async_trait;
+pub use bytes::Bytes;

@@ -1,0 +1,1 @@
+//! Pieces in memory, the least recently used leaving first.
