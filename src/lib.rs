@@ -1,1 +1,5 @@
 //! pcdn
+pub mod node;
+pub mod identity;
+pub mod publish;
+pub mod store;

@@ -14,6 +14,8 @@
 
 pub mod bitmap;
 pub mod clock;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod dice;
 pub mod discovery;
 pub mod error;
@@ -25,10 +27,13 @@ pub mod origin;
 pub mod peer;
 pub mod range;
 pub mod resource;
+pub mod schedule;
 pub mod store;
+pub mod swarm;
 pub mod transport;
 pub mod unit;
 pub mod verify;
+pub mod wire;
 
 pub use async_trait::async_trait;
 pub use bytes::Bytes;

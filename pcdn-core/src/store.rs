@@ -15,7 +15,7 @@ use crate::id::{Digest, SwarmKey};
 use crate::layout::{Layout, PieceKey, SegmentId};
 use crate::verify::Verified;
 
-
+pub use memory::Memory;
 
 /// Keeps pieces. Methods may block on a disk for milliseconds; all are safe to call from several threads.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
@@ -82,6 +82,19 @@ pub enum StoreError {
         /// Its error.
         source: BoxError,
     },
+}
+
+/// Whether `bytes` are as long as piece `key` of `layout`: every store refuses others.
+///
+/// # Errors
+/// If the layout has no such piece or the length differs; a mistake of the caller.
+pub fn fits(key: &PieceKey, layout: &Layout, bytes: &[u8]) -> Result<(), StoreError> {
+    let want = layout.piece(key.piece.get()).map(|piece| layout.piece_len(piece) as usize);
+    if want == Some(bytes.len()) {
+        return Ok(());
+    }
+    let (segment, piece, len) = (key.segment, key.piece.get(), bytes.len());
+    Err(StoreError::Other { by: "store", source: format!("piece {segment}/{piece} cannot be {len} bytes long").into() })
 }
 
 impl Judged for StoreError {

@@ -1,1 +1,29 @@
-//! pcdn-discovery
+//! Finding peers: implementations of the [`Discovery`](pcdn_core::discovery::Discovery) seam.
+//!
+//! | type | asks | first peers after |
+//! |---|---|---|
+//! | [`Fixed`] | a list given beforehand | at once |
+//! | [`Tracker`] | a tracker node, over UDP or HTTP | two round trips, one when it was asked in the last minute |
+//! | [`Merged`] | several discoveries side by side | the fastest of them |
+//!
+//! [`TrackerServer`] is the other end of [`Tracker`]. Its wire format is documented at [`tracker::wire`].
+//!
+//! ```
+//! use std::sync::Arc;
+//! use pcdn_discovery::{Fixed, Merged, Tracker};
+//!
+//! let neighbours = Fixed::new(Vec::new());
+//! let tracker: Tracker = "tracker.example:7070".parse()?;
+//! let everyone = Merged::new(vec![Arc::new(neighbours), Arc::new(tracker)]);
+//! # Ok::<(), pcdn_core::discovery::DiscoveryError>(())
+//! ```
+
+mod fixed;
+mod merged;
+#[cfg(feature = "tracker")]
+pub mod tracker;
+
+pub use fixed::Fixed;
+pub use merged::Merged;
+#[cfg(feature = "tracker")]
+pub use tracker::Secret;

@@ -1,1 +1,3 @@
 //! pcdn-transport
+
+pub mod origin;

@@ -1,0 +1,288 @@
+//! The download algorithm: who is asked for what.
+//!
+//! Neighbours: each gets requests worth 1.5 × its bandwidth-delay product, at least two, at most two seconds of its rate; the
+//! fastest choose first, so what is urgent arrives soonest. The origin: first what a player is about to miss, then this node's
+//! duty, then what the phase and the policy allow. The end: a few pieces may be asked for twice.
+
+pub mod next_run;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use super::buffer::Buffer;
+use super::phase::Phase;
+use super::{Handle, Neighbour, Piece, Plan, Policy, Slot, View, duty, rescue};
+use crate::dice::Dice;
+use crate::transport::Class;
+use crate::unit::Time;
+
+/// Turns ranks and the phase into requests.
+pub trait Assign: Send + Debug {
+    /// Adds what shall begin now to `plan`.
+    fn assign(&mut self, view: &View<'_>, phase: Phase, buffer: &dyn Buffer, dice: &mut Dice, plan: &mut Plan);
+}
+
+/// Requests to a neighbour: at least two, so that one is always behind the one being sent.
+const WINDOW_MIN: u64 = 2;
+/// At most this many, whatever the product: 4 MiB of 64 KiB pieces.
+const WINDOW_MAX: u64 = 64;
+/// A neighbour that failed this often in a row is on parole: one request at a time.
+const PAROLE: u16 = 3;
+/// Bytes asked for twice, as a part of the resource.
+const DUPLICATES: f64 = 0.03;
+/// A player waits for what is due within this.
+const URGENT: Duration = Duration::from_secs(5);
+
+/// The default algorithm.
+#[derive(Debug, Default)]
+pub struct EarliestArrival {
+    duplicates: u64,
+    idle_since: Option<Time>,
+}
+
+impl Assign for EarliestArrival {
+    fn assign(&mut self, view: &View<'_>, phase: Phase, buffer: &dyn Buffer, _: &mut Dice, plan: &mut Plan) {
+        let mut taken = Taken::default();
+        self.from_origin(view, phase, plan, &mut taken);
+        if phase == Phase::Alone {
+            // Whoever is left may still be tried; nothing depends on it.
+            next_run::alone(view, plan, &mut taken);
+        }
+        self.from_neighbours(view, buffer, plan, &mut taken);
+    }
+}
+
+/// Slots given out by this very plan.
+#[derive(Debug, Default)]
+pub struct Taken {
+    slots: Vec<Slot>,
+    runs: Vec<(Slot, u32)>,
+}
+
+impl Taken {
+    fn has(&self, slot: Slot) -> bool {
+        self.slots.contains(&slot)
+            || self.runs.iter().any(|(first, count)| (first.0..first.0 + count).contains(&slot.0))
+    }
+
+    pub(super) fn run(&mut self, first: Slot, count: u32, plan: &mut Plan) {
+        self.runs.push((first, count));
+        plan.fetch(first, count);
+    }
+}
+
+impl EarliestArrival {
+    fn from_origin(&mut self, view: &View<'_>, phase: Phase, plan: &mut Plan, taken: &mut Taken) {
+        if !view.origin.allowed || view.now < view.origin.quiet_until {
+            return;
+        }
+        if next_run::room(view, next_run::RUNS_RESCUE)
+            && let Some((first, count)) = rescue::due_run(view)
+        {
+            return taken.run(first, count, plan);
+        }
+        if phase == Phase::Alone || !next_run::room(view, next_run::RUNS) {
+            return;
+        }
+        let chosen = self.duty(view).or_else(|| match phase {
+            Phase::Assist => rarest(view, duty::RUN_PIECES),
+            _ if extra_allowed(view) => rarest(view, duty::RUN_PIECES),
+            _ => None,
+        });
+        if let Some((first, count)) = chosen {
+            taken.run(first, count, plan);
+        }
+    }
+
+    /// The run this node owes the swarm: its own first, then what others leave lying, by rank and patience.
+    fn duty(&mut self, view: &View<'_>) -> Option<(Slot, u32)> {
+        let mut best: Option<(u32, u64, Slot)> = None;
+        let mut slot = 0;
+        while slot < view.pieces.len() as u32 {
+            let run = duty::run_of(slot);
+            let end = ((run + 1) * duty::RUN_PIECES).min(view.pieces.len() as u32);
+            if let Some(first) = (slot..end).find(|at| lacking(view, &view.pieces[*at as usize])) {
+                let rank = duty::rank(view, run).saturating_sub(u32::from(view.copies) - 1);
+                let due = view.pieces[first as usize].due;
+                let order = if due == Time::NEVER { super::mix(super::seed_of(&view.me), u64::from(run)) } else { due.0 };
+                if best.is_none_or(|(r, o, _)| (rank, order) < (r, o)) {
+                    best = Some((rank, order, Slot(first)));
+                }
+            }
+            slot = end;
+        }
+        let (rank, _, first) = best?;
+        if rank == 0 {
+            self.idle_since = None;
+        } else {
+            let idle = *self.idle_since.get_or_insert(view.now);
+            let patience = duty::PATIENCE * rank.min(8);
+            if view.now.since(idle) < patience {
+                return None;
+            }
+        }
+        let end = (duty::run_of(first.0) + 1) * duty::RUN_PIECES;
+        let count = next_run::stretch(view, first, end - first.0, |piece| lacking(view, piece));
+        Some((first, count))
+    }
+
+    fn from_neighbours(&mut self, view: &View<'_>, buffer: &dyn Buffer, plan: &mut Plan, taken: &mut Taken) {
+        let piece_len = view.pieces.first().map_or(1, |p| p.len.max(1));
+        let mut hungry: Vec<(Time, &Neighbour, usize)> = view
+            .neighbours
+            .iter()
+            .filter(|n| n.quiet_until <= view.now && n.holds.count() > 0)
+            .filter_map(|n| Some((n.arrival(view.now, piece_len), n, room(n, piece_len)?)))
+            .collect();
+        if hungry.is_empty() {
+            return;
+        }
+        hungry.sort_by_key(|(arrival, n, _)| (*arrival, n.handle));
+        let wants = Wants::new(view, buffer, taken);
+        for (arrival, neighbour, room) in hungry {
+            let chosen = wants.best_of(neighbour, room, taken);
+            let spare = room - chosen.len();
+            for slot in chosen {
+                taken.slots.push(slot);
+                plan.ask(slot, neighbour.handle, class(view, view.piece(slot)));
+            }
+            if spare > 0 {
+                self.again(view, neighbour, arrival, plan, taken);
+            }
+        }
+    }
+
+    /// Near the end, or when a player waits: asks a second neighbour for what the first is slow with.
+    fn again(&mut self, view: &View<'_>, who: &Neighbour, arrival: Time, plan: &mut Plan, taken: &mut Taken) {
+        let few = (view.len / 50).max(2 * view.neighbours.len() as u64 * u64::from(view.pieces[0].len));
+        let ending = view.whole && view.missing_bytes <= few;
+        let sooner = |expected: Time| arrival.since(view.now) * 2 < expected.since(view.now);
+        let slow = view.flights.iter().find(|flight| {
+            let piece = view.piece(flight.slot);
+            let pressing = ending || piece.due <= view.now + URGENT;
+            let expected = flight.expected.max(view.now + Duration::from_millis(50));
+            let late = view.now > flight.expected;
+            pressing
+                && flight.from != who.handle
+                && piece.flights == 1
+                && !piece.fetching
+                && who.gives(flight.slot)
+                && !taken.has(flight.slot)
+                && (late || sooner(expected))
+        });
+        let Some(flight) = slow else { return };
+        let bytes = u64::from(view.piece(flight.slot).len);
+        if self.duplicates + bytes > ((view.len as f64 * DUPLICATES) as u64).max(4 * bytes) {
+            return;
+        }
+        self.duplicates += bytes;
+        taken.slots.push(flight.slot);
+        plan.ask(flight.slot, who.handle, Class::Urgent);
+    }
+}
+
+/// What may be asked of neighbours now, with its rank, computed once a plan.
+struct Wants {
+    ranked: Vec<(u64, Slot)>,
+}
+
+impl Wants {
+    fn new(view: &View<'_>, buffer: &dyn Buffer, taken: &Taken) -> Self {
+        let ranked = view
+            .missing()
+            .filter(|slot| {
+                let piece = view.piece(*slot);
+                piece.offered() && !piece.under_way() && !taken.has(*slot)
+            })
+            .filter_map(|slot| Some((buffer.rank(view, slot)?, slot)))
+            .collect();
+        Self { ranked }
+    }
+
+    /// The `room` lowest ranks this neighbour can give, in order.
+    fn best_of(&self, neighbour: &Neighbour, room: usize, taken: &Taken) -> Vec<Slot> {
+        let mut best: Vec<(u64, Slot)> = Vec::with_capacity(room + 1);
+        for (rank, slot) in &self.ranked {
+            let worse = best.len() == room && best.last().is_some_and(|last| *last <= (*rank, *slot));
+            if worse || !neighbour.gives(*slot) || taken.slots.contains(slot) {
+                continue;
+            }
+            let at = best.partition_point(|entry| entry < &(*rank, *slot));
+            best.insert(at, (*rank, *slot));
+            best.truncate(room);
+        }
+        best.into_iter().map(|(_, slot)| slot).collect()
+    }
+}
+
+/// How many more requests a neighbour takes; `None` if none.
+fn room(neighbour: &Neighbour, piece_len: u32) -> Option<usize> {
+    if neighbour.failures >= PAROLE {
+        return (neighbour.flights == 0).then_some(1);
+    }
+    let reach = neighbour.rtt + Duration::from_millis(60);
+    let product = (neighbour.rate as f64 * reach.as_secs_f64() * 1.5 / f64::from(piece_len)).ceil() as u64;
+    let two_seconds = neighbour.rate * 2 / u64::from(piece_len);
+    let window = (product + 1).min(two_seconds).clamp(WINDOW_MIN, WINDOW_MAX);
+    let free = window.saturating_sub(u64::from(neighbour.flights));
+    (free > 0).then_some(free as usize)
+}
+
+fn class(view: &View<'_>, piece: &Piece) -> Class {
+    if piece.due <= view.now + URGENT { Class::Urgent } else { Class::Normal }
+}
+
+/// Whether the swarm, as far as this node sees it, lacks origin copies of a piece that somebody wants within the horizon.
+fn lacking(view: &View<'_>, piece: &Piece) -> bool {
+    let wanted = view.whole || piece.due <= view.now + Duration::from_secs(120);
+    let coming = u16::from(piece.claims);
+    let enough = match view.copies {
+        0 | 1 => piece.holders + coming > 0,
+        copies => u16::from(piece.copies) + coming >= u16::from(copies),
+    };
+    wanted && !piece.held && !piece.under_way() && !enough
+}
+
+/// The rarest run nobody has been asked for.
+fn rarest(view: &View<'_>, pieces: u32) -> Option<(Slot, u32)> {
+    let free = |piece: &Piece| !piece.held && !piece.under_way() && piece.claims == 0;
+    let wanted = |piece: &Piece| view.whole || piece.due < Time::NEVER;
+    let first = view
+        .missing()
+        .filter(|slot| free(view.piece(*slot)) && wanted(view.piece(*slot)))
+        .min_by_key(|slot| (view.piece(*slot).holders, super::mix(super::seed_of(&view.me), u64::from(slot.0))))?;
+    Some((first, next_run::stretch(view, first, pieces, free)))
+}
+
+/// Whether the policy lets this node take more from the origin than its duty: a part of the resource, spent at the end,
+/// where it evens out what neighbours do not deliver in time.
+fn extra_allowed(view: &View<'_>) -> bool {
+    if !view.whole {
+        return false;
+    }
+    let nodes = view.neighbours.len() as f64 + 1.0;
+    let part = match view.policy {
+        Policy::Cost => return false,
+        Policy::Balanced => BALANCED_PART.max(f64::from(view.copies) / nodes + 0.06),
+        Policy::Speed => return true,
+    };
+    let left = (view.len as f64 * part) - view.origin.used as f64;
+    if left < f64::from(view.pieces[0].len) {
+        return false;
+    }
+    // Both sources together finish in `missing / (peers + origin)`; the origin's part of that must fit into what is left.
+    let origin = (view.fair_share() as f64).max(1.0);
+    let share = origin / (origin + view.peer_rate as f64);
+    view.missing_bytes as f64 * share <= left
+}
+
+/// Of its bytes a node may take this part from the origin under `balanced`.
+const BALANCED_PART: f64 = 0.19;
+
+/// Whom a plan asks for `slot`; for tests of schedulers.
+pub fn asked(plan: &Plan, slot: Slot) -> Option<Handle> {
+    plan.steps.iter().find_map(|step| match step {
+        super::Step::Ask { slot: s, from, .. } if *s == slot => Some(*from),
+        _ => None,
+    })
+}

@@ -1,0 +1,74 @@
+//! Contiguous runs from the origin.
+
+use std::time::Duration;
+
+use super::super::{Piece, Plan, Slot, View, mix, seed_of};
+use super::Taken;
+use crate::unit::Time;
+
+/// Runs at once: one being sent and one asked for so that the connection never idles for a round trip.
+pub(super) const RUNS: usize = 2;
+/// A rescue may be a third.
+pub(super) const RUNS_RESCUE: usize = 3;
+/// Longest run of a node that is alone: long, so that requests cost nothing; bounded, so that company can take over.
+const ALONE_BYTES: u64 = 8 << 20;
+
+/// Whether another run may start: none is under way, or the last is nearly done, or there is room for a rescue.
+pub(super) fn room(view: &View<'_>, runs: usize) -> bool {
+    let left: u64 = view.origin.runs.iter().map(|run| run.left).sum();
+    let rest = Duration::from_secs_f64(left as f64 / view.origin.rate.max(1) as f64);
+    match view.origin.runs.len() {
+        0 => true,
+        n if n >= runs => false,
+        _ if runs == RUNS_RESCUE => true,
+        _ => rest < view.origin.first_byte * 2 + Duration::from_millis(30),
+    }
+}
+
+/// How many pieces from `first` on, at most `max`, satisfy `fits` and lie one after another.
+pub(super) fn stretch(view: &View<'_>, first: Slot, max: u32, fits: impl Fn(&Piece) -> bool) -> u32 {
+    let pieces = &view.pieces[first.0 as usize..];
+    let segment = pieces[0].key.segment;
+    // A run is one range request, and segments may lie at different URLs.
+    let run = pieces.iter().take(max as usize).take_while(|piece| fits(piece) && piece.key.segment == segment);
+    (run.count() as u32).max(1)
+}
+
+/// The next missing piece in order of need: what is due first, else in order from a place of this node's own (so that nodes
+/// that start together start at different places), around the end.
+pub fn in_order(view: &View<'_>) -> Option<Slot> {
+    let free = |slot: &Slot| !view.piece(*slot).under_way();
+    let due = view.missing().filter(free).filter(|slot| view.piece(*slot).due < Time::NEVER);
+    if let Some(slot) = due.min_by_key(|slot| view.piece(*slot).due) {
+        return Some(slot);
+    }
+    if !view.whole {
+        return None;
+    }
+    let len = view.pieces.len() as u64;
+    let start = (mix(seed_of(&view.me), len) % len.max(1)) as u32;
+    let from_start = view.missing().filter(|slot| slot.0 >= start).find(free);
+    from_start.or_else(|| view.missing().find(free))
+}
+
+/// Fetches from `first` on as far as pieces are free, one long run, and a second when the first is nearly done.
+pub fn ahead(view: &View<'_>, first: Slot, plan: &mut Plan) {
+    let mut taken = Taken::default();
+    fetch_ahead(view, first, plan, &mut taken);
+}
+
+/// The same, as part of a larger plan.
+pub(super) fn alone(view: &View<'_>, plan: &mut Plan, taken: &mut Taken) {
+    if let Some(first) = in_order(view).filter(|slot| !taken.has(*slot)) {
+        fetch_ahead(view, first, plan, taken);
+    }
+}
+
+fn fetch_ahead(view: &View<'_>, first: Slot, plan: &mut Plan, taken: &mut Taken) {
+    if !view.origin.allowed || view.now < view.origin.quiet_until || !room(view, RUNS) || !taken.runs.is_empty() {
+        return;
+    }
+    let max = (ALONE_BYTES / u64::from(view.piece(first).len.max(1))).max(1) as u32;
+    let count = stretch(view, first, max, |piece| !piece.held && !piece.under_way());
+    taken.run(first, count, plan);
+}

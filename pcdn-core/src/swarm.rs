@@ -1,0 +1,585 @@
+//! The engine: one resource, all its neighbours. No socket, no clock, no dice of its own.
+//!
+//! **Contract:** give it one [`Input`], then drain [`Swarm::poll`] until `None`, then sleep until [`Swarm::next_wake`] or the
+//! next input. The shell is dull on purpose: it waits for one thing, hands it in, and does what comes out.
+//!
+//! ```text
+//!            Cut, Held, Manifest            Ask ──► upload ──► Serve / Refuse
+//!  fragmenter ───────────────► board
+//!  links ── Message ─────────► links, gossip, proof ──► Send
+//!  links ── Piece ───────────► proof ─ checked ─► board ──► Keep, Deliver
+//!  origin ─ OriginBytes ─────► runs ── own copy ─► proof, board
+//!  readers ─ Read, Pull ─────► readers (due times) ──► scheduler ──► Ask, Fetch
+//! ```
+
+pub mod board;
+mod flight;
+mod gossip;
+mod links;
+mod meter;
+mod origin;
+mod proof;
+mod reader;
+pub mod report;
+mod upload;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::dice::Dice;
+use crate::fragment::Cut;
+use crate::id::{Identity, PeerId, SwarmKey};
+use crate::layout::{Layout, PieceKey, SegmentId};
+use crate::origin::OriginError;
+use crate::peer::{PeerRecord, Scheme};
+use crate::range::ByteRange;
+use crate::resource::Url;
+use crate::schedule::{Handle, Plan, Policy, Scheduler, Step, View};
+use crate::store::{Held, Kept};
+use crate::transport::{Fetch, FetchError, Refuse};
+use crate::unit::Time;
+use crate::verify::{Integrity, Manifest, Verified};
+use crate::wire::Message;
+
+pub use report::{Event, Report};
+
+/// How often the engine looks at everything again, whatever happens (scheduling notes: 200 ms; coarser ticks need larger
+/// safety margins before a player's deadline).
+pub const TICK: Duration = Duration::from_millis(200);
+
+/// How a swarm is set up.
+#[derive(Clone, Debug)]
+pub struct SwarmSetup {
+    /// Where peers meet.
+    pub key: SwarmKey,
+    /// This node's key: signs what it witnesses.
+    pub identity: Identity,
+    /// The weakest proof a peer's bytes may have.
+    pub integrity: Integrity,
+    /// How many must have fetched a piece from the origin before it is taken from others on the witnessed rung. The share of
+    /// the origin is at least `witnesses ÷ nodes`; what k liars together can pass is bounded by audits. Default 2.
+    pub witnesses: u8,
+    /// How much the origin may be used.
+    pub policy: Policy,
+    /// Whether pieces are taken from peers.
+    pub take: bool,
+    /// Whether pieces are given to peers.
+    pub give: bool,
+    /// Ports this node listens on.
+    pub ports: Vec<(Scheme, u16)>,
+    /// A pinned signer: manifests from peers are taken if it signed them.
+    pub trust: Option<PeerId>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl SwarmSetup {
+    /// The usual setup: witnessed by two, balanced, takes and gives.
+    pub fn new(key: SwarmKey, identity: Identity) -> Self {
+        Self {
+            key,
+            identity,
+            integrity: Integrity::Witnessed,
+            witnesses: 2,
+            policy: Policy::Balanced,
+            take: true,
+            give: true,
+            ports: Vec::new(),
+            trust: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds of one swarm. Memory is about `cache_bytes` + 1 piece × (requests under way) + 100 bytes × pieces +
+/// `neighbours` × pieces ÷ 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Links kept. 40: enough for the rarest piece to be near (libtorrent's default per torrent is 50).
+    pub neighbours: usize,
+    /// Below this many the engine looks for more.
+    pub neighbours_wanted: usize,
+    /// Peers remembered for later dialling.
+    pub known_peers: usize,
+    /// Requests of one peer waiting here.
+    pub asks_per_peer: usize,
+    /// Pieces being uploaded at once.
+    pub uploads: usize,
+    /// Bytes of verified pieces kept in memory beside the store.
+    pub cache_bytes: u64,
+    /// Readers at once.
+    pub readers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            neighbours: 50,
+            neighbours_wanted: 30,
+            known_peers: 1_000,
+            asks_per_peer: 128,
+            uploads: 64,
+            cache_bytes: 32 << 20,
+            readers: 256,
+        }
+    }
+}
+
+/// Names a request of a peer to this node, chosen by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// Names a reader, chosen by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReaderId(pub u64);
+
+/// What happens to a swarm.
+#[derive(Debug)]
+pub enum Input {
+    /// A link to a peer of this swarm is up. `dialled`: by this node. The engine greets.
+    LinkUp {
+        /// Chosen by the shell, rising, never used twice.
+        link: Handle,
+        /// Proven by the transport.
+        peer: PeerId,
+        /// The address at the other end, if it has one.
+        remote: Option<IpAddr>,
+        /// Round trip so far.
+        rtt: Duration,
+    },
+    /// It is gone.
+    LinkDown {
+        /// Which.
+        link: Handle,
+    },
+    /// The transport has measured it anew.
+    Path {
+        /// Which.
+        link: Handle,
+        /// Round trip.
+        rtt: Duration,
+    },
+    /// A message came.
+    Message {
+        /// Over which link.
+        link: Handle,
+        /// What.
+        message: Message,
+    },
+    /// A requested piece came, whole.
+    Piece {
+        /// Which request.
+        flight: u64,
+        /// Its bytes, of the length asked for.
+        bytes: Bytes,
+    },
+    /// A requested piece did not come.
+    Failed {
+        /// Which request.
+        flight: u64,
+        /// Why.
+        why: FetchError,
+    },
+    /// Bytes of an origin run, in order.
+    OriginBytes {
+        /// Which run.
+        run: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// An origin run is over.
+    OriginEnd {
+        /// Which run.
+        run: u64,
+        /// How.
+        result: Result<(), OriginError>,
+    },
+    /// A peer asks for a piece.
+    Ask {
+        /// Which link.
+        link: Handle,
+        /// The request's name.
+        ask: AskId,
+        /// The piece, as numbers of the wire.
+        piece: PieceKey,
+    },
+    /// A granted request is done with, or a waiting one was taken back.
+    AskGone {
+        /// Which.
+        ask: AskId,
+    },
+    /// Peers were found.
+    Found(Vec<PeerRecord>),
+    /// A peer could not be reached.
+    NotReached(PeerId),
+    /// The fragmenter cut.
+    Cut(Cut),
+    /// All of the resource is wanted, or no longer.
+    Whole(bool),
+    /// A reader wants bytes of the resource from `at` to `end` in order.
+    Read {
+        /// Its name.
+        reader: ReaderId,
+        /// First byte.
+        at: u64,
+        /// One past the last.
+        end: u64,
+        /// Whether a player is behind it, which must not wait; else it follows a download.
+        playing: bool,
+    },
+    /// A reader is ready for more.
+    Pull {
+        /// Which.
+        reader: ReaderId,
+    },
+    /// A reader is gone.
+    ReadEnd {
+        /// Which.
+        reader: ReaderId,
+    },
+    /// What the store holds already.
+    Held(Vec<Held>),
+    /// A loaded piece, unchecked, or that it is not there.
+    Loaded {
+        /// Which.
+        key: PieceKey,
+        /// Its bytes.
+        bytes: Option<Bytes>,
+    },
+    /// A manifest was found beside the content on the origin, or under a pinned key: it is to be trusted.
+    Manifest(Arc<Manifest>, Option<Bytes>),
+    /// Peers on or off.
+    P2p {
+        /// Take pieces.
+        take: bool,
+        /// Give pieces.
+        give: bool,
+    },
+    /// Nothing but that time has passed.
+    Wake,
+}
+
+/// What a swarm wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Dial this peer.
+    Connect(PeerRecord),
+    /// Close a link (for this swarm).
+    Close(Handle),
+    /// Send a message.
+    Send {
+        /// Over which link.
+        link: Handle,
+        /// What.
+        message: Message,
+    },
+    /// Ask a peer for a piece.
+    Ask {
+        /// The request's number, for `Piece` and `Failed`.
+        flight: u64,
+        /// Over which link.
+        link: Handle,
+        /// What.
+        fetch: Fetch,
+    },
+    /// Give up a request: drop its `Fetching`.
+    Cancel {
+        /// Which.
+        flight: u64,
+    },
+    /// Fetch a run of bytes from the origin.
+    Fetch {
+        /// The run's number, for `OriginBytes` and `OriginEnd`.
+        run: u64,
+        /// Where.
+        url: Url,
+        /// Which bytes of that URL.
+        range: ByteRange,
+    },
+    /// Stop an origin run.
+    Abort {
+        /// Which.
+        run: u64,
+    },
+    /// Keep a piece in the store.
+    Keep {
+        /// Which.
+        key: PieceKey,
+        /// Its segment's layout.
+        layout: Layout,
+        /// Bytes and digest.
+        kept: Kept,
+    },
+    /// Load a piece from the store.
+    Load(PieceKey),
+    /// Serve a peer's request.
+    Serve {
+        /// Which.
+        ask: AskId,
+        /// The whole piece.
+        bytes: Verified<Bytes>,
+    },
+    /// Refuse it.
+    Refuse {
+        /// Which.
+        ask: AskId,
+        /// Why.
+        why: Refuse,
+    },
+    /// The next bytes for a reader that pulled.
+    Deliver {
+        /// Which.
+        reader: ReaderId,
+        /// They begin where the last ended.
+        bytes: Verified<Bytes>,
+        /// Where they came from.
+        source: Source,
+    },
+    /// A reader's bytes cannot be had: the origin failed for good.
+    Broken {
+        /// Which.
+        reader: ReaderId,
+        /// Why.
+        why: OriginError,
+    },
+    /// Look for more peers.
+    Find {
+        /// About how many.
+        want: usize,
+    },
+    /// Close every link to this peer and accept no more for a day: it lied, and this is proven.
+    Ban(PeerId),
+    /// Everything wanted is here.
+    Complete,
+    /// For logs, counters and the simulator.
+    Note(Event),
+}
+
+/// Where a piece came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It was in the store when the swarm was opened.
+    Cache,
+    /// The origin.
+    Origin,
+    /// A peer.
+    Peer,
+}
+
+/// The engine. See the [module](self) for its contract.
+#[derive(Debug)]
+pub struct Swarm {
+    setup: SwarmSetup,
+    me: PeerId,
+    dice: Dice,
+    scheduler: Box<dyn Scheduler>,
+    board: board::Board,
+    links: links::Links,
+    gossip: gossip::Gossip,
+    proof: proof::Proof,
+    flights: flight::Flights,
+    origin: origin::Runs,
+    upload: upload::Uploads,
+    readers: reader::Readers,
+    report: Report,
+    out: VecDeque<Output>,
+    next_tick: Time,
+    wake: Time,
+    dirty: bool,
+    whole: bool,
+    told_complete: bool,
+}
+
+impl Swarm {
+    /// An engine that knows nothing yet: give it cuts, links and readers.
+    pub fn new(setup: SwarmSetup, scheduler: Box<dyn Scheduler>, mut dice: Dice, now: Time) -> Self {
+        let me = setup.identity.peer_id();
+        Self {
+            me,
+            scheduler,
+            board: board::Board::default(),
+            links: links::Links::default(),
+            gossip: gossip::Gossip::new(now, dice.fork("gossip")),
+            proof: proof::Proof::new(setup.integrity, setup.witnesses, setup.trust),
+            flights: flight::Flights::default(),
+            origin: origin::Runs::default(),
+            upload: upload::Uploads::new(setup.limits.uploads, setup.limits.asks_per_peer),
+            readers: reader::Readers::default(),
+            report: Report::new(now),
+            out: VecDeque::new(),
+            next_tick: now,
+            wake: now,
+            dirty: true,
+            whole: false,
+            told_complete: false,
+            dice: dice.fork("scheduler"),
+            setup,
+        }
+    }
+
+    /// One thing happened.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::LinkUp { link, peer, remote, rtt } => self.link_up(now, link, peer, remote, rtt),
+            Input::LinkDown { link } => self.link_down(now, link),
+            Input::Path { link, rtt } => self.links.path(link, rtt),
+            Input::Message { link, message } => self.message(now, link, message),
+            Input::Piece { flight, bytes } => self.piece_came(now, flight, bytes),
+            Input::Failed { flight, why } => self.piece_failed(now, flight, &why),
+            Input::OriginBytes { run, bytes } => self.origin_bytes(now, run, bytes),
+            Input::OriginEnd { run, result } => self.origin_end(now, run, result),
+            Input::Ask { link, ask, piece } => self.asked(now, link, ask, piece),
+            Input::AskGone { ask } => self.ask_gone(ask),
+            Input::Found(records) => self.found(now, records),
+            Input::NotReached(peer) => self.gossip.not_reached(now, &peer),
+            Input::Cut(cut) => self.cut(cut),
+            Input::Whole(whole) => self.set_whole(whole),
+            Input::Read { reader, at, end, playing } => self.read(now, reader, at, end, playing),
+            Input::Pull { reader } => self.pull(now, reader),
+            Input::ReadEnd { reader } => self.read_end(now, reader),
+            Input::Held(held) => self.held(held),
+            Input::Loaded { key, bytes } => self.loaded(now, key, bytes),
+            Input::Manifest(manifest, raw) => self.manifest(manifest, raw),
+            Input::P2p { take, give } => self.p2p(take, give),
+            Input::Wake => {}
+        }
+        if now >= self.next_tick {
+            self.tick(now);
+        }
+        if self.dirty {
+            self.plan(now);
+        }
+    }
+
+    /// What it wants done, until `None`.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`handle`](Self::handle) with [`Input::Wake`] if nothing happens before.
+    pub fn next_wake(&self) -> Time {
+        self.next_tick.min(self.wake)
+    }
+
+    /// Figures so far.
+    pub fn report(&self, now: Time) -> Report {
+        let mut report = self.report.clone();
+        report.finish(now, &self.board, &self.links, &self.proof);
+        report
+    }
+
+    /// The board, for status pages: which segments there are and what is held of them.
+    pub fn board(&self) -> &board::Board {
+        &self.board
+    }
+
+    /// The neighbours now, with the bytes taken from and given to each.
+    pub fn neighbours(&self) -> impl Iterator<Item = (&crate::schedule::Neighbour, u64, u64)> {
+        self.links.iter()
+    }
+
+    fn tick(&mut self, now: Time) {
+        self.next_tick = now + TICK;
+        self.expire_flights(now);
+        self.refresh_readers(now);
+        self.refresh_origin(now);
+        self.chat(now);
+        self.audit(now);
+        self.dirty = true;
+    }
+
+    fn plan(&mut self, now: Time) {
+        self.dirty = false;
+        self.complete();
+        if self.board.missing() == 0 {
+            self.wake = Time::NEVER;
+            return;
+        }
+        let mut plan = Plan::default();
+        let origin = self.origin.view();
+        let none = Vec::new();
+        let view = View {
+            now,
+            me: self.me,
+            policy: self.setup.policy,
+            pieces: self.board.pieces(),
+            neighbours: if self.setup.take { self.links.all() } else { &none },
+            flights: self.flights.all(),
+            origin: &origin,
+            whole: self.whole,
+            copies: self.proof.copies_wanted(),
+            len: self.board.len(),
+            missing_bytes: self.board.missing_bytes(),
+            peer_rate: self.links.rate(now),
+        };
+        self.scheduler.plan(&view, &mut self.dice, &mut plan);
+        self.wake = plan.wake.unwrap_or(Time::NEVER);
+        for step in plan.steps {
+            self.step(now, step);
+        }
+    }
+
+    /// Carries out one step, after checking it: a scheduler can waste time, never break a rule.
+    fn step(&mut self, now: Time, step: Step) {
+        match step {
+            Step::Ask { slot, from, class } => self.ask(now, slot, from, class),
+            Step::Fetch { first, count } => self.fetch(now, first, count),
+            Step::Drop { flight } => self.cancel(flight),
+            Step::Cut { run } => self.cut_run(run),
+        }
+    }
+
+    fn complete(&mut self) {
+        let complete = self.whole && self.board.missing() == 0 && self.board.is_closed();
+        if complete && !self.told_complete {
+            self.told_complete = true;
+            self.out.push_back(Output::Complete);
+            self.out.push_back(Output::Note(Event::Complete));
+        } else if !complete {
+            self.told_complete = false;
+        }
+    }
+
+    fn cut(&mut self, cut: Cut) {
+        match cut {
+            Cut::Segment(segment) => {
+                self.board.add(segment);
+                self.proof.grow(&mut self.board);
+                self.links.segments_grew(&mut self.board);
+            }
+            Cut::Retired(id) => self.retire(id),
+            Cut::End => self.board.close(),
+        }
+        self.dirty = true;
+    }
+
+    fn retire(&mut self, id: SegmentId) {
+        self.board.retire(id);
+    }
+
+    fn set_whole(&mut self, whole: bool) {
+        self.whole = whole;
+        self.dirty = true;
+    }
+
+    fn p2p(&mut self, take: bool, give: bool) {
+        self.setup.take = take;
+        self.setup.give = give;
+        if !take {
+            let flights: Vec<u64> = self.flights.all().iter().map(|f| f.id).collect();
+            flights.into_iter().for_each(|flight| self.cancel(flight));
+        }
+        if !give {
+            self.upload.refuse_all(&mut self.out);
+        }
+        self.dirty = true;
+    }
+
+    fn note(&mut self, event: Event) {
+        self.out.push_back(Output::Note(event));
+    }
+}

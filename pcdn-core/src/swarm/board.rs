@@ -1,0 +1,301 @@
+//! All pieces of the resource and what is known of each. Knows no peer and no source.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::bitmap::Bitmap;
+use crate::fragment::Segment;
+use crate::id::Digest;
+use crate::layout::{Layout, PieceKey, SegmentId};
+use crate::schedule::{Piece, Slot};
+use crate::swarm::Source;
+use crate::unit::Time;
+use crate::verify::Verified;
+
+/// The pieces in order, and the segments they belong to.
+#[derive(Debug, Default)]
+pub struct Board {
+    pieces: Vec<Piece>,
+    facts: Vec<Fact>,
+    segments: BTreeMap<SegmentId, Entry>,
+    by_first: Vec<SegmentId>,
+    hot: BTreeMap<Slot, Verified<Bytes>>,
+    hot_order: VecDeque<Slot>,
+    hot_bytes: u64,
+    changed: BTreeSet<SegmentId>,
+    len: u64,
+    missing: u32,
+    missing_bytes: u64,
+    closed: bool,
+    /// Slots that may have a due time.
+    due: std::ops::Range<u32>,
+}
+
+/// What is known of a piece beside what a scheduler sees.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fact {
+    /// Its digest, once it is here.
+    pub(super) digest: Option<Digest>,
+    /// Fetched from the origin by this node.
+    pub(super) own: bool,
+    /// May be given to peers.
+    pub(super) shared: bool,
+    /// Where it came from.
+    pub(super) source: Option<Source>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    segment: Segment,
+    first: u32,
+}
+
+impl Board {
+    pub(super) fn add(&mut self, segment: Segment) {
+        if self.segments.contains_key(&segment.id) {
+            return;
+        }
+        let first = self.pieces.len() as u32;
+        for piece in segment.layout.iter() {
+            let bytes = segment.layout.bytes_of(piece);
+            let len = segment.layout.piece_len(piece);
+            self.pieces.push(Piece {
+                key: PieceKey { segment: segment.id, piece },
+                len,
+                at: segment.offset + bytes.start,
+                due: Time::NEVER,
+                holders: 0,
+                flights: 0,
+                fetching: false,
+                claims: 0,
+                copies: 0,
+                provable: false,
+                held: false,
+            });
+            self.facts.push(Fact::default());
+            self.missing += 1;
+            self.missing_bytes += u64::from(len);
+            self.len += u64::from(len);
+        }
+        self.by_first.push(segment.id);
+        self.segments.insert(segment.id, Entry { segment, first });
+    }
+
+    /// A segment left the live window: its pieces are wanted no more.
+    pub(super) fn retire(&mut self, id: SegmentId) {
+        for slot in self.slots_of(id) {
+            let piece = &mut self.pieces[slot as usize];
+            piece.due = Time::NEVER;
+            if !piece.held {
+                piece.held = true;
+                self.missing -= 1;
+                self.missing_bytes -= u64::from(piece.len);
+            }
+            self.facts[slot as usize].shared = false;
+            self.cool(Slot(slot));
+        }
+        self.changed.insert(id);
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// All pieces in order.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Bytes of all pieces.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is no piece.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Pieces not here.
+    pub fn missing(&self) -> u32 {
+        self.missing
+    }
+
+    /// Their bytes.
+    pub fn missing_bytes(&self) -> u64 {
+        self.missing_bytes
+    }
+
+    /// Every segment with its layout and what is held of it.
+    pub fn segments(&self) -> impl Iterator<Item = (SegmentId, Layout, Bitmap)> + '_ {
+        self.segments.iter().map(|(id, entry)| {
+            let mut map = Bitmap::new(entry.segment.layout.pieces());
+            for i in 0..map.len() {
+                if self.pieces[(entry.first + i) as usize].held {
+                    map.set(i);
+                }
+            }
+            (*id, entry.segment.layout, map)
+        })
+    }
+
+    pub(super) fn piece(&self, slot: Slot) -> &Piece {
+        &self.pieces[slot.0 as usize]
+    }
+
+    pub(super) fn piece_mut(&mut self, slot: Slot) -> &mut Piece {
+        &mut self.pieces[slot.0 as usize]
+    }
+
+    pub(super) fn fact(&self, slot: Slot) -> &Fact {
+        &self.facts[slot.0 as usize]
+    }
+
+    pub(super) fn fact_mut(&mut self, slot: Slot) -> &mut Fact {
+        &mut self.facts[slot.0 as usize]
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.pieces.len() as u32
+    }
+
+    pub(super) fn segment(&self, id: SegmentId) -> Option<&Segment> {
+        self.segments.get(&id).map(|entry| &entry.segment)
+    }
+
+    pub(super) fn segment_ids(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        self.by_first.iter().copied()
+    }
+
+    /// The slots of a segment, as numbers.
+    pub(super) fn slots_of(&self, id: SegmentId) -> std::ops::Range<u32> {
+        match self.segments.get(&id) {
+            Some(entry) => entry.first..entry.first + entry.segment.layout.pieces(),
+            None => 0..0,
+        }
+    }
+
+    pub(super) fn slot_of(&self, key: &PieceKey) -> Option<Slot> {
+        let entry = self.segments.get(&key.segment)?;
+        entry.segment.layout.piece(key.piece.get()).map(|piece| Slot(entry.first + piece.get()))
+    }
+
+    /// The slot that holds byte `at` of the resource.
+    pub(super) fn slot_at(&self, at: u64) -> Option<Slot> {
+        let after = self.pieces.partition_point(|piece| piece.at <= at);
+        let slot = after.checked_sub(1)?;
+        let piece = &self.pieces[slot];
+        (at < piece.at + u64::from(piece.len)).then_some(Slot(slot as u32))
+    }
+
+    /// A piece is here. `shared`: it may be given on.
+    pub(super) fn hold(&mut self, slot: Slot, digest: Digest, own: bool, shared: bool, source: Source) {
+        let fact = &mut self.facts[slot.0 as usize];
+        *fact = Fact { digest: Some(digest), own: own || fact.own, shared, source: Some(source) };
+        let piece = &mut self.pieces[slot.0 as usize];
+        let segment = piece.key.segment;
+        if !piece.held {
+            piece.held = true;
+            self.missing -= 1;
+            self.missing_bytes -= u64::from(piece.len);
+        }
+        if shared {
+            self.changed.insert(segment);
+        }
+    }
+
+    /// A piece is not here after all.
+    pub(super) fn lose(&mut self, slot: Slot) {
+        self.cool(slot);
+        self.facts[slot.0 as usize] = Fact::default();
+        let piece = &mut self.pieces[slot.0 as usize];
+        if piece.held {
+            piece.held = false;
+            self.missing += 1;
+            self.missing_bytes += u64::from(piece.len);
+            self.changed.insert(piece.key.segment);
+        }
+    }
+
+    /// Keeps bytes in memory, the oldest leaving when there are more than `max`.
+    pub(super) fn warm(&mut self, slot: Slot, bytes: Verified<Bytes>, max: u64) {
+        self.hot_bytes += bytes.len() as u64;
+        if let Some(old) = self.hot.insert(slot, bytes) {
+            self.hot_bytes -= old.len() as u64;
+        } else {
+            self.hot_order.push_back(slot);
+        }
+        while self.hot_bytes > max && self.hot_order.len() > 1 {
+            let Some(oldest) = self.hot_order.pop_front() else { break };
+            if let Some(bytes) = self.hot.remove(&oldest) {
+                self.hot_bytes -= bytes.len() as u64;
+            }
+        }
+    }
+
+    fn cool(&mut self, slot: Slot) {
+        if let Some(bytes) = self.hot.remove(&slot) {
+            self.hot_bytes -= bytes.len() as u64;
+            self.hot_order.retain(|other| *other != slot);
+        }
+    }
+
+    /// The bytes, if they are in memory.
+    pub(super) fn hot(&self, slot: Slot) -> Option<&Verified<Bytes>> {
+        self.hot.get(&slot)
+    }
+
+    /// Nobody waits for anything.
+    pub(super) fn clear_dues(&mut self) {
+        for slot in self.due.clone() {
+            self.pieces[slot as usize].due = Time::NEVER;
+        }
+        self.due = 0..0;
+    }
+
+    /// A reader at byte `at`, `ahead` bytes before its play head catches up, plays `pace` bytes a second up to `end`.
+    pub(super) fn set_dues(&mut self, now: Time, at: u64, end: u64, pace: f64, ahead: f64, horizon: Duration) {
+        let Some(first) = self.slot_at(at) else { return };
+        let mut last = first.0;
+        for piece in &mut self.pieces[first.0 as usize..] {
+            let bytes = piece.at.saturating_sub(at) as f64 + ahead;
+            let wait = Duration::from_secs_f64(bytes / pace.max(1.0));
+            if wait > horizon || piece.at >= end {
+                break;
+            }
+            piece.due = piece.due.min(now + wait);
+            last += 1;
+        }
+        self.due = match self.due.is_empty() {
+            true => first.0..last,
+            false => self.due.start.min(first.0)..self.due.end.max(last),
+        };
+    }
+
+    /// Segments whose shared pieces changed since the last call.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<SegmentId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// What may be given of a segment.
+    pub(super) fn shared_map(&self, id: SegmentId) -> Option<(Layout, Bitmap)> {
+        let layout = self.segments.get(&id)?.segment.layout;
+        let mut map = Bitmap::new(layout.pieces());
+        for (i, slot) in self.slots_of(id).enumerate() {
+            if self.facts[slot as usize].shared {
+                map.set(i as u32);
+            }
+        }
+        Some((layout, map))
+    }
+}

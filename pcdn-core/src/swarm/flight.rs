@@ -1,0 +1,170 @@
+//! Requests to neighbours under way: asked, arrived, late, given up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Output, Source, Swarm};
+use crate::schedule::{Flight, Handle, Slot};
+use crate::swarm::report::Event;
+use crate::transport::{Class, Fetch, FetchError, Refuse};
+use crate::unit::Time;
+use crate::verify::list;
+
+/// Shortest time-out of a request, above a round trip with its jitter and a full queue at the sender.
+const TIMEOUT_MIN: Duration = Duration::from_millis(2_500);
+/// Of an urgent one: a player waits.
+const TIMEOUT_URGENT: Duration = Duration::from_millis(1_200);
+/// A neighbour that timed out is left alone for this long times its failures in a row.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// What is under way, ordered by number.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    all: Vec<Flight>,
+    deadlines: BTreeMap<u64, Time>,
+    next: u64,
+}
+
+impl Flights {
+    pub(super) fn all(&self) -> &[Flight] {
+        &self.all
+    }
+
+    fn take(&mut self, id: u64) -> Option<Flight> {
+        self.deadlines.remove(&id);
+        let at = self.all.binary_search_by_key(&id, |flight| flight.id).ok()?;
+        Some(self.all.remove(at))
+    }
+
+    pub(super) fn of(&self, link: Handle) -> Vec<u64> {
+        self.all.iter().filter(|flight| flight.from == link).map(|flight| flight.id).collect()
+    }
+}
+
+impl Swarm {
+    pub(super) fn ask(&mut self, now: Time, slot: Slot, from: Handle, class: Class) {
+        if slot.0 >= self.board.count() || !self.setup.take {
+            return;
+        }
+        let piece = self.board.piece(slot);
+        let (key, len) = (piece.key, piece.len);
+        let double = self.flights.all.iter().any(|flight| flight.slot == slot && flight.from == from);
+        let refused = piece.held || !piece.provable || piece.flights >= 2 || double;
+        let Some(neighbour) = self.links.get_mut(from).filter(|n| !refused && n.gives(slot)) else { return };
+        let expected = neighbour.arrival(now, len);
+        neighbour.pending += u64::from(len);
+        neighbour.flights += 1;
+        let wait = expected.since(now) * 3;
+        let timeout = wait.max(if class == Class::Urgent { TIMEOUT_URGENT } else { TIMEOUT_MIN });
+        let id = self.flights.next;
+        self.flights.next += 1;
+        self.flights.all.push(Flight { id, slot, from, asked: now, expected });
+        self.flights.deadlines.insert(id, now + timeout);
+        self.board.piece_mut(slot).flights += 1;
+        let fetch =
+            Fetch { swarm: self.setup.key, piece: key, len, want: Vec::new(), class, within: timeout };
+        self.out.push_back(Output::Ask { flight: id, link: from, fetch });
+    }
+
+    /// Takes a request off the books; the neighbour's queue is shorter by it.
+    fn land(&mut self, id: u64) -> Option<Flight> {
+        let flight = self.flights.take(id)?;
+        let piece = self.board.piece_mut(flight.slot);
+        piece.flights = piece.flights.saturating_sub(1);
+        let len = u64::from(piece.len);
+        if let Some(neighbour) = self.links.get_mut(flight.from) {
+            neighbour.pending = neighbour.pending.saturating_sub(len);
+            neighbour.flights = neighbour.flights.saturating_sub(1);
+        }
+        self.dirty = true;
+        Some(flight)
+    }
+
+    pub(super) fn cancel(&mut self, id: u64) {
+        if self.land(id).is_some() {
+            self.out.push_back(Output::Cancel { flight: id });
+        }
+    }
+
+    pub(super) fn cancel_all_from(&mut self, link: Handle) {
+        for id in self.flights.of(link) {
+            self.cancel(id);
+        }
+    }
+
+    pub(super) fn piece_came(&mut self, now: Time, id: u64, bytes: Bytes) {
+        let Some(flight) = self.land(id) else { return };
+        let slot = flight.slot;
+        let len = bytes.len() as u64;
+        self.links.delivered(now, flight.from, len, flight.asked);
+        if self.board.piece(slot).held {
+            self.report.wasted += len;
+            return;
+        }
+        let key = self.board.piece(slot).key;
+        let Some(layout) = self.board.segment(key.segment).map(|s| s.layout) else { return };
+        if bytes.len() != self.board.piece(slot).len as usize {
+            return;
+        }
+        let digest = list::digest(&layout, key.piece, &bytes);
+        let peer = self.links.peer_of(flight.from);
+        match self.proof.judge(slot, &key, &digest) {
+            super::proof::Verdict::Right(level) => {
+                self.cancel_others(slot);
+                self.report.accept_peer(level, len);
+                self.links.gave(flight.from, len);
+                self.proof.remember(slot, peer, &mut self.dice, level);
+                self.keep(now, slot, bytes, digest, Source::Peer);
+            }
+            super::proof::Verdict::Wrong => {
+                self.report.rejected_pieces += 1;
+                self.note(Event::Rejected { peer: peer.unwrap_or(self.me), piece: key });
+                if let Some(peer) = peer {
+                    self.ban(now, peer, "a piece that does not fit its digest");
+                }
+            }
+            super::proof::Verdict::Unknown => self.report.wasted += len,
+        }
+    }
+
+    pub(super) fn piece_failed(&mut self, now: Time, id: u64, why: &FetchError) {
+        let Some(flight) = self.land(id) else { return };
+        let Some(neighbour) = self.links.get_mut(flight.from) else { return };
+        match why {
+            FetchError::Refused(Refuse::Busy(after)) => {
+                neighbour.quiet_until = now + (*after).min(Duration::from_secs(5));
+            }
+            FetchError::Refused(Refuse::NotHere | Refuse::NoSwarm) => {
+                self.links.lacks(flight.from, flight.slot, &mut self.board);
+            }
+            _ => {
+                neighbour.failures = neighbour.failures.saturating_add(1);
+                neighbour.quiet_until = now + QUIET * u32::from(neighbour.failures.min(20));
+            }
+        }
+    }
+
+    /// Requests whose time is over are given up; the neighbour is asked less.
+    pub(super) fn expire_flights(&mut self, now: Time) {
+        let late: Vec<u64> =
+            self.flights.deadlines.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+        for id in late {
+            let from = self.flights.all.iter().find(|flight| flight.id == id).map(|flight| flight.from);
+            self.cancel(id);
+            if let Some(neighbour) = from.and_then(|link| self.links.get_mut(link)) {
+                neighbour.failures = neighbour.failures.saturating_add(1);
+                neighbour.rate = (neighbour.rate / 2).max(1_000);
+                neighbour.quiet_until = now + QUIET * u32::from(neighbour.failures.min(20));
+                self.report.timeouts += 1;
+            }
+        }
+    }
+
+    pub(super) fn cancel_others(&mut self, slot: Slot) {
+        let others: Vec<u64> =
+            self.flights.all.iter().filter(|flight| flight.slot == slot).map(|flight| flight.id).collect();
+        others.into_iter().for_each(|id| self.cancel(id));
+    }
+}

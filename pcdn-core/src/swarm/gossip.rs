@@ -1,0 +1,435 @@
+//! What neighbours tell one another: greetings, holdings, claims, other peers, manifests.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Output, Swarm};
+use crate::dice::Dice;
+use crate::id::PeerId;
+use crate::layout::SegmentId;
+use crate::peer::{PeerAddr, PeerRecord};
+use crate::schedule::{Handle, Slot};
+use crate::unit::Time;
+use crate::verify::Manifest;
+use crate::verify::manifest::MANIFEST_BYTES_MAX;
+use crate::wire::{HAVE_BYTES_MAX, HAVE_SEGMENTS_MAX, HaveSegment, MANIFEST_PART_BYTES, Message, PEERS_MAX, Status};
+
+/// Holdings are told in batches, never piece by piece (HOUSE: per-piece HAVE is 160 messages a second at live rates).
+const HAVE_EVERY: Duration = Duration::from_millis(250);
+/// How one is doing is told at least this often while downloading.
+const STATUS_EVERY: Duration = Duration::from_millis(1_000);
+/// Peer exchange: first after this, then every [`PEERS_EVERY`].
+const PEERS_FIRST: Duration = Duration::from_secs(2);
+const PEERS_EVERY: Duration = Duration::from_secs(20);
+/// Messages of peers taken from one neighbour in that time: one more than an honest one sends.
+const PEERS_HEARD: u32 = 3;
+/// Discovery is asked again after this while more neighbours are wanted.
+const FIND_EVERY: Duration = Duration::from_secs(10);
+/// Sooner while there are none: whoever started at the same moment was not yet announced.
+const FIND_LONELY: Duration = Duration::from_secs(1);
+/// Dials at once (reliability notes: half-open 32 a node; a swarm takes a part).
+const DIALS: usize = 8;
+/// A peer that could not be reached is tried again after this, doubling, at most five times.
+const REDIAL: Duration = Duration::from_secs(5);
+const REDIALS: u32 = 5;
+/// Claims kept of all neighbours.
+const CLAIMS_MAX: usize = 1_024;
+/// Statements are asked for a segment at most this often.
+const ASK_WITNESS_EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Gossip {
+    dice: Dice,
+    known: BTreeMap<PeerId, Known>,
+    claims: Vec<Claim>,
+    next_have: Time,
+    next_status: Time,
+    next_peers: Time,
+    next_find: Time,
+    next_witness: Time,
+    heard: BTreeMap<Handle, u32>,
+    incoming: Option<(Handle, BytesMut, u32)>,
+    told_complete: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    record: PeerRecord,
+    state: State,
+    tries: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle(Time),
+    Dialling,
+    Linked,
+}
+
+/// A neighbour fetches slots `first..end` from the origin until `until` or until it has them.
+#[derive(Debug)]
+struct Claim {
+    link: Handle,
+    first: u32,
+    end: u32,
+    until: Time,
+}
+
+impl Gossip {
+    pub(super) fn new(now: Time, dice: Dice) -> Self {
+        Self {
+            dice,
+            known: BTreeMap::new(),
+            claims: Vec::new(),
+            next_have: now,
+            next_status: now,
+            next_peers: now + PEERS_FIRST,
+            next_find: now,
+            next_witness: now,
+            heard: BTreeMap::new(),
+            incoming: None,
+            told_complete: false,
+        }
+    }
+
+    pub(super) fn reached(&mut self, peer: &PeerId) {
+        if let Some(known) = self.known.get_mut(peer) {
+            known.state = State::Linked;
+            known.tries = 0;
+        }
+    }
+
+    pub(super) fn left(&mut self, now: Time, peer: &PeerId) {
+        if let Some(known) = self.known.get_mut(peer) {
+            known.state = State::Idle(now + REDIAL);
+            known.tries += 1;
+        }
+    }
+
+    pub(super) fn not_reached(&mut self, now: Time, peer: &PeerId) {
+        if let Some(known) = self.known.get_mut(peer) {
+            known.tries += 1;
+            known.state = State::Idle(now + REDIAL * 2u32.pow(known.tries.min(6)));
+            if known.tries > REDIALS {
+                self.known.remove(peer);
+            }
+        }
+    }
+}
+
+impl Swarm {
+    pub(super) fn tell_all(&mut self, message: &Message) {
+        for link in self.links.handles() {
+            self.out.push_back(Output::Send { link, message: message.clone() });
+        }
+    }
+
+    fn tell(&mut self, link: Handle, message: Message) {
+        self.out.push_back(Output::Send { link, message });
+    }
+
+    /// First words on a link: who listens where, and everything that can be given.
+    pub(super) fn greet(&mut self, now: Time, link: Handle) {
+        let hello = Message::Hello { ports: self.setup.ports.clone(), answer: true };
+        self.tell(link, hello);
+        let segments: Vec<SegmentId> = self.board.segment_ids().collect();
+        self.send_have(now, &[link], &segments, true);
+        if self.proof.witnesses() {
+            for id in segments {
+                if let Some(statement) = self.own_statement(id) {
+                    self.tell(link, Message::Witness(statement));
+                }
+            }
+        }
+        if self.setup.trust.is_some() && !self.proof.has_manifest() {
+            self.tell(link, Message::AskManifest { at: 0 });
+        }
+    }
+
+    pub(super) fn message(&mut self, now: Time, link: Handle, message: Message) {
+        let Some(peer) = self.links.peer_of(link) else { return };
+        match message {
+            Message::Hello { ports, .. } => self.hello(link, peer, ports),
+            Message::Have { status, segments } => {
+                self.have_came(link, status, segments);
+                self.settle_claims(now);
+            }
+            Message::Claim { segment, first, count, within_ms } => {
+                self.claim_came(now, link, segment, first, count, within_ms);
+            }
+            Message::Witness(statement) => {
+                self.witness_came(now, statement);
+                self.settle_claims(now);
+            }
+            Message::AskWitness(segment) => self.tell_witnesses(link, segment),
+            Message::Peers(records) => self.peers_came(now, link, records),
+            Message::AskManifest { at } => self.tell_manifest(link, at),
+            Message::ManifestPart { at, total, bytes } => self.manifest_part(link, at, total, &bytes),
+            Message::Bye => {
+                self.out.push_back(Output::Close(link));
+                self.link_down(now, link);
+            }
+        }
+    }
+
+    fn hello(&mut self, link: Handle, peer: PeerId, ports: Vec<(crate::peer::Scheme, u16)>) {
+        let Some(side) = self.links.side_mut(link) else { return };
+        side.greeted = true;
+        side.ports = ports;
+        let Some(remote) = side.remote else { return };
+        let addrs: Vec<PeerAddr> = side
+            .ports
+            .iter()
+            .map(|(scheme, port)| PeerAddr { scheme: *scheme, addr: SocketAddr::new(remote, *port) })
+            .collect();
+        if !addrs.is_empty() && self.gossip.known.len() < self.setup.limits.known_peers {
+            let record = PeerRecord { id: peer, addrs, seed: false };
+            self.gossip.known.insert(peer, Known { record, state: State::Linked, tries: 0 });
+        }
+    }
+
+    /// Periodic talk. Called every tick.
+    pub(super) fn chat(&mut self, now: Time) {
+        self.settle_claims(now);
+        let fresh = self.board.has_changes() && now >= self.gossip.next_have;
+        let complete = self.is_complete();
+        let status = (!complete && now >= self.gossip.next_status) || complete != self.gossip.told_complete;
+        if fresh || status {
+            self.gossip.next_have = now + HAVE_EVERY;
+            self.gossip.next_status = now + STATUS_EVERY;
+            self.gossip.told_complete = complete;
+            let changed: Vec<SegmentId> = self.board.take_changed().into_iter().collect();
+            let links = self.links.handles();
+            self.send_have(now, &links, &changed, false);
+            for statement in self.own_statements() {
+                self.tell_all(&Message::Witness(statement));
+            }
+        }
+        if now >= self.gossip.next_peers {
+            self.gossip.next_peers = now + PEERS_EVERY.mul_f64(0.8 + 0.4 * self.gossip.dice.unit());
+            self.gossip.heard.clear();
+            self.exchange_peers();
+        }
+        self.look_for_peers(now);
+        self.ask_for_witnesses(now);
+    }
+
+    fn is_complete(&self) -> bool {
+        self.board.is_closed() && self.board.missing() == 0
+    }
+
+    fn send_have(&mut self, now: Time, links: &[Handle], ids: &[SegmentId], always: bool) {
+        let status = Status {
+            origin_rate: self.origin.rate_now(now).min(u64::from(u32::MAX)) as u32,
+            peer_rate: self.links.rate(now).min(u64::from(u32::MAX)) as u32,
+            complete: self.is_complete(),
+        };
+        let mut batches = vec![Vec::new()];
+        let mut bytes = 0;
+        let give = self.setup.give;
+        for id in ids.iter().filter(|_| give) {
+            let Some((layout, bitmap)) = self.board.shared_map(*id) else { continue };
+            if always && bitmap.count() == 0 {
+                continue;
+            }
+            bytes += bitmap.as_bytes().len();
+            if batches.last().is_some_and(|b| b.len() >= HAVE_SEGMENTS_MAX) || bytes > HAVE_BYTES_MAX {
+                batches.push(Vec::new());
+                bytes = bitmap.as_bytes().len();
+            }
+            if let Some(last) = batches.last_mut() {
+                last.push(HaveSegment { segment: *id, layout, bitmap });
+            }
+        }
+        for segments in batches {
+            for link in links {
+                self.tell(*link, Message::Have { status, segments: segments.clone() });
+            }
+        }
+    }
+
+    fn claim_came(&mut self, now: Time, link: Handle, segment: SegmentId, first: u32, count: u32, within_ms: u32) {
+        let slots = self.board.slots_of(segment);
+        let start = slots.start.saturating_add(first).min(slots.end);
+        if count == 0 {
+            // Taken back from there on.
+            for claim in self.gossip.claims.iter_mut().filter(|c| c.link == link && slots.contains(&c.first)) {
+                let keep = claim.end.min(start.max(claim.first));
+                (keep..claim.end).for_each(|slot| unclaim(&mut self.board, slot));
+                claim.end = keep;
+            }
+            self.dirty = true;
+            return;
+        }
+        let end = start.saturating_add(count).min(slots.end);
+        if start >= end || self.gossip.claims.len() >= CLAIMS_MAX {
+            return;
+        }
+        for slot in start..end {
+            let piece = self.board.piece_mut(Slot(slot));
+            piece.claims = piece.claims.saturating_add(1);
+        }
+        let until = now + Duration::from_millis(u64::from(within_ms.min(30_000)));
+        self.gossip.claims.push(Claim { link, first: start, end, until });
+        self.dirty = true;
+    }
+
+    /// Claims end when they are late, when their neighbour leaves, or when it has what it claimed.
+    fn settle_claims(&mut self, now: Time) {
+        let mut ended = Vec::new();
+        let (links, board) = (&self.links, &self.board);
+        self.gossip.claims.retain(|claim| {
+            let neighbour = links.all().iter().find(|n| n.handle == claim.link);
+            let done = |n: &crate::schedule::Neighbour| (claim.first..claim.end).all(|slot| n.holds.get(slot));
+            let live = claim.until > now && claim.first < claim.end && neighbour.is_some_and(|n| !done(n));
+            if !live {
+                ended.push(claim.first..claim.end);
+            }
+            live
+        });
+        let _ = board;
+        if !ended.is_empty() {
+            ended.into_iter().flatten().for_each(|slot| unclaim(&mut self.board, slot));
+            self.dirty = true;
+        }
+    }
+
+    fn exchange_peers(&mut self) {
+        let sides: Vec<(Handle, PeerId)> =
+            self.links.sides().filter(|(_, side)| side.greeted).map(|(n, _)| (n.handle, n.peer)).collect();
+        let mut offered: Vec<PeerRecord> = sides
+            .iter()
+            .filter_map(|(_, peer)| self.gossip.known.get(peer))
+            .filter(|known| known.state == State::Linked && known.tries == 0)
+            .map(|known| known.record.clone())
+            .collect();
+        self.gossip.dice.shuffle(&mut offered);
+        for (link, peer) in sides {
+            let others: Vec<PeerRecord> =
+                offered.iter().filter(|record| record.id != peer).take(PEERS_MAX).cloned().collect();
+            if !others.is_empty() {
+                self.tell(link, Message::Peers(others));
+            }
+        }
+    }
+
+    fn peers_came(&mut self, now: Time, link: Handle, records: Vec<PeerRecord>) {
+        let heard = self.gossip.heard.entry(link).or_default();
+        *heard += 1;
+        if *heard <= PEERS_HEARD {
+            self.found(now, records);
+        }
+    }
+
+    pub(super) fn found(&mut self, now: Time, records: Vec<PeerRecord>) {
+        for record in records {
+            let usable = record.id != self.me && !record.addrs.is_empty() && !self.proof.is_banned(&record.id);
+            if !usable || self.gossip.known.contains_key(&record.id) {
+                continue;
+            }
+            if self.gossip.known.len() >= self.setup.limits.known_peers {
+                break;
+            }
+            let linked = self.links.link_of(&record.id).is_some();
+            let state = if linked { State::Linked } else { State::Idle(now) };
+            self.gossip.known.insert(record.id, Known { record, state, tries: 0 });
+        }
+        self.look_for_peers(now);
+    }
+
+    fn look_for_peers(&mut self, now: Time) {
+        if !self.setup.take && !self.setup.give {
+            return;
+        }
+        let linked = self.links.len();
+        let wanted = self.setup.limits.neighbours_wanted.saturating_sub(linked);
+        let dialling = self.gossip.known.values().filter(|k| k.state == State::Dialling).count();
+        let room = wanted.min(DIALS.saturating_sub(dialling));
+        let ready: Vec<PeerId> = self
+            .gossip
+            .known
+            .iter()
+            .filter(|(_, known)| matches!(known.state, State::Idle(at) if at <= now))
+            .map(|(peer, _)| *peer)
+            .take(room)
+            .collect();
+        for peer in ready {
+            if let Some(known) = self.gossip.known.get_mut(&peer) {
+                known.state = State::Dialling;
+                self.out.push_back(Output::Connect(known.record.clone()));
+            }
+        }
+        // Who is complete waits to be found.
+        let lonely = linked == 0 && self.board.missing() > 0;
+        if wanted > 0 && now >= self.gossip.next_find {
+            self.gossip.next_find = now + if lonely { FIND_LONELY } else { FIND_EVERY };
+            self.out.push_back(Output::Find { want: wanted.min(30) });
+        }
+    }
+
+    /// Somebody holds what cannot be proven here: it, or whoever gave it, knows the witnesses.
+    fn ask_for_witnesses(&mut self, now: Time) {
+        if !self.proof.witnesses() || now < self.gossip.next_witness {
+            return;
+        }
+        self.gossip.next_witness = now + ASK_WITNESS_EVERY;
+        let dark = |piece: &&crate::schedule::Piece| !piece.held && piece.holders > 0 && !piece.provable;
+        let Some(segment) = self.board.pieces().iter().find(dark).map(|piece| piece.key.segment) else { return };
+        let slots = self.board.slots_of(segment);
+        let holder = self.links.all().iter().filter(|n| slots.clone().any(|slot| n.holds.get(slot)));
+        let holders: Vec<Handle> = holder.map(|n| n.handle).collect();
+        if let Some(link) = self.gossip.dice.pick(&holders) {
+            self.out.push_back(Output::Send { link: *link, message: Message::AskWitness(segment) });
+        }
+    }
+
+    fn tell_witnesses(&mut self, link: Handle, segment: SegmentId) {
+        let own = self.own_statement(segment);
+        for statement in self.proof.statements(segment).into_iter().chain(own) {
+            self.tell(link, Message::Witness(statement));
+        }
+    }
+
+    fn tell_manifest(&mut self, link: Handle, at: u32) {
+        let Some(raw) = self.proof.raw_manifest().cloned() else { return };
+        let start = (at as usize).min(raw.len());
+        let end = (start + MANIFEST_PART_BYTES).min(raw.len());
+        let part = Message::ManifestPart { at, total: raw.len() as u32, bytes: raw.slice(start..end) };
+        self.tell(link, part);
+    }
+
+    /// A manifest from a peer counts only under a pinned key, and only if it names this very cut's content.
+    fn manifest_part(&mut self, link: Handle, at: u32, total: u32, bytes: &Bytes) {
+        if self.proof.has_manifest() || self.setup.trust.is_none() || total as usize > MANIFEST_BYTES_MAX {
+            return;
+        }
+        if at == 0 && self.gossip.incoming.is_none() {
+            self.gossip.incoming = Some((link, BytesMut::new(), total));
+        }
+        let Some((from, buffer, whole)) = &mut self.gossip.incoming else { return };
+        if *from != link || *whole != total || buffer.len() != at as usize || bytes.is_empty() {
+            return;
+        }
+        buffer.extend_from_slice(bytes);
+        if buffer.len() < total as usize {
+            let at = buffer.len() as u32;
+            return self.tell(link, Message::AskManifest { at });
+        }
+        let Some((_, buffer, _)) = self.gossip.incoming.take() else { return };
+        let raw = buffer.freeze();
+        if let Ok(manifest) = Manifest::parse(&raw)
+            && self.proof.trusts(&manifest)
+            && manifest.rid.is_some_and(|rid| crate::id::SwarmKey::of(&rid, &manifest.rule) == self.setup.key)
+        {
+            self.manifest(std::sync::Arc::new(manifest), Some(raw));
+        }
+    }
+}
+
+fn unclaim(board: &mut super::board::Board, slot: u32) {
+    let piece = board.piece_mut(Slot(slot));
+    piece.claims = piece.claims.saturating_sub(1);
+}

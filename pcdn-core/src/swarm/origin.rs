@@ -1,0 +1,332 @@
+//! Runs of pieces from the origin: the bytes come in order, pieces fall out of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::meter::Meter;
+use super::{Output, Source, Swarm, TICK};
+use crate::error::Judged;
+use crate::layout::SegmentId;
+use crate::origin::OriginError;
+use crate::range::ByteRange;
+use crate::resource::Url;
+use crate::schedule::{OriginRun, OriginView, Slot};
+use crate::swarm::report::Event;
+use crate::unit::Time;
+use crate::verify::list;
+use crate::wire::Message;
+
+/// First byte assumed before the first was measured: a distant CDN edge with a handshake.
+const FIRST_BYTE_GUESS: Duration = Duration::from_millis(150);
+/// Rate assumed before the first transfer: 8 Mbit/s.
+const RATE_GUESS: u64 = 1_000_000;
+/// Capacity seen is forgotten over this long.
+const CAPACITY_MEMORY: f64 = 30.0;
+/// First pause after a failure; doubles to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(8);
+/// Failures in a row after which readers are told, though it is tried on: about 8 s of pauses.
+const FAILURES_TOLD: u32 = 6;
+/// Runs at once, whatever a scheduler plans.
+const RUNS_MAX: usize = 4;
+
+/// What is under way, and what is known of the origin.
+#[derive(Debug)]
+pub(super) struct Runs {
+    runs: BTreeMap<u64, Run>,
+    next: u64,
+    first_byte: Duration,
+    rate: u64,
+    capacity: f64,
+    meter: Meter,
+    quiet_until: Time,
+    failures: u32,
+    forbidden: bool,
+    used: u64,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self {
+            runs: BTreeMap::new(),
+            next: 0,
+            first_byte: FIRST_BYTE_GUESS,
+            rate: RATE_GUESS,
+            capacity: 0.0,
+            meter: Meter::default(),
+            quiet_until: Time::ZERO,
+            failures: 0,
+            forbidden: false,
+            used: 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Run {
+    first: Slot,
+    /// The next piece to be filled.
+    at: u32,
+    /// One past the last piece wanted.
+    end: u32,
+    /// Bytes asked for and not yet here, whatever is still wanted of them.
+    left: u64,
+    buffer: BytesMut,
+    asked: Time,
+    first_byte: Option<Time>,
+    bytes: u64,
+    /// Fetched a second time, to compare: see `audit`.
+    audit: bool,
+}
+
+impl Runs {
+    pub(super) fn view(&self) -> OriginView {
+        let runs = self.runs.iter().filter(|(_, run)| !run.audit).map(|(id, run)| OriginRun {
+            id: *id,
+            first: run.first,
+            count: run.end - run.first.0,
+            left: run.left,
+            asked: run.asked,
+        });
+        OriginView {
+            allowed: !self.forbidden,
+            quiet_until: self.quiet_until,
+            first_byte: self.first_byte,
+            rate: self.rate,
+            capacity: self.capacity as u64,
+            runs: runs.collect(),
+            used: self.used,
+        }
+    }
+
+    pub(super) fn rate_now(&self, now: Time) -> u64 {
+        self.meter.rate(now)
+    }
+
+    pub(super) fn view_capacity(&self) -> u64 {
+        self.capacity as u64
+    }
+
+    pub(super) fn audits(&self) -> usize {
+        self.runs.values().filter(|run| run.audit).count()
+    }
+}
+
+impl Swarm {
+    pub(super) fn fetch(&mut self, now: Time, first: Slot, count: u32) {
+        let free = |slot: &u32| {
+            let piece = self.board.piece(Slot(*slot));
+            !piece.held && !piece.fetching
+        };
+        let segment = match first.0 < self.board.count() {
+            true => self.board.piece(first).key.segment,
+            false => return,
+        };
+        let last = self.board.slots_of(segment).end.min(first.0.saturating_add(count));
+        let end = (first.0..last).take_while(free).last().map_or(first.0, |slot| slot + 1);
+        if end > first.0 && self.origin.runs.len() < RUNS_MAX {
+            self.start_run(now, first, end, false);
+        }
+    }
+
+    /// Fetches one piece a second time from the origin, or for the first time to learn whom to believe.
+    pub(super) fn fetch_to_audit(&mut self, now: Time, slot: Slot) {
+        if !self.board.piece(slot).fetching && !self.origin.forbidden {
+            self.start_run(now, slot, slot.0 + 1, true);
+        }
+    }
+
+    fn start_run(&mut self, now: Time, first: Slot, end: u32, audit: bool) {
+        let key = self.board.piece(first).key;
+        let Some(segment) = self.board.segment(key.segment) else { return };
+        let (url, id) = (segment.url.clone(), segment.id);
+        let base = segment.range.map_or(0, |range| range.start());
+        let from = segment.layout.bytes_of(key.piece).start;
+        let bytes: u64 = (first.0..end).map(|slot| u64::from(self.board.piece(Slot(slot)).len)).sum();
+        let Some(range) = ByteRange::new(base + from, base + from + bytes) else { return };
+        for slot in first.0..end {
+            self.board.piece_mut(Slot(slot)).fetching = true;
+        }
+        let run = self.origin.next;
+        self.origin.next += 1;
+        let state = Run {
+            first,
+            at: first.0,
+            end,
+            left: bytes,
+            buffer: BytesMut::new(),
+            asked: now,
+            first_byte: None,
+            bytes: 0,
+            audit,
+        };
+        self.origin.runs.insert(run, state);
+        self.claim(id, key.piece.get(), end - first.0, bytes);
+        self.open(run, url, range);
+    }
+
+    fn open(&mut self, run: u64, url: Url, range: ByteRange) {
+        self.out.push_back(Output::Fetch { run, url, range });
+    }
+
+    /// Tells the neighbours, so that they wait for these pieces instead of fetching them too.
+    fn claim(&mut self, segment: SegmentId, first: u32, count: u32, bytes: u64) {
+        let transfer = Duration::from_secs_f64(bytes as f64 / self.origin.rate.max(1) as f64);
+        let within = (self.origin.first_byte + transfer) * 2 + Duration::from_secs(1);
+        let within_ms = within.as_millis().min(30_000) as u32;
+        self.tell_all(&Message::Claim { segment, first, count, within_ms });
+    }
+
+    pub(super) fn origin_bytes(&mut self, now: Time, id: u64, bytes: Bytes) {
+        let Some(run) = self.origin.runs.get_mut(&id) else { return };
+        let len = bytes.len() as u64;
+        if run.first_byte.is_none() {
+            run.first_byte = Some(now);
+            let took = now.since(run.asked);
+            // Pessimistic: rises at once, falls slowly.
+            let seen = self.origin.first_byte;
+            self.origin.first_byte = if took > seen { took } else { (seen * 7 + took) / 8 };
+        }
+        run.bytes += len;
+        run.left = run.left.saturating_sub(len);
+        self.origin.meter.add(now, len);
+        self.origin.failures = 0;
+        run.buffer.extend_from_slice(&bytes);
+        self.fill_pieces(now, id);
+    }
+
+    /// Takes whole pieces off the front of a run's buffer.
+    fn fill_pieces(&mut self, now: Time, id: u64) {
+        while let Some(run) = self.origin.runs.get_mut(&id) {
+            if run.at >= run.end {
+                return;
+            }
+            let slot = Slot(run.at);
+            let len = self.board.piece(slot).len as usize;
+            if run.buffer.len() < len {
+                return;
+            }
+            let bytes = run.buffer.split_to(len).freeze();
+            run.at += 1;
+            let (audit, done) = (run.audit, run.at >= run.end && run.left > 0);
+            if done {
+                // Cut short: what is still on its way is not wanted.
+                self.origin.runs.remove(&id);
+                self.out.push_back(Output::Abort { run: id });
+            }
+            self.own_piece(now, slot, bytes, audit);
+        }
+    }
+
+    /// A piece fetched from the origin by this node: the truth, and what others said is judged by it.
+    fn own_piece(&mut self, now: Time, slot: Slot, bytes: Bytes, audit: bool) {
+        let piece = self.board.piece_mut(slot);
+        piece.fetching = false;
+        let (key, held, len) = (piece.key, piece.held, u64::from(piece.len));
+        let Some(layout) = self.board.segment(key.segment).map(|s| s.layout) else { return };
+        let digest = list::digest(&layout, key.piece, &bytes);
+        for liar in self.proof.own(slot, &key, digest, &mut self.board) {
+            self.report.rejected_pieces += 1;
+            self.ban(now, liar, "it said the origin has other bytes");
+        }
+        self.origin.used += len;
+        self.dirty = true;
+        if held {
+            self.report.wasted += if audit { 0 } else { len };
+            self.report.from_origin += len;
+            if self.board.fact(slot).digest.is_some_and(|had| had != digest) {
+                // What a peer gave was wrong (possible on the sampled rung only): the origin's bytes replace it.
+                self.board.lose(slot);
+            } else {
+                return;
+            }
+        } else {
+            self.report.from_origin += len;
+        }
+        self.cancel_others(slot);
+        self.keep(now, slot, bytes, digest, Source::Origin);
+    }
+
+    pub(super) fn origin_end(&mut self, now: Time, id: u64, result: Result<(), OriginError>) {
+        let Some(run) = self.origin.runs.remove(&id) else { return };
+        for slot in run.at..run.end {
+            self.board.piece_mut(Slot(slot)).fetching = false;
+        }
+        if let (Some(first), true) = (run.first_byte, run.bytes >= 64 << 10) {
+            let span = now.since(first).max(Duration::from_millis(1)).as_secs_f64();
+            let rate = (run.bytes as f64 / span) as u64;
+            // Pessimistic: falls at once by half, rises slowly.
+            let seen = self.origin.rate;
+            self.origin.rate = if rate < seen { (seen + rate) / 2 } else { (seen * 3 + rate) / 4 };
+        }
+        self.dirty = true;
+        let whole = run.at >= run.end;
+        match result {
+            Ok(()) if whole => {}
+            Ok(()) => self.origin_failed(now, OriginError::Malformed { what: "it ended early".to_owned() }),
+            Err(why) => self.origin_failed(now, why),
+        }
+    }
+
+    fn origin_failed(&mut self, now: Time, why: OriginError) {
+        self.origin.failures += 1;
+        let doubled = PAUSE * 2u32.saturating_pow(self.origin.failures.saturating_sub(1).min(10));
+        let mut pause = doubled.min(PAUSE_MAX);
+        if let OriginError::Status { retry_after: Some(after), .. } = &why {
+            pause = pause.max((*after).min(Duration::from_secs(60)));
+        }
+        self.origin.quiet_until = now + pause;
+        self.note(Event::OriginFailed { why: why.to_string() });
+        let fatal = !why.transient();
+        if fatal {
+            self.origin.forbidden = true;
+        }
+        if fatal || self.origin.failures >= FAILURES_TOLD {
+            self.break_readers(why);
+        }
+    }
+
+    pub(super) fn cut_run(&mut self, id: u64) {
+        let Some(run) = self.origin.runs.get_mut(&id).filter(|run| !run.audit) else { return };
+        // The piece being filled is finished: half a piece is worth nothing.
+        let end = run.end.min(if run.buffer.is_empty() { run.at } else { run.at + 1 });
+        let (given_back, stop) = (end..run.end, run.at >= end);
+        run.end = end;
+        if stop {
+            self.origin.runs.remove(&id);
+            self.out.push_back(Output::Abort { run: id });
+        }
+        if let Some(first) = given_back.clone().next() {
+            let key = self.board.piece(Slot(first)).key;
+            let message = Message::Claim { segment: key.segment, first: key.piece.get(), count: 0, within_ms: 0 };
+            self.tell_all(&message);
+        }
+        for slot in given_back {
+            self.board.piece_mut(Slot(slot)).fetching = false;
+        }
+        self.dirty = true;
+    }
+
+    /// Watches what the origin gives to this node and its neighbours together.
+    pub(super) fn refresh_origin(&mut self, now: Time) {
+        let mine = self.origin.meter.rate(now) as f64;
+        let sum = mine + self.links.origin_rate() as f64;
+        if sum > self.origin.capacity {
+            self.origin.capacity = sum;
+        } else if !self.origin.runs.is_empty() {
+            let fade = TICK.as_secs_f64() / CAPACITY_MEMORY;
+            self.origin.capacity += (sum - self.origin.capacity) * fade;
+        }
+        if let Some(rate) = self.running_rate(now) {
+            // A run under way that is slower than believed is believed at once.
+            self.origin.rate = self.origin.rate.min(rate.max(10_000));
+        }
+    }
+
+    fn running_rate(&self, now: Time) -> Option<u64> {
+        let run = self.origin.runs.values().find(|run| now.since(run.asked) > Duration::from_millis(800))?;
+        Some((run.bytes as f64 / now.since(run.asked).as_secs_f64()) as u64)
+    }
+}

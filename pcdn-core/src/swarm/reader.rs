@@ -1,0 +1,261 @@
+//! Readers: a player or a download that takes the resource's bytes in order.
+//!
+//! A player that reads greedily hides how much it has buffered, so each reader has a *virtual play head*: it starts with the
+//! first byte and moves at the pace the reader is assumed to play at. A piece is due when that head gets to it. The pace is
+//! at least what the origin alone would give this node (so peers never make it slower), and once the player pauses reading,
+//! what it was measured to take.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Input, Output, ReaderId, Source, Swarm};
+use crate::id::Digest;
+use crate::origin::OriginError;
+use crate::schedule::Slot;
+use crate::store::{Held, Kept};
+use crate::swarm::report::Event;
+use crate::unit::Time;
+use crate::verify::Verified;
+
+/// Pace assumed of a player until it is measured: 10 Mbit/s, a full-HD stream.
+const PACE_GUESS: f64 = 1_250_000.0;
+/// How far ahead pieces are due at all; the rest is not wanted yet (scheduling notes: 120 s caps the waste).
+const HORIZON: Duration = Duration::from_secs(120);
+/// A player that left this part of the time unread has filled its buffer: its pace can be measured.
+const PAUSED_PART: f64 = 0.25;
+/// What a player with a full buffer is assumed to have in it at least.
+const FULL_BUFFER: Duration = Duration::from_secs(2);
+/// A wait longer than this is a stall.
+const STALL: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    all: BTreeMap<ReaderId, Reader>,
+    loading: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    /// Next byte to deliver.
+    at: u64,
+    end: u64,
+    playing: bool,
+    opened: Time,
+    /// When the first byte was delivered, and which it was.
+    started: Option<(Time, u64)>,
+    /// Since when it waits for bytes; `None` while it has not pulled.
+    waits: Option<Time>,
+    stalled: bool,
+    /// When the last bytes were delivered.
+    delivered: Time,
+    /// Time it left delivered bytes unread, and bytes taken, in the current window.
+    window: Time,
+    paused: Duration,
+    taken: u64,
+    /// Bytes per second, once measured.
+    measured: Option<f64>,
+}
+
+impl Reader {
+    /// The pace it plays at and how many bytes it is ahead of its virtual head.
+    fn pace(&self, now: Time, fair: f64) -> (f64, f64) {
+        if let Some(pace) = self.measured {
+            return (pace * 1.25, pace * FULL_BUFFER.as_secs_f64());
+        }
+        let pace = PACE_GUESS.max(fair);
+        let Some((since, from)) = self.started else { return (pace, 0.0) };
+        let played = pace * now.since(since).as_secs_f64();
+        (pace, ((self.at - from) as f64 - played).max(0.0))
+    }
+
+    /// A window of five seconds is over: was the player pausing, and how fast did it read?
+    fn measure(&mut self, now: Time) {
+        let span = now.since(self.window);
+        if span < Duration::from_secs(5) {
+            return;
+        }
+        let paused = self.paused.as_secs_f64() / span.as_secs_f64();
+        self.measured = (paused >= PAUSED_PART).then(|| (self.taken as f64 / span.as_secs_f64()).max(16_000.0));
+        (self.window, self.paused, self.taken) = (now, Duration::ZERO, 0);
+    }
+}
+
+impl Swarm {
+    pub(super) fn read(&mut self, now: Time, id: ReaderId, at: u64, end: u64, playing: bool) {
+        if self.readers.all.len() >= self.setup.limits.readers {
+            let why = OriginError::Other { by: "pcdn", source: "too many readers of one resource".into() };
+            return self.out.push_back(Output::Broken { reader: id, why });
+        }
+        let reader = Reader {
+            at,
+            end,
+            playing,
+            opened: now,
+            started: None,
+            waits: None,
+            stalled: false,
+            delivered: now,
+            window: now,
+            paused: Duration::ZERO,
+            taken: 0,
+            measured: None,
+        };
+        self.readers.all.insert(id, reader);
+        self.refresh_readers(now);
+        self.dirty = true;
+    }
+
+    pub(super) fn pull(&mut self, now: Time, id: ReaderId) {
+        let Some(reader) = self.readers.all.get_mut(&id) else { return };
+        reader.waits = Some(now);
+        if reader.started.is_some() {
+            reader.paused += now.since(reader.delivered);
+        }
+        self.deliver(now);
+    }
+
+    pub(super) fn read_end(&mut self, now: Time, id: ReaderId) {
+        self.readers.all.remove(&id);
+        self.refresh_readers(now);
+        self.dirty = true;
+    }
+
+    /// Gives every waiting reader what is here.
+    pub(super) fn deliver(&mut self, now: Time) {
+        let ids: Vec<ReaderId> =
+            self.readers.all.iter().filter(|(_, r)| r.waits.is_some()).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.deliver_to(now, id);
+        }
+    }
+
+    fn deliver_to(&mut self, now: Time, id: ReaderId) {
+        let Some(reader) = self.readers.all.get_mut(&id) else { return };
+        let Some(slot) = self.board.slot_at(reader.at).filter(|slot| self.board.piece(*slot).held) else { return };
+        let piece = self.board.piece(slot);
+        let (skip, key, start) = (reader.at - piece.at, piece.key, piece.at);
+        let Some(bytes) = self.board.hot(slot).cloned() else {
+            return self.load_for_reader(slot, key);
+        };
+        let take = (bytes.len() as u64 - skip).min(reader.end.saturating_sub(reader.at));
+        if take == 0 {
+            return;
+        }
+        let waited = now.since(reader.waits.take().unwrap_or(now));
+        match reader.started {
+            None => {
+                reader.started = Some((now, reader.at));
+                self.report.start.get_or_insert(now.since(reader.opened));
+            }
+            Some(_) if reader.stalled => {
+                self.report.stalls += 1;
+                self.report.stalled += waited;
+            }
+            Some(_) => {}
+        }
+        reader.stalled = false;
+        reader.at += take;
+        reader.taken += take;
+        reader.delivered = now;
+        let part = bytes.into_inner().slice(skip as usize..(skip + take) as usize);
+        let _ = start;
+        let source = self.board.fact(slot).source.unwrap_or(Source::Cache);
+        self.out.push_back(Output::Deliver { reader: id, bytes: Verified::checked(part), source });
+    }
+
+    fn load_for_reader(&mut self, slot: Slot, key: crate::layout::PieceKey) {
+        let _ = slot;
+        if !self.readers.loading {
+            self.readers.loading = true;
+            self.out.push_back(Output::Load(key));
+        }
+    }
+
+    /// Sets when each piece is due: the soonest any player's virtual head gets to it.
+    pub(super) fn refresh_readers(&mut self, now: Time) {
+        self.readers.loading = false;
+        let fair = self.fair_share() as f64;
+        let mut windows = Vec::new();
+        for reader in self.readers.all.values_mut().filter(|reader| reader.playing && reader.at < reader.end) {
+            reader.measure(now);
+            let (pace, ahead) = reader.pace(now, fair);
+            let waits = reader.waits.is_some_and(|since| now.since(since) > STALL);
+            if waits && ahead == 0.0 && reader.started.is_some() && !reader.stalled {
+                reader.stalled = true;
+                self.out.push_back(Output::Note(Event::Stalled));
+            }
+            windows.push((reader.at, reader.end, pace, ahead));
+        }
+        self.board.clear_dues();
+        for (at, end, pace, ahead) in windows {
+            self.board.set_dues(now, at, end, pace, ahead, HORIZON);
+        }
+        self.deliver(now);
+    }
+
+    /// What the origin alone would give this node.
+    fn fair_share(&self) -> u64 {
+        let downloaders = 1 + self.links.all().iter().filter(|n| !n.complete).count() as u64;
+        self.origin.view_capacity() / downloaders
+    }
+
+    /// A piece is here and right: it is kept, told, and given to whoever waits.
+    pub(super) fn keep(&mut self, now: Time, slot: Slot, bytes: Bytes, digest: Digest, source: Source) {
+        let key = self.board.piece(slot).key;
+        let Some(layout) = self.board.segment(key.segment).map(|segment| segment.layout) else { return };
+        let own = source == Source::Origin;
+        let shared = self.proof.may_share(slot, &key, &digest);
+        let bytes = if own { Verified::from_origin(bytes) } else { Verified::checked(bytes) };
+        self.board.hold(slot, digest, own, shared, source);
+        self.board.warm(slot, bytes.clone(), self.setup.limits.cache_bytes);
+        self.out.push_back(Output::Keep { key, layout, kept: Kept { bytes, digest, own } });
+        self.dirty = true;
+        self.deliver(now);
+    }
+
+    /// What the store holds already counts as here; it is hashed when it is first used.
+    pub(super) fn held(&mut self, held: Vec<Held>) {
+        for entry in held {
+            let fits = self.board.segment(entry.key.segment).is_some_and(|s| s.layout == entry.layout);
+            let Some(slot) = self.board.slot_of(&entry.key).filter(|_| fits) else { continue };
+            if self.board.piece(slot).held {
+                continue;
+            }
+            let shared = self.proof.may_share(slot, &entry.key, &entry.digest);
+            self.board.hold(slot, entry.digest, entry.own, shared, Source::Cache);
+            self.report.from_cache += u64::from(self.board.piece(slot).len);
+            if entry.own {
+                let liars = self.proof.own(slot, &entry.key, entry.digest, &mut self.board);
+                debug_assert!(liars.is_empty(), "nobody has said anything before the store was read");
+            }
+        }
+        self.dirty = true;
+    }
+
+    /// The origin failed for good: readers that wait for what nobody else has are told.
+    pub(super) fn break_readers(&mut self, why: OriginError) {
+        let hopeless = |reader: &Reader| {
+            let slot = self.board.slot_at(reader.at);
+            let missing = slot.map(|slot| self.board.piece(slot)).filter(|piece| !piece.held);
+            missing.is_some_and(|piece| !piece.offered() && piece.flights == 0)
+        };
+        let broken: Vec<ReaderId> =
+            self.readers.all.iter().filter(|(_, reader)| hopeless(reader)).map(|(id, _)| *id).collect();
+        let text = why.to_string();
+        let mut first = Some(why);
+        for reader in broken {
+            let why = first.take().unwrap_or(OriginError::Unreachable { why: text.clone() });
+            self.readers.all.remove(&reader);
+            self.out.push_back(Output::Broken { reader, why });
+        }
+    }
+}
+
+impl Input {
+    /// A player's read of all from `at` to `end`.
+    pub fn play(reader: u64, at: u64, end: u64) -> Self {
+        Input::Read { reader: ReaderId(reader), at, end, playing: true }
+    }
+}

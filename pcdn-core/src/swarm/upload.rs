@@ -1,0 +1,138 @@
+//! Serving: who gets the next slot.
+//!
+//! A bounded number of pieces is handed to the transports at once; the rest waits here, and the neighbour that was given the
+//! fewest bytes goes first. How slots share the line is the transport's business.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{AskId, Output, Swarm};
+use crate::layout::PieceKey;
+use crate::schedule::{Handle, Slot};
+use crate::transport::Refuse;
+use crate::unit::Time;
+use crate::verify::{Verified, list};
+
+/// What a neighbour with a full queue is told to wait.
+const BUSY: Duration = Duration::from_millis(300);
+
+#[derive(Debug)]
+pub(super) struct Uploads {
+    slots: usize,
+    per_peer: usize,
+    waiting: BTreeMap<Handle, VecDeque<(AskId, Slot)>>,
+    active: BTreeMap<AskId, Handle>,
+    loading: BTreeMap<Slot, Vec<AskId>>,
+}
+
+impl Uploads {
+    pub(super) fn new(slots: usize, per_peer: usize) -> Self {
+        Self { slots, per_peer, waiting: BTreeMap::new(), active: BTreeMap::new(), loading: BTreeMap::new() }
+    }
+
+    pub(super) fn drop_link(&mut self, link: Handle) {
+        self.waiting.remove(&link);
+        self.active.retain(|_, of| *of != link);
+    }
+
+    pub(super) fn refuse_all(&mut self, out: &mut VecDeque<Output>) {
+        for (_, queue) in std::mem::take(&mut self.waiting) {
+            out.extend(queue.into_iter().map(|(ask, _)| Output::Refuse { ask, why: Refuse::NoSwarm }));
+        }
+    }
+}
+
+impl Swarm {
+    pub(super) fn asked(&mut self, _now: Time, link: Handle, ask: AskId, key: PieceKey) {
+        let slot = self.board.slot_of(&key).filter(|slot| self.board.fact(*slot).shared);
+        let refusal = match slot {
+            _ if !self.setup.give => Some(Refuse::NoSwarm),
+            None => Some(Refuse::NotHere),
+            Some(_) if self.upload.waiting.get(&link).is_some_and(|q| q.len() >= self.upload.per_peer) => {
+                Some(Refuse::Busy(BUSY))
+            }
+            Some(slot) => {
+                self.upload.waiting.entry(link).or_default().push_back((ask, slot));
+                None
+            }
+        };
+        if let Some(why) = refusal {
+            self.out.push_back(Output::Refuse { ask, why });
+        }
+        self.serve_next();
+    }
+
+    pub(super) fn ask_gone(&mut self, ask: AskId) {
+        if self.upload.active.remove(&ask).is_none() {
+            self.upload.waiting.values_mut().for_each(|queue| queue.retain(|(other, _)| *other != ask));
+        }
+        self.serve_next();
+    }
+
+    fn serve_next(&mut self) {
+        while self.upload.active.len() < self.upload.slots {
+            let served = |link: &Handle| {
+                let active = self.upload.active.values().filter(|of| *of == link).count() as u64;
+                let given = self.links.iter().find(|(n, _, _)| n.handle == *link).map_or(0, |(_, _, to)| to);
+                (active, given)
+            };
+            let waiting = self.upload.waiting.iter().filter(|(_, queue)| !queue.is_empty());
+            let Some(link) = waiting.map(|(link, _)| *link).min_by_key(served) else { return };
+            let Some((ask, slot)) = self.upload.waiting.get_mut(&link).and_then(VecDeque::pop_front) else { return };
+            self.upload.active.insert(ask, link);
+            match self.board.hot(slot).cloned() {
+                Some(bytes) => self.serve(ask, link, bytes),
+                None => {
+                    let waiters = self.upload.loading.entry(slot).or_default();
+                    waiters.push(ask);
+                    if waiters.len() == 1 {
+                        self.out.push_back(Output::Load(self.board.piece(slot).key));
+                    }
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, ask: AskId, link: Handle, bytes: Verified<Bytes>) {
+        self.report.uploaded += bytes.len() as u64;
+        if let Some(side) = self.links.side_mut(link) {
+            side.to += bytes.len() as u64;
+        }
+        self.out.push_back(Output::Serve { ask, bytes });
+    }
+
+    /// A piece came from the store. It is hashed again: a damaged cache loses pieces, it never gives wrong bytes.
+    pub(super) fn loaded(&mut self, now: Time, key: PieceKey, bytes: Option<Bytes>) {
+        let Some(slot) = self.board.slot_of(&key) else { return };
+        let right = bytes.filter(|bytes| {
+            let layout = self.board.segment(key.segment).map(|segment| segment.layout);
+            let whole = bytes.len() == self.board.piece(slot).len as usize;
+            let found = layout.filter(|_| whole).map(|layout| list::digest(&layout, key.piece, bytes));
+            found.is_some() && found == self.board.fact(slot).digest
+        });
+        let waiters = self.upload.loading.remove(&slot).unwrap_or_default();
+        match right {
+            Some(bytes) => {
+                let bytes = Verified::checked(bytes);
+                self.board.warm(slot, bytes.clone(), self.setup.limits.cache_bytes);
+                for ask in waiters {
+                    if let Some(link) = self.upload.active.get(&ask).copied() {
+                        self.serve(ask, link, bytes.clone());
+                    }
+                }
+            }
+            None => {
+                self.board.lose(slot);
+                self.dirty = true;
+                for ask in waiters {
+                    self.upload.active.remove(&ask);
+                    self.out.push_back(Output::Refuse { ask, why: Refuse::NotHere });
+                }
+            }
+        }
+        self.deliver(now);
+        self.serve_next();
+    }
+}

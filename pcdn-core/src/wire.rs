@@ -1,0 +1,115 @@
+//! What peers say to one another about a swarm.
+//!
+//! Every message is one control message of a [`Session`](crate::transport::Session), at most 64 KiB:
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 1 | version, 1; another version is ignored |
+//! | 1 | kind; an unknown kind is ignored |
+//! | 32 | swarm key |
+//! | … | body, big endian, by kind (see [`Message`]) |
+//!
+//! Bodies may grow at their end: a reader skips what it does not know.
+
+mod codec;
+
+use bytes::Bytes;
+
+use crate::id::SwarmKey;
+use crate::layout::{Layout, SegmentId};
+use crate::peer::{PeerRecord, Scheme};
+use crate::verify::witness::Statement;
+
+pub use codec::{WireError, decode, encode};
+
+/// Peers in one [`Message::Peers`] at most (scheduling of "flooding": BEP 11 allows 50, 20 keep it below 2 KiB).
+pub const PEERS_MAX: usize = 20;
+/// Segments in one [`Message::Have`] at most, so that it stays far below 64 KiB with bitmaps of 64 pieces.
+pub const HAVE_SEGMENTS_MAX: usize = 1_024;
+/// Bytes of bitmaps in one [`Message::Have`] at most.
+pub const HAVE_BYTES_MAX: usize = 32 * 1_024;
+/// Bytes of a manifest in one [`Message::ManifestPart`].
+pub const MANIFEST_PART_BYTES: usize = 48 * 1_024;
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// First on every link: the sender takes part in the swarm and listens there.
+    Hello {
+        /// Ports it listens on; the address is the one the receiver sees.
+        ports: Vec<(Scheme, u16)>,
+        /// Whether the receiver shall answer with its own hello.
+        answer: bool,
+    },
+    /// Pieces the sender can give, whole bitmaps of the segments that changed, and how it is doing.
+    Have {
+        /// How the sender is doing.
+        status: Status,
+        /// Segments that changed.
+        segments: Vec<HaveSegment>,
+    },
+    /// The sender has begun to fetch this run of pieces from the origin; others may wait for it.
+    Claim {
+        /// In which segment.
+        segment: SegmentId,
+        /// First piece.
+        first: u32,
+        /// Number of pieces; 0 takes the claim on this segment back.
+        count: u32,
+        /// The sender expects to be done within this many milliseconds.
+        within_ms: u32,
+    },
+    /// What somebody fetched from the origin, signed by it.
+    Witness(Statement),
+    /// Asks for all statements on a segment.
+    AskWitness(SegmentId),
+    /// Peers the sender has links to.
+    Peers(Vec<PeerRecord>),
+    /// Asks for the publisher's manifest from byte `at`.
+    AskManifest {
+        /// Offset in its binary form.
+        at: u32,
+    },
+    /// A part of the publisher's manifest.
+    ManifestPart {
+        /// Offset.
+        at: u32,
+        /// Length of the whole.
+        total: u32,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// The sender leaves the swarm.
+    Bye,
+}
+
+/// How a peer is doing, told with every [`Message::Have`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Bytes per second it takes from the origin now.
+    pub origin_rate: u32,
+    /// Bytes per second it takes from peers now.
+    pub peer_rate: u32,
+    /// Whether it has everything it wants.
+    pub complete: bool,
+}
+
+/// One segment of a [`Message::Have`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HaveSegment {
+    /// Which.
+    pub segment: SegmentId,
+    /// Its layout as the sender cut it; a receiver that cut it otherwise ignores it.
+    pub layout: Layout,
+    /// One bit a piece.
+    pub bitmap: crate::bitmap::Bitmap,
+}
+
+/// A message and its swarm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Which swarm it is about.
+    pub swarm: SwarmKey,
+    /// What it says; `None` if its kind or version is unknown.
+    pub message: Option<Message>,
+}

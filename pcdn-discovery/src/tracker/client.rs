@@ -1,0 +1,263 @@
+//! The node's side of a tracker.
+//!
+//! [`Tracker`] is a handle. Behind a `udp://` address stands one task with the [`Machine`] (what to send, when to give up)
+//! and the sockets; behind an `http://` address one small HTTP request for each call. Every call ends within
+//! [`CALL_MAX`], whatever the tracker does: a node never waits for one.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use pcdn_core::discovery::{BoxStream, Discovery, DiscoveryError, Lease};
+use pcdn_core::id::{PeerId, SwarmKey};
+use pcdn_core::peer::PeerRecord;
+use tokio::time::{Instant, timeout};
+
+use super::secret::Secret;
+use super::wire::{Announce, Event, Find, Ports, Request, WHY_MAX};
+
+mod http;
+mod machine;
+mod socket;
+
+pub use machine::{Failure, GIVE_UP, Input, Machine, Output, Ticket};
+
+/// How long any call may take: name resolution and four tries together.
+pub const CALL_MAX: Duration = Duration::from_secs(5);
+/// Peers asked for with an announce: about a datagram full.
+const WANT_WITH_ANNOUNCE: u16 = 25;
+/// Own swarms remembered, for the asker's id and the peers that announces brought. As many as a tracker lets a peer join.
+const SWARMS_MAX: usize = 4096;
+/// How long peers that an announce brought are handed on by `find`. Half an announce interval: most are still there.
+const PEERS_FRESH: Duration = Duration::from_secs(30);
+/// Shortest and longest renewal a tracker can make a node do: it may be wrong, or bad.
+const RENEW: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
+
+/// A tracker, as a [`Discovery`]. Cheap to clone; clones share one socket.
+///
+/// Answers hold at most about 28 peers over UDP, 50 over HTTP, drawn at random at each call. The first call to a tracker
+/// takes two round trips, later ones within a minute one. Name resolution is done at the first call and again after the
+/// tracker has fallen silent.
+#[derive(Clone)]
+pub struct Tracker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// The address as it was given, for messages.
+    node: String,
+    way: Result<Way, String>,
+    secret: Option<Secret>,
+    socket: socket::Handle,
+    mine: Mutex<HashMap<SwarmKey, Mine>>,
+}
+
+/// How to talk to it. Both hold `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Way {
+    Udp(String),
+    Http(String),
+}
+
+/// What is known of a swarm this node announced itself to.
+struct Mine {
+    id: PeerId,
+    seed: bool,
+    peers: Vec<PeerRecord>,
+    at: Instant,
+}
+
+/// What a tracker's answer comes to, whichever way it came.
+struct Reply {
+    interval: Option<Duration>,
+    peers: Vec<PeerRecord>,
+}
+
+impl Tracker {
+    /// The tracker at `host:port`, `udp://host:port` or `http://host:port`. Nothing is sent yet, and an address that cannot be
+    /// used is reported by the first call; parse the text to hear it at once.
+    pub fn at(address: &str) -> Self {
+        let (node, way) = (address.chars().take(WHY_MAX).collect(), Way::parse(address));
+        let (socket, mine) = Default::default();
+        Self { inner: Arc::new(Inner { node, way, secret: None, socket, mine }) }
+    }
+
+    /// Proves knowledge of a private tracker's secret. To be called before the first use: the handle is a new one.
+    #[must_use]
+    pub fn with_secret(self, secret: Secret) -> Self {
+        let (node, way) = (self.inner.node.clone(), self.inner.way.clone());
+        let (socket, mine) = Default::default();
+        Self { inner: Arc::new(Inner { node, way, secret: Some(secret), socket, mine }) }
+    }
+}
+
+impl FromStr for Tracker {
+    type Err = DiscoveryError;
+
+    fn from_str(address: &str) -> Result<Self, DiscoveryError> {
+        let tracker = Self::at(address);
+        tracker.inner.way()?;
+        Ok(tracker)
+    }
+}
+
+impl fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tracker({})", self.inner.node)
+    }
+}
+
+#[async_trait]
+impl Discovery for Tracker {
+    async fn announce(&self, key: &SwarmKey, me: &PeerRecord) -> Result<Lease, DiscoveryError> {
+        let first = !self.inner.mine().contains_key(key);
+        let request = Announce {
+            swarm: *key,
+            peer: me.id,
+            ports: Ports::of(me),
+            seed: me.seed,
+            event: if first { Event::Started } else { Event::None },
+            progress: None,
+            want: WANT_WITH_ANNOUNCE,
+        };
+        let reply = self.inner.ask(Request::Announce(request)).await?;
+        self.inner.remember(key, me, reply.peers);
+        let renew_in = reply.interval.unwrap_or(RENEW.1).clamp(RENEW.0, RENEW.1);
+        Ok(Lease { renew_in })
+    }
+
+    async fn withdraw(&self, key: &SwarmKey, me: &PeerId) -> Result<(), DiscoveryError> {
+        self.inner.mine().remove(key);
+        let (swarm, peer, event) = (*key, *me, Event::Stopped);
+        let (ports, seed, progress, want) = (Ports::default(), false, None, 0);
+        self.inner
+            .ask(Request::Announce(Announce { swarm, peer, ports, seed, event, progress, want }))
+            .await
+            .map(drop)
+    }
+
+    fn find(&self, key: &SwarmKey, want: usize) -> BoxStream<Result<PeerRecord, DiscoveryError>> {
+        let (inner, key) = (self.inner.clone(), *key);
+        let (asker, seed, known) = inner.recall(&key);
+        let ids: Vec<PeerId> = known.iter().map(|record| record.id).collect();
+        let left = want.saturating_sub(known.len());
+        let query = async move {
+            if left == 0 {
+                return Vec::new();
+            }
+            let want = want.min(usize::from(u16::MAX)) as u16;
+            match inner.ask(Request::Find(Find { swarm: key, asker, seed, want })).await {
+                Ok(reply) => reply.peers.into_iter().filter(|record| !ids.contains(&record.id)).map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
+        };
+        let found = stream::once(query).flat_map(stream::iter).take(left);
+        Box::pin(stream::iter(known).take(want).map(Ok).chain(found))
+    }
+}
+
+impl Inner {
+    fn way(&self) -> Result<&Way, DiscoveryError> {
+        let bad = |why: &String| DiscoveryError::Address { node: self.node.clone(), why: why.clone() };
+        self.way.as_ref().map_err(bad)
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply, DiscoveryError> {
+        let reply = async {
+            match self.way()? {
+                Way::Udp(host) => self.socket.ask(host, self.secret.as_ref(), request).await,
+                Way::Http(host) => http::ask(host, self.secret.as_ref(), &request).await,
+            }
+            .map_err(|failure| self.verdict(failure))
+        };
+        timeout(CALL_MAX, reply).await.unwrap_or_else(|_| Err(self.verdict(Failure::Silent)))
+    }
+
+    fn verdict(&self, failure: Failure) -> DiscoveryError {
+        let node = self.node.clone();
+        match failure {
+            Failure::Silent => DiscoveryError::Silent { node },
+            Failure::Refused(why) => DiscoveryError::Refused { node, why: why.chars().take(200).collect() },
+            Failure::Address(why) => DiscoveryError::Address { node, why },
+        }
+    }
+
+    fn remember(&self, key: &SwarmKey, me: &PeerRecord, mut peers: Vec<PeerRecord>) {
+        peers.retain(|record| record.id != me.id);
+        let mut mine = self.mine();
+        if mine.len() < SWARMS_MAX || mine.contains_key(key) {
+            mine.insert(*key, Mine { id: me.id, seed: me.seed, peers, at: Instant::now() });
+        }
+    }
+
+    /// Who asks, and the peers that the last announce brought. They are handed on once.
+    fn recall(&self, key: &SwarmKey) -> (Option<PeerId>, bool, Vec<PeerRecord>) {
+        let mut mine = self.mine();
+        let Some(mine) = mine.get_mut(key) else { return (None, false, Vec::new()) };
+        let mut peers = std::mem::take(&mut mine.peers);
+        if mine.at.elapsed() > PEERS_FRESH {
+            peers.clear();
+        }
+        (Some(mine.id), mine.seed, peers)
+    }
+
+    fn mine(&self) -> MutexGuard<'_, HashMap<SwarmKey, Mine>> {
+        self.mine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Way {
+    fn parse(address: &str) -> Result<Self, String> {
+        let (scheme, rest) = address.split_once("://").unwrap_or(("udp", address));
+        let host = rest.strip_suffix('/').unwrap_or(rest);
+        let (name, port) = host.rsplit_once(':').ok_or("it needs a port: write HOST:PORT")?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]%".contains(c);
+        let literal_v6 = name.starts_with('[') && name.ends_with(']');
+        if name.is_empty() || !name.chars().all(plain) || (name.contains(':') && !literal_v6) {
+            return Err("its host is neither a name nor an IP address (IPv6 in brackets)".into());
+        }
+        if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Err("its port is not a number from 1 to 65535".into());
+        }
+        match scheme {
+            "udp" => Ok(Self::Udp(host.to_owned())),
+            "http" => Ok(Self::Http(host.to_owned())),
+            _ => Err("trackers are reached by udp:// or http://".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_in_all_their_forms() {
+        for (text, way) in [
+            ("tracker.example:7070", Way::Udp("tracker.example:7070".into())),
+            ("udp://192.0.2.1:7070", Way::Udp("192.0.2.1:7070".into())),
+            ("udp://[2001:db8::1]:7070", Way::Udp("[2001:db8::1]:7070".into())),
+            ("http://localhost:7070/", Way::Http("localhost:7070".into())),
+        ] {
+            assert_eq!(Way::parse(text), Ok(way));
+        }
+        for bad in ["", "tracker", "tracker:0", "tracker:x", "https://t:1", "2001:db8::1:7070", "a b:1", "t/p:1", ":7070"]
+        {
+            assert!(bad.parse::<Tracker>().is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bad_address_is_an_error_not_a_panic() {
+        let tracker = Tracker::at("nowhere");
+        let me = PeerRecord { id: PeerId([1; 32]), addrs: Vec::new(), seed: false };
+        let key = SwarmKey([1; 32]);
+        assert!(matches!(tracker.announce(&key, &me).await, Err(DiscoveryError::Address { .. })));
+        let found: Vec<_> = tracker.find(&key, 5).collect().await;
+        assert!(matches!(found[..], [Err(DiscoveryError::Address { .. })]));
+    }
+}

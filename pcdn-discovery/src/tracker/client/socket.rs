@@ -1,0 +1,215 @@
+//! The sockets around the [`Machine`]: one task, started by the first call, ended when the last handle is gone.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use pcdn_core::dice::Dice;
+use pcdn_core::unit::Time;
+use tokio::io::ReadBuf;
+use tokio::net::{UdpSocket, lookup_host};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::machine::{Failure, Input, Machine, Output, Ticket};
+use super::{CALL_MAX, Reply};
+use crate::tracker::secret::Secret;
+use crate::tracker::wire::{Answer, DATAGRAM_MAX, Request, records};
+
+/// Requests waiting for the task, and under way in it. A node with more swarms than that announces in turns.
+const ASKS_MAX: usize = 64;
+/// Addresses of one name that are tried.
+const PATHS_MAX: usize = 4;
+/// How long name resolution may take: what is left of [`CALL_MAX`] is enough for three tries.
+const RESOLVE_MAX: Duration = Duration::from_secs(2);
+
+/// Where calls meet the task.
+#[derive(Debug, Default)]
+pub(super) struct Handle(Mutex<Option<mpsc::Sender<Ask>>>);
+
+#[derive(Debug)]
+struct Ask {
+    request: Request,
+    reply: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+impl Handle {
+    pub(super) async fn ask(&self, host: &str, secret: Option<&Secret>, request: Request) -> Result<Reply, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let asks = self.task(host, secret);
+        asks.send(Ask { request, reply }).await.map_err(|_| Failure::Silent)?;
+        match answer.await.map_err(|_| Failure::Silent)?? {
+            Answer::Announced { interval_s, peers, .. } => {
+                Ok(Reply { interval: Some(Duration::from_secs(interval_s.into())), peers: records(&peers) })
+            }
+            Answer::Found { peers, .. } => Ok(Reply { interval: None, peers: records(&peers) }),
+            Answer::Connected { .. } | Answer::Refused { .. } => Err(Failure::Silent),
+        }
+    }
+
+    /// The task, started anew if there is none or its runtime is gone.
+    fn task(&self, host: &str, secret: Option<&Secret>) -> mpsc::Sender<Ask> {
+        let mut asks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match asks.as_ref().filter(|asks| !asks.is_closed()) {
+            Some(asks) => asks.clone(),
+            None => {
+                let (sender, receiver) = mpsc::channel(ASKS_MAX);
+                tokio::spawn(run(host.to_owned(), secret.cloned(), receiver));
+                asks.insert(sender).clone()
+            }
+        }
+    }
+}
+
+async fn run(host: String, secret: Option<Secret>, mut asks: mpsc::Receiver<Ask>) {
+    let mut dice = Dice::new(getrandom::u64().unwrap_or(0x7063_646e));
+    while let Some(first) = asks.recv().await {
+        if first.reply.is_closed() {
+            continue;
+        }
+        match resolve(&host).await {
+            Ok(sockets) => Exchange::new(sockets, secret.clone()).run(first, &mut asks, &mut dice).await,
+            Err(failure) => _ = first.reply.send(Err(failure)),
+        }
+    }
+}
+
+/// A connected socket for each address of `host`: connected ones receive from the tracker alone, and hear when nobody listens.
+async fn resolve(host: &str) -> Result<Vec<UdpSocket>, Failure> {
+    let found = timeout(RESOLVE_MAX, lookup_host(host)).await.map_err(|_| Failure::Silent)?;
+    let addrs: Vec<SocketAddr> = match found {
+        Ok(addrs) => addrs.take(PATHS_MAX).collect(),
+        Err(error) => {
+            tracing::debug!(%host, %error, "tracker name does not resolve");
+            return Err(Failure::Silent);
+        }
+    };
+    let mut sockets = Vec::new();
+    let mut last = None;
+    for addr in addrs {
+        match open(addr).await {
+            Ok(socket) => sockets.push(socket),
+            Err(error) => last = Some(error),
+        }
+    }
+    match (sockets.is_empty(), last) {
+        (false, _) => Ok(sockets),
+        (true, Some(error)) => Err(Failure::Address(error.to_string())),
+        (true, None) => Err(Failure::Silent),
+    }
+}
+
+async fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let any = if addr.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { IpAddr::from(Ipv6Addr::UNSPECIFIED) };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(addr).await?;
+    Ok(socket)
+}
+
+/// The machine, its sockets and those who wait. Ends when the tracker falls silent, so that its name is resolved again.
+struct Exchange {
+    machine: Machine,
+    sockets: Vec<UdpSocket>,
+    waiting: HashMap<Ticket, oneshot::Sender<Result<Answer, Failure>>>,
+    tickets: Ticket,
+    start: Instant,
+}
+
+/// What woke the task.
+enum Event {
+    Ask(Option<Ask>),
+    Arrived(usize, io::Result<usize>),
+    Due,
+}
+
+impl Exchange {
+    fn new(sockets: Vec<UdpSocket>, secret: Option<Secret>) -> Self {
+        let machine = Machine::new(sockets.len(), secret);
+        Self { machine, sockets, waiting: HashMap::new(), tickets: 0, start: Instant::now() }
+    }
+
+    async fn run(mut self, first: Ask, asks: &mut mpsc::Receiver<Ask>, dice: &mut Dice) {
+        let mut buffer = vec![0; DATAGRAM_MAX];
+        let mut event = Event::Ask(Some(first));
+        loop {
+            let now = Time(self.start.elapsed().as_micros() as u64);
+            match event {
+                Event::Ask(Some(ask)) => {
+                    self.tickets += 1;
+                    self.waiting.insert(self.tickets, ask.reply);
+                    self.machine.handle(now, dice, Input::Ask(self.tickets, ask.request));
+                }
+                Event::Ask(None) => return,
+                Event::Arrived(path, Ok(len)) => {
+                    self.machine.handle(now, dice, Input::Datagram { path, bytes: &buffer[..len] });
+                }
+                Event::Arrived(path, Err(_)) => self.machine.handle(now, dice, Input::Unreachable { path }),
+                Event::Due => {
+                    self.forget_gone(now, dice);
+                    self.machine.handle(now, dice, Input::Wake);
+                }
+            }
+            let silent = self.act();
+            if silent && self.machine.is_empty() {
+                return;
+            }
+            event = self.next(asks, &mut buffer).await;
+        }
+    }
+
+    async fn next(&self, asks: &mut mpsc::Receiver<Ask>, buffer: &mut [u8]) -> Event {
+        let wake = self.machine.next_wake();
+        let due = self.start + Duration::from_micros(wake.map_or(0, |at| at.0));
+        tokio::select! {
+            ask = asks.recv(), if self.machine.len() < ASKS_MAX => Event::Ask(ask),
+            (path, result) = receive(&self.sockets, buffer) => Event::Arrived(path, result),
+            () = sleep_until(due), if wake.is_some() => Event::Due,
+        }
+    }
+
+    /// Does what the machine wants; whether somebody was told that the tracker is silent.
+    fn act(&mut self) -> bool {
+        let mut silent = false;
+        while let Some(output) = self.machine.poll() {
+            match output {
+                // A full or failing socket is a lost datagram: the retry is the cure.
+                Output::Send { path, bytes } => _ = self.sockets[path].try_send(&bytes),
+                Output::Done(ticket, result) => {
+                    silent |= result == Err(Failure::Silent);
+                    if let Some(reply) = self.waiting.remove(&ticket) {
+                        // The caller may have left.
+                        let _ = reply.send(result);
+                    }
+                }
+            }
+        }
+        silent
+    }
+
+    fn forget_gone(&mut self, now: Time, dice: &mut Dice) {
+        let gone: Vec<Ticket> = self.waiting.iter().filter(|(_, r)| r.is_closed()).map(|(t, _)| *t).collect();
+        for ticket in gone {
+            self.waiting.remove(&ticket);
+            self.machine.handle(now, dice, Input::Forget(ticket));
+        }
+    }
+}
+
+/// The next datagram of any of `sockets`.
+async fn receive(sockets: &[UdpSocket], buffer: &mut [u8]) -> (usize, io::Result<usize>) {
+    std::future::poll_fn(|cx| {
+        for (path, socket) in sockets.iter().enumerate() {
+            let mut buffer = ReadBuf::new(buffer);
+            if let Poll::Ready(result) = socket.poll_recv(cx, &mut buffer) {
+                return Poll::Ready((path, result.map(|()| buffer.filled().len())));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+const _: () = assert!(RESOLVE_MAX.as_millis() < CALL_MAX.as_millis());

@@ -1,0 +1,216 @@
+//! What one address may do: how often it may ask, and how many peers it may be.
+//!
+//! Connection ids prove that an address is real, so limits by address hold. IPv4 hosts count one by one; an IPv6 customer
+//! usually owns a whole /64, so that counts as one host.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::{DashMap, Entry};
+use pcdn_core::id::PeerId;
+use pcdn_core::unit::Time;
+
+use super::service::Refusal;
+
+/// Limits of one address. Loopback is exempt: nobody can send from it but this machine itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quota {
+    /// Requests at once, after a pause. Default 120: a node that returns with 50 swarms announces and asks in each.
+    pub burst: f64,
+    /// Requests per second in the long run. Default 16: 64 peers behind one address, each in 15 swarms, once a minute.
+    pub per_second: f64,
+    /// Peer ids behind one address. Default 64: a household or a small office behind one NAT.
+    pub ids_per_address: usize,
+    /// Swarms one peer takes part in. Default 4,096.
+    pub swarms_per_peer: u32,
+    /// Addresses remembered. Default 1,000,000, about 150 MB at the worst.
+    pub addresses_max: usize,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { burst: 120.0, per_second: 16.0, ids_per_address: 64, swarms_per_peer: 4096, addresses_max: 1_000_000 }
+    }
+}
+
+/// Remembers what addresses have done.
+#[derive(Debug)]
+pub struct Guard {
+    quota: Quota,
+    hosts: DashMap<IpAddr, Host>,
+    // Counted apart: the map's own length takes every shard's lock.
+    host_count: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Host {
+    /// Token bucket: tokens left at `at`.
+    tokens: f64,
+    at: Time,
+    /// Peers that announced from here, and in how many swarms each is now. At most `ids_per_address`.
+    peers: Vec<(PeerId, u32)>,
+}
+
+impl Guard {
+    /// Holds everyone to `quota`.
+    pub fn new(quota: Quota) -> Self {
+        Self { quota, hosts: DashMap::new(), host_count: AtomicUsize::new(0) }
+    }
+
+    /// One request from `ip`: takes a token.
+    pub fn request(&self, now: Time, ip: IpAddr) -> Result<(), Refusal> {
+        if ip.is_loopback() {
+            return Ok(());
+        }
+        let mut host = match self.hosts.entry(host_of(ip)) {
+            Entry::Occupied(host) => host.into_ref(),
+            Entry::Vacant(_) if self.len() >= self.quota.addresses_max => return Err(Refusal::Full),
+            Entry::Vacant(place) => {
+                self.host_count.fetch_add(1, Ordering::Relaxed);
+                place.insert(Host { tokens: self.quota.burst, at: now, peers: Vec::new() })
+            }
+        };
+        host.refill(now, &self.quota);
+        if host.tokens < 1.0 {
+            return Err(Refusal::TooFast);
+        }
+        host.tokens -= 1.0;
+        Ok(())
+    }
+
+    /// `peer` at `ip` enters one more swarm. To be called after [`request`](Self::request).
+    pub fn enter(&self, ip: IpAddr, peer: &PeerId) -> Result<(), Refusal> {
+        if ip.is_loopback() {
+            return Ok(());
+        }
+        let Some(mut host) = self.hosts.get_mut(&host_of(ip)) else { return Ok(()) };
+        if let Some((_, swarms)) = host.peers.iter_mut().find(|(id, _)| id == peer) {
+            if *swarms >= self.quota.swarms_per_peer {
+                return Err(Refusal::TooManySwarms);
+            }
+            *swarms += 1;
+        } else if host.peers.len() >= self.quota.ids_per_address {
+            return Err(Refusal::TooManyIds);
+        } else {
+            host.peers.push((*peer, 1));
+        }
+        Ok(())
+    }
+
+    /// `peer` at `ip` has left a swarm.
+    pub fn leave(&self, ip: IpAddr, peer: &PeerId) {
+        let Some(mut host) = self.hosts.get_mut(&host_of(ip)) else { return };
+        let Some(at) = host.peers.iter().position(|(id, _)| id == peer) else { return };
+        host.peers[at].1 -= 1;
+        if host.peers[at].1 == 0 {
+            host.peers.swap_remove(at);
+        }
+    }
+
+    /// Forgets addresses without peers whose bucket is full again: they are as good as new.
+    pub fn forget_idle(&self, now: Time) {
+        self.hosts.retain(|_, host| {
+            host.refill(now, &self.quota);
+            let stays = !host.peers.is_empty() || host.tokens < self.quota.burst;
+            self.host_count.fetch_sub(usize::from(!stays), Ordering::Relaxed);
+            stays
+        });
+    }
+
+    /// Addresses remembered.
+    pub fn len(&self) -> usize {
+        self.host_count.load(Ordering::Relaxed)
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Host {
+    fn refill(&mut self, now: Time, quota: &Quota) {
+        let gained = now.since(self.at).as_secs_f64() * quota.per_second;
+        self.tokens = (self.tokens + gained).min(quota.burst);
+        self.at = self.at.max(now);
+    }
+}
+
+/// What counts as one host: an IPv4 address, an IPv6 /64.
+fn host_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn small() -> Guard {
+        Guard::new(Quota {
+            burst: 3.0,
+            per_second: 1.0,
+            ids_per_address: 2,
+            swarms_per_peer: 2,
+            addresses_max: 3,
+        })
+    }
+
+    #[test]
+    fn the_bucket_empties_and_refills() {
+        let guard = small();
+        let host = ip("192.0.2.1");
+        (0..3).for_each(|_| guard.request(Time::ZERO, host).unwrap());
+        assert_eq!(guard.request(Time::ZERO, host), Err(Refusal::TooFast));
+        assert_eq!(guard.request(Time::ZERO, ip("192.0.2.2")), Ok(()), "another host has its own");
+        assert_eq!(guard.request(Time::from_secs(1), host), Ok(()));
+        assert_eq!(guard.request(Time::from_secs(1), host), Err(Refusal::TooFast));
+    }
+
+    #[test]
+    fn a_v6_customer_is_one_host_and_loopback_is_exempt() {
+        let guard = small();
+        for n in 1..=3 {
+            guard.request(Time::ZERO, ip(&format!("2001:db8:0:1::{n}"))).unwrap();
+        }
+        assert_eq!(guard.request(Time::ZERO, ip("2001:db8:0:1::9")), Err(Refusal::TooFast));
+        assert_eq!(guard.request(Time::ZERO, ip("2001:db8:0:2::9")), Ok(()));
+        for _ in 0..100 {
+            guard.request(Time::ZERO, ip("127.0.0.1")).unwrap();
+        }
+    }
+
+    #[test]
+    fn ids_and_swarms_have_their_limit_and_come_free_again() {
+        let guard = small();
+        let host = ip("192.0.2.1");
+        guard.request(Time::ZERO, host).unwrap();
+        let [a, b, c] = [1, 2, 3].map(|n| PeerId([n; 32]));
+        guard.enter(host, &a).unwrap();
+        guard.enter(host, &a).unwrap();
+        assert_eq!(guard.enter(host, &a), Err(Refusal::TooManySwarms));
+        guard.enter(host, &b).unwrap();
+        assert_eq!(guard.enter(host, &c), Err(Refusal::TooManyIds));
+        guard.leave(host, &b);
+        guard.enter(host, &c).unwrap();
+    }
+
+    #[test]
+    fn idle_addresses_are_forgotten_and_the_table_is_bounded() {
+        let guard = small();
+        for n in 1..=3 {
+            guard.request(Time::ZERO, ip(&format!("192.0.2.{n}"))).unwrap();
+        }
+        assert_eq!(guard.request(Time::ZERO, ip("192.0.2.9")), Err(Refusal::Full));
+        guard.enter(ip("192.0.2.1"), &PeerId([1; 32])).unwrap();
+        guard.forget_idle(Time::ZERO + Duration::from_secs(5));
+        assert_eq!(guard.len(), 1, "only the one with a peer stays");
+    }
+}

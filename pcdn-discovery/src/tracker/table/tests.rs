@@ -1,0 +1,249 @@
+use std::collections::{HashMap, HashSet};
+
+use pcdn_core::peer::Scheme;
+
+use super::*;
+use crate::tracker::wire::{Ports, Progress};
+
+const KEY: SwarmKey = SwarmKey([7; 32]);
+
+fn announce(id: u32) -> Announce {
+    let mut ports = Ports::default();
+    ports.push(Scheme::Udp, 4000);
+    let (seed, event, progress) = (false, Event::None, None);
+    Announce { swarm: KEY, peer: peer(id), ports, seed, event, progress, want: 25 }
+}
+
+fn seed(id: u32) -> Announce {
+    Announce { seed: true, ..announce(id) }
+}
+
+fn peer(id: u32) -> PeerId {
+    let mut bytes = [0; 32];
+    bytes[..4].copy_from_slice(&id.to_be_bytes());
+    PeerId(bytes)
+}
+
+fn find() -> Find {
+    Find { swarm: KEY, asker: None, seed: false, want: 25 }
+}
+
+/// The `n`th address of the world, each in a network of its own.
+fn ip(n: u32) -> IpAddr {
+    IpAddr::from([20 + (n >> 16) as u8, (n >> 8) as u8, n as u8, 1])
+}
+
+struct World {
+    table: Table,
+    dice: Dice,
+    now: Time,
+}
+
+impl World {
+    fn new(limits: Limits) -> Self {
+        Self { table: Table::new(limits), dice: Dice::new(1), now: Time::ZERO }
+    }
+    fn announce(&mut self, from: IpAddr, it: &Announce) -> Result<Handout, Refusal> {
+        self.table.announce(self.now, &mut self.dice, from, it)
+    }
+    fn find(&mut self, from: IpAddr, it: &Find) -> Vec<Listed> {
+        self.table.find(self.now, &mut self.dice, from, it).unwrap().peers
+    }
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+}
+
+fn world() -> World {
+    World::new(Limits::default())
+}
+
+#[test]
+fn peers_find_each_other_but_never_themselves() {
+    let mut world = world();
+    for n in 0..20 {
+        let peers = world.announce(ip(n), &announce(n)).unwrap().peers;
+        assert_eq!(peers.len(), n as usize, "all who came before");
+        assert!(peers.iter().all(|listed| listed.id != peer(n)));
+    }
+    assert_eq!(world.find(ip(99), &find()).len(), 20);
+    assert_eq!(world.find(ip(3), &Find { asker: Some(peer(3)), ..find() }).len(), 19);
+    assert_eq!(world.find(ip(99), &Find { swarm: SwarmKey([8; 32]), ..find() }).len(), 0);
+}
+
+#[test]
+fn entries_expire_after_two_and_a_half_intervals_and_leave_nothing() {
+    let mut world = world();
+    world.announce(ip(1), &announce(1)).unwrap();
+    world.pass(100);
+    world.announce(ip(2), &announce(2)).unwrap();
+    world.pass(50);
+    assert_eq!(world.find(ip(9), &find()).len(), 1, "the first has expired, swept or not");
+    world.table.expire(world.now);
+    assert_eq!((world.table.swarms(), world.table.entries()), (1, 1));
+    world.pass(100);
+    world.table.expire(world.now);
+    assert_eq!((world.table.swarms(), world.table.entries()), (0, 0));
+    assert!(world.table.counts(&KEY).is_none());
+    world.pass(60);
+    world.table.expire(world.now);
+    assert!(world.table.guard.is_empty(), "addresses too");
+}
+
+#[test]
+fn a_renewal_holds_and_a_goodbye_counts_at_once() {
+    let mut world = world();
+    world.announce(ip(1), &announce(1)).unwrap();
+    for _ in 0..10 {
+        world.pass(60);
+        world.announce(ip(1), &announce(1)).unwrap();
+        world.table.expire(world.now);
+    }
+    assert_eq!(world.table.entries(), 1);
+    let stopped = Announce { event: Event::Stopped, ..announce(1) };
+    world.announce(ip(2), &stopped).unwrap();
+    assert_eq!(world.table.entries(), 1, "nobody says goodbye for another");
+    world.announce(ip(1), &stopped).unwrap();
+    assert_eq!((world.table.swarms(), world.table.entries()), (0, 0));
+}
+
+#[test]
+fn nobody_can_move_a_peer_away() {
+    let mut world = world();
+    world.announce(ip(1), &announce(1)).unwrap();
+    world.announce(ip(2), &announce(1)).unwrap();
+    let ips: HashSet<_> = world.find(ip(9), &find()).iter().map(|listed| listed.ip).collect();
+    assert_eq!(ips, HashSet::from([ip(1), ip(2)]));
+}
+
+#[test]
+fn a_full_swarm_replaces_at_random() {
+    let mut world = World::new(Limits { peers_per_swarm: 100, ..Limits::default() });
+    (0..300).for_each(|n| drop(world.announce(ip(n), &announce(n)).unwrap()));
+    assert_eq!(world.table.entries(), 100);
+    assert_eq!(world.table.counts(&KEY).unwrap().others, 100);
+    let mut seen = HashSet::new();
+    for _ in 0..60 {
+        seen.extend(world.find(IpAddr::from([127, 0, 0, 1]), &find()).iter().map(|listed| listed.ip));
+    }
+    let old = (0..200).filter(|n| seen.contains(&ip(*n))).count();
+    assert!((10..60).contains(&old), "{old} of the first 200 stay, not all and not none");
+}
+
+#[test]
+fn seeds_are_counted_and_not_given_to_seeds() {
+    let mut world = world();
+    (0..5).for_each(|n| drop(world.announce(ip(n), &seed(n)).unwrap()));
+    (5..8).for_each(|n| drop(world.announce(ip(n), &announce(n)).unwrap()));
+    assert_eq!(world.table.counts(&KEY), Some(Counts { seeds: 5, others: 3 }));
+    assert_eq!(world.announce(ip(9), &seed(9)).unwrap().peers.len(), 3);
+    assert_eq!(world.find(ip(10), &Find { seed: true, ..find() }).len(), 3);
+    assert_eq!(world.find(ip(10), &find()).len(), 9);
+    // A downloader that finishes becomes a seed.
+    let done = Announce { seed: true, progress: Some(Progress { downloaded: 9, left: 0 }), ..announce(5) };
+    world.announce(ip(5), &done).unwrap();
+    assert_eq!(world.table.counts(&KEY), Some(Counts { seeds: 7, others: 2 }));
+}
+
+#[test]
+fn one_network_gets_three_places_while_others_exist() {
+    let crowd = |n: u32| IpAddr::from([198, 51, 100, n as u8]);
+    let mut world = world();
+    (0..40).for_each(|n| drop(world.announce(crowd(n), &announce(n)).unwrap()));
+    assert_eq!(world.find(ip(500), &find()).len(), 25, "alone, it may fill the answer");
+    (100..130).for_each(|n| drop(world.announce(ip(n), &announce(n)).unwrap()));
+    for _ in 0..50 {
+        let answer = world.find(IpAddr::from([203, 0, 113, 1]), &Find { want: 20, ..find() });
+        let crowded = answer.iter().filter(|listed| matches!(listed.ip, IpAddr::V4(v4) if v4.octets()[0] == 198));
+        assert!(crowded.count() <= 3);
+        assert_eq!(answer.len(), 20);
+        world.pass(1);
+    }
+}
+
+#[test]
+fn handouts_are_fair() {
+    let mut world = world();
+    let (peers, rounds, want) = (1_000, 4_000u32, 10u16);
+    (0..peers).for_each(|n| drop(world.announce(ip(n), &announce(n)).unwrap()));
+    let mut drawn: HashMap<PeerId, u32> = HashMap::new();
+    for _ in 0..rounds {
+        for listed in world.find(IpAddr::from([127, 0, 0, 1]), &Find { want, ..find() }) {
+            *drawn.entry(listed.id).or_default() += 1;
+        }
+    }
+    // Chi-square over 999 degrees of freedom: mean 999, standard deviation 45; four of them above and below.
+    let expected = f64::from(rounds) * f64::from(want) / f64::from(peers);
+    let chi: f64 =
+        (0..peers).map(|n| (f64::from(*drawn.get(&peer(n)).unwrap_or(&0)) - expected).powi(2) / expected).sum();
+    assert!((800.0..1_180.0).contains(&chi), "{chi}");
+}
+
+#[test]
+fn nobody_is_sent_to_an_address_it_cannot_reach() {
+    let mut world = world();
+    for (n, from) in ["127.0.0.1", "192.168.0.7", "198.51.100.7"].iter().enumerate() {
+        world.announce(from.parse().unwrap(), &announce(n as u32)).unwrap();
+    }
+    assert_eq!(world.find("203.0.113.1".parse().unwrap(), &find()).len(), 1);
+    assert_eq!(world.find("192.168.0.9".parse().unwrap(), &find()).len(), 2);
+    assert_eq!(world.find("127.0.0.1".parse().unwrap(), &find()).len(), 3);
+}
+
+#[test]
+fn bounds_of_one_address_and_of_the_whole_hold() {
+    let mut world = World::new(Limits { swarms_max: 2, ..Limits::default() });
+    for n in 0..64 {
+        world.announce(ip(1), &announce(n)).unwrap();
+    }
+    assert_eq!(world.announce(ip(1), &announce(64)), Err(Refusal::TooManyIds));
+    assert!(world.announce(ip(1), &announce(3)).is_ok(), "known ones may renew");
+    world.announce(ip(2), &Announce { swarm: SwarmKey([8; 32]), ..announce(1) }).unwrap();
+    let third = Announce { swarm: SwarmKey([9; 32]), ..announce(1) };
+    assert_eq!(world.announce(ip(2), &third), Err(Refusal::Full));
+    assert_eq!(world.announce(ip(3), &Announce { ports: Ports::default(), ..announce(1) }), Err(Refusal::NoPort));
+    for _ in 0..200 {
+        let _ = world.announce(ip(1), &announce(3));
+    }
+    assert_eq!(world.announce(ip(1), &announce(3)), Err(Refusal::TooFast));
+    assert_eq!(world.table.entries(), 65);
+}
+
+#[test]
+fn intervals_are_spread() {
+    let mut world = world();
+    let spans: Vec<_> =
+        (0..200).map(|n| world.announce(ip(n), &announce(n)).unwrap().interval.as_millis()).collect();
+    assert!(spans.iter().all(|ms| (54_000..=66_000).contains(ms)));
+    assert!(spans.iter().max().unwrap() - spans.iter().min().unwrap() > 10_000);
+}
+
+#[test]
+fn threads_share_the_table_without_losing_count() {
+    let table = Table::new(Limits::default());
+    std::thread::scope(|scope| {
+        for thread in 0..4u32 {
+            let table = &table;
+            scope.spawn(move || {
+                let mut dice = Dice::new(thread.into());
+                for n in 0..500u32 {
+                    let swarm = SwarmKey([(n % 16) as u8; 32]);
+                    let it = Announce { swarm, ..announce(n) };
+                    let from = ip(thread * 1_000 + n);
+                    table.announce(Time::ZERO, &mut dice, from, &it).unwrap();
+                    if n % 3 == 0 {
+                        let stopped = Announce { event: Event::Stopped, ..it };
+                        table.announce(Time::ZERO, &mut dice, from, &stopped).unwrap();
+                    }
+                    if n % 100 == 0 {
+                        table.expire(Time::ZERO);
+                    }
+                }
+            });
+        }
+    });
+    let members: u32 = table.largest(100).iter().map(|(_, counts)| counts.others).sum();
+    assert_eq!(table.entries(), members as usize);
+    assert_eq!(members, 4 * 333);
+    assert_eq!(table.swarms(), 16);
+}

@@ -1,0 +1,167 @@
+//! What a tracker sends.
+
+use std::net::{IpAddr, SocketAddr};
+
+use pcdn_core::id::PeerId;
+
+use super::field::{self, Reader, exact, put, put_ports, read_fields, read_ports};
+use super::{
+    ANNOUNCE, Answer, CONNECT, Counts, DATAGRAM_MAX, ERROR, FIND, Listed, PEERS_MAX, VERSION, WHY_MAX, WireError,
+};
+use crate::tracker::secret::Secret;
+
+const HEAD_BYTES: usize = 8;
+const SEED: u8 = 1;
+const IPV6: u8 = 2;
+
+/// Writes an answer into `out`, which is cleared first. As many peers as fit in `limit` bytes (at most [`DATAGRAM_MAX`]) are
+/// written, a refusal is cut to it; `out` stays empty if not even the rest fits.
+pub fn encode_answer(txn: u32, answer: &Answer, limit: usize, secret: Option<&Secret>, out: &mut Vec<u8>) {
+    let limit = limit.min(DATAGRAM_MAX);
+    out.clear();
+    let action = match answer {
+        Answer::Connected { .. } => CONNECT,
+        Answer::Announced { .. } => ANNOUNCE,
+        Answer::Found { .. } => FIND,
+        Answer::Refused { .. } => ERROR,
+    };
+    out.extend(action.to_be_bytes());
+    out.extend(txn.to_be_bytes());
+    match answer {
+        Answer::Connected { connection } => out.extend(connection.to_be_bytes()),
+        Answer::Refused { why } => {
+            let mut room = why.len().min(limit.saturating_sub(out.len())).min(WHY_MAX);
+            while !why.is_char_boundary(room) {
+                room -= 1;
+            }
+            out.extend(&why.as_bytes()[..room]);
+        }
+        Answer::Announced { interval_s, observed, counts, peers } => {
+            out.push(VERSION);
+            put(out, field::INTERVAL, &interval_s.to_be_bytes());
+            put_observed(out, observed);
+            put_swarm(out, counts, peers, limit, secret);
+        }
+        Answer::Found { counts, peers } => {
+            out.push(VERSION);
+            put_swarm(out, counts, peers, limit, secret);
+        }
+    }
+    if out.len() > limit {
+        out.clear();
+    }
+}
+
+fn put_observed(out: &mut Vec<u8>, observed: &SocketAddr) {
+    let mut value = Vec::with_capacity(18);
+    put_ip(&mut value, observed.ip());
+    value.extend(observed.port().to_be_bytes());
+    put(out, field::OBSERVED, &value);
+}
+
+fn put_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => out.extend(ip.octets()),
+        IpAddr::V6(ip) => out.extend(ip.octets()),
+    }
+}
+
+fn put_swarm(out: &mut Vec<u8>, counts: &Counts, peers: &[Listed], limit: usize, secret: Option<&Secret>) {
+    put(out, field::COUNTS, &[counts.seeds.to_be_bytes(), counts.others.to_be_bytes()].concat());
+    let limit = limit.saturating_sub(if secret.is_some() { field::TAG_BYTES } else { 0 });
+    let start = out.len();
+    put(out, field::PEERS, &[]);
+    for peer in peers {
+        let mark = out.len();
+        put_peer(out, peer);
+        if out.len() > limit {
+            out.truncate(mark);
+            break;
+        }
+    }
+    let value_len = (out.len() - start - field::FIELD_HEAD) as u16;
+    out[start + 1..start + 3].copy_from_slice(&value_len.to_be_bytes());
+    if let Some(secret) = secret {
+        let tag = secret.tag_answer(out);
+        put(out, field::TAG, &tag);
+    }
+}
+
+fn put_peer(out: &mut Vec<u8>, peer: &Listed) {
+    out.extend(peer.id.0);
+    out.push(u8::from(peer.seed) * SEED | u8::from(peer.ip.is_ipv6()) * IPV6);
+    out.push(peer.ports.codes().len() as u8);
+    put_ip(out, peer.ip);
+    put_ports(out, &peer.ports);
+}
+
+/// Reads an answer and its transaction. With a `secret`, the tag of a native answer must be right; refusals carry none, for
+/// one who lacks the secret must be able to read why.
+pub fn decode_answer(datagram: &[u8], secret: Option<&Secret>) -> Result<(u32, Answer), WireError> {
+    let mut reader = Reader(datagram);
+    let (action, txn) = (reader.u32("head")?, reader.u32("head")?);
+    let answer = match action {
+        CONNECT => Answer::Connected { connection: reader.u64("connection id")? },
+        ERROR => Answer::Refused { why: printable(reader.0) },
+        ANNOUNCE | FIND => decode_native(datagram, action, secret)?,
+        other => return Err(WireError::Action(other)),
+    };
+    Ok((txn, answer))
+}
+
+fn decode_native(datagram: &[u8], action: u32, secret: Option<&Secret>) -> Result<Answer, WireError> {
+    let mut interval_s = None;
+    let mut observed = None;
+    let mut counts = Counts::default();
+    let mut peers = Vec::new();
+    let tag = secret.map(|secret| |bytes: &[u8]| secret.tag_answer(bytes));
+    let tag = tag.as_ref().map(|tag| tag as &dyn Fn(&[u8]) -> [u8; 16]);
+    read_fields(datagram, HEAD_BYTES, tag, |kind, value| {
+        let mut reader = Reader(value);
+        match kind {
+            field::INTERVAL => interval_s = Some(u32::from_be_bytes(exact(value, "interval")?)),
+            field::OBSERVED => observed = Some(read_observed(&mut reader)?),
+            field::COUNTS => counts = Counts { seeds: reader.u32("counts")?, others: reader.u32("counts")? },
+            field::PEERS => {
+                while !reader.0.is_empty() && peers.len() < PEERS_MAX {
+                    peers.push(read_peer(&mut reader)?);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    if action == FIND {
+        return Ok(Answer::Found { counts, peers });
+    }
+    let interval_s = interval_s.ok_or(WireError::Missing("interval"))?;
+    let observed = observed.ok_or(WireError::Missing("observed address"))?;
+    Ok(Answer::Announced { interval_s, observed, counts, peers })
+}
+
+fn read_observed(reader: &mut Reader<'_>) -> Result<SocketAddr, WireError> {
+    let ip = match reader.0.len() {
+        6 => read_ip(reader, false)?,
+        18 => read_ip(reader, true)?,
+        _ => return Err(WireError::Field("observed address")),
+    };
+    Ok(SocketAddr::new(ip, reader.u16("observed address")?))
+}
+
+fn read_peer(reader: &mut Reader<'_>) -> Result<Listed, WireError> {
+    let id = PeerId(reader.take("peer")?);
+    let (flags, count) = (reader.u8("peer")?, reader.u8("peer")?);
+    let ip = read_ip(reader, flags & IPV6 != 0)?;
+    let ports = read_ports(reader, count.into())?;
+    Ok(Listed { id, ip, ports, seed: flags & SEED != 0 })
+}
+
+fn read_ip(reader: &mut Reader<'_>, v6: bool) -> Result<IpAddr, WireError> {
+    Ok(if v6 { IpAddr::from(reader.take::<16>("ip")?) } else { IpAddr::from(reader.take::<4>("ip")?) })
+}
+
+/// A stranger's words, made safe for a log line.
+fn printable(bytes: &[u8]) -> String {
+    let bytes = &bytes[..bytes.len().min(WHY_MAX)];
+    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

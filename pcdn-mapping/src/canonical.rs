@@ -1,0 +1,187 @@
+//! One text for all URLs of one content.
+//!
+//! The rules only take away what no server uses to choose content (fragment, credentials, tracking) and undo differences of
+//! spelling (case of escapes, order of parameters). `http` and `https` are one; a port that is not the default, `//` and a
+//! trailing `/` are kept, because they may mean something.
+
+use pcdn_core::mapping::MapError;
+use pcdn_core::resource::Url;
+
+use crate::glob::glob;
+
+mod packs;
+mod percent;
+
+/// A longer URL is not mapped. Signed URLs reach 4 KiB.
+pub(crate) const URL_BYTES_MAX: usize = 16 << 10;
+
+/// A URL's canonical form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canonical {
+    /// `http(s)://HOST[:PORT]/PATH[?QUERY]`. Holds no credential the rules know.
+    pub text: String,
+    /// Names of what was left out, sorted: query parameters as written, `userinfo`, `;jsessionid`.
+    pub dropped: Vec<String>,
+}
+
+/// The canonical form of `url` by the default [`Rules`].
+pub fn canonical(url: &Url) -> Result<Canonical, MapError> {
+    Rules::default().canonical(url)
+}
+
+/// How URLs are made canonical.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    query: Query,
+    also_drop: Vec<String>,
+    aliases: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Query {
+    /// All but credentials and tracking.
+    #[default]
+    Clean,
+    /// Nothing.
+    Ignore,
+    /// These names.
+    Keep(Vec<String>),
+}
+
+impl Rules {
+    /// Leaves the whole query out.
+    pub fn ignoring_query(mut self) -> Self {
+        self.query = Query::Ignore;
+        self
+    }
+
+    /// Leaves out all query parameters but `names` (case matters). Surest, where the names that choose content are known.
+    pub fn keep_only<I: IntoIterator<Item = S>, S: Into<String>>(mut self, names: I) -> Self {
+        self.query = Query::Keep(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Leaves out the parameters `names` too (case does not matter).
+    pub fn also_drop<I: IntoIterator<Item = S>, S: Into<String>>(mut self, names: I) -> Self {
+        self.also_drop.extend(names.into_iter().map(|name| name.into().to_ascii_lowercase()));
+        self
+    }
+
+    /// Calls every `HOST[:PORT]` that matches the glob `hosts` by the name `logical`: several CDNs of one content. The first
+    /// alias that matches holds. A glob without a port matches the default ports only.
+    pub fn alias(mut self, hosts: impl Into<String>, logical: impl Into<String>) -> Self {
+        self.aliases.push((hosts.into().to_ascii_lowercase(), logical.into()));
+        self
+    }
+
+    /// The canonical form of `url`. Pure; equal texts are equal contents by these rules.
+    pub fn canonical(&self, url: &Url) -> Result<Canonical, MapError> {
+        let Parts { host, path, query, dropped } = self.parts(url)?;
+        let query = if query.is_empty() { query } else { format!("?{query}") };
+        Ok(Canonical { text: format!("http(s)://{host}{path}{query}"), dropped })
+    }
+
+    /// The same in parts, for rules that use them singly.
+    pub(crate) fn parts(&self, url: &Url) -> Result<Parts, MapError> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(MapError::NotHttp(format!("its scheme is {}", url.scheme())));
+        }
+        if url.as_str().len() > URL_BYTES_MAX {
+            return Err(MapError::NotHttp(format!("it is longer than {URL_BYTES_MAX} bytes")));
+        }
+        let mut dropped = Vec::new();
+        if !url.username().is_empty() || url.password().is_some() {
+            dropped.push("userinfo".to_owned());
+        }
+        let path = without_sessions(&percent::normal(url.path()), &mut dropped);
+        let query = self.query(url.query().unwrap_or_default(), &mut dropped);
+        dropped.sort();
+        dropped.dedup();
+        Ok(Parts { host: self.host(url), path, query, dropped })
+    }
+
+    fn host(&self, url: &Url) -> String {
+        let host = url.host_str().unwrap_or_default();
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let host = url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
+        let alias = self.aliases.iter().find(|(hosts, _)| glob(hosts, &host));
+        alias.map_or(host, |(_, logical)| logical.clone())
+    }
+
+    /// Works on raw pairs: decoding and encoding again would merge `a%20b` with `a+b`, and `z` with `z=`.
+    fn query(&self, raw: &str, dropped: &mut Vec<String>) -> String {
+        let pairs: Vec<Pair<'_>> = raw.split('&').filter(|pair| !pair.is_empty()).map(Pair::of).collect();
+        let credentials = packs::Credentials::of(&pairs);
+        let mut kept = Vec::new();
+        for pair in &pairs {
+            let keep = match &self.query {
+                Query::Clean => !credentials.covers(pair),
+                Query::Ignore => false,
+                Query::Keep(names) => names.iter().any(|name| *name == pair.decoded),
+            };
+            if keep && !self.also_drop.contains(&pair.name) {
+                kept.push((percent::normal(pair.raw_name), percent::normal(pair.raw_rest)));
+            } else {
+                dropped.push(pair.raw_name.to_owned());
+            }
+        }
+        kept.sort();
+        kept.into_iter().map(|(name, rest)| name + &rest).collect::<Vec<_>>().join("&")
+    }
+}
+
+/// The parts of a canonical URL.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// With its port if that is not the default; or the alias.
+    pub(crate) host: String,
+    pub(crate) path: String,
+    /// Without `?`; empty if there is none.
+    pub(crate) query: String,
+    pub(crate) dropped: Vec<String>,
+}
+
+/// One query parameter.
+#[derive(Debug)]
+struct Pair<'q> {
+    raw_name: &'q str,
+    /// `=VALUE`, or nothing.
+    raw_rest: &'q str,
+    decoded: String,
+    /// `decoded` in lower case, by which credentials are known.
+    name: String,
+}
+
+impl<'q> Pair<'q> {
+    fn of(raw: &'q str) -> Self {
+        let (raw_name, raw_rest) = raw.split_at(raw.find('=').unwrap_or(raw.len()));
+        let decoded = percent::decode(raw_name);
+        Self { raw_name, raw_rest, name: decoded.to_ascii_lowercase(), decoded }
+    }
+
+    fn value(&self) -> &str {
+        self.raw_rest.strip_prefix('=').unwrap_or_default()
+    }
+}
+
+/// `path` without the session ids that some servers write into it (`/film;jsessionid=ABC`).
+fn without_sessions(path: &str, dropped: &mut Vec<String>) -> String {
+    const NAMES: [&str; 3] = [";jsessionid", ";phpsessid", ";sessionid"];
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        let mut kept = String::with_capacity(segment.len());
+        for (at, part) in segment.split(';').enumerate() {
+            let name = format!(";{}", part.split('=').next().unwrap_or_default().to_ascii_lowercase());
+            match (at, NAMES.contains(&name.as_str())) {
+                (0, _) => kept.push_str(part),
+                (_, false) => kept.extend([";", part]),
+                (_, true) => dropped.push(name),
+            }
+        }
+        segments.push(kept);
+    }
+    segments.join("/")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,371 @@
+//! Configuration: one tree of values, whoever sets them.
+//!
+//! Every value has one key (`gateway.listen`), and with it one environment variable (`PCDN_GATEWAY__LISTEN`) and one long
+//! option (`--gateway`); [`options`] is the table that ties the three together, and the command line, the help texts, the
+//! commented file of `pcdn config` and the checks for unknown keys are all made from it.
+//!
+//! Precedence: defaults < what a verb changes of them < `--config` file < environment < command line. Whoever asks where a value came from gets
+//! the answer ([`Loaded::origin_of`]), because "which of my four places set this" is the first question of a bad night.
+//!
+//! In a file, an empty string means "not set" for values that have no default.
+
+mod blank;
+mod check;
+mod load;
+mod nearest;
+pub mod options;
+mod print;
+
+use pcdn_core::id::PeerId;
+use pcdn_core::peer::{PeerAddr, Scheme};
+use pcdn_core::unit::{ByteSize, Rate, Span};
+use serde::{Deserialize, Serialize};
+
+pub use load::{ConfigError, Loaded, Sources, load};
+pub use nearest::nearest;
+pub use print::{default_file, effective};
+
+use crate::node::P2p;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Standard output is JSON and nothing else.
+    pub json: bool,
+    /// What is told on standard error.
+    pub log: LogConfig,
+    /// The node of `get`, `peer` and `play`.
+    pub node: NodeConfig,
+    /// The local gateway.
+    pub gateway: GatewayConfig,
+    /// Dashboard, metrics and API.
+    pub admin: AdminConfig,
+    /// The tracker node.
+    pub tracker: TrackerConfig,
+    /// `pcdn get`.
+    pub get: GetConfig,
+    /// `pcdn peer`.
+    pub peer: PeerConfig,
+    /// `pcdn play`.
+    pub play: PlayConfig,
+    /// `pcdn demo`.
+    pub demo: DemoConfig,
+    /// `pcdn sign`.
+    pub sign: SignConfig,
+    /// `pcdn inspect`.
+    pub inspect: InspectConfig,
+    /// `pcdn sim`.
+    pub sim: SimConfig,
+}
+
+/// What is told on standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `pcdn_transport=debug`.
+    pub level: String,
+    /// Text or JSON lines.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "warn".into(), format: LogFormat::Text }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The node of `get`, `peer` and `play`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// Where peers reach this node.
+    pub listen: Vec<PeerAddr>,
+    /// Trackers: `HOST:PORT`, `udp://HOST:PORT` or `http://HOST:PORT`.
+    pub tracker: Vec<String>,
+    /// Mappers, first that answers: `url`, `template:FILE`.
+    pub mapper: Vec<String>,
+    /// Where pieces and the identity are kept.
+    #[serde(with = "blank")]
+    pub data_dir: Option<String>,
+    /// Room for pieces.
+    pub cache_size: ByteSize,
+    /// Bytes a second given to peers.
+    pub upload_limit: Rate,
+    /// Bytes a second taken in, from peers and origins together.
+    pub download_limit: Rate,
+    /// Whether peers are used.
+    pub p2p: P2p,
+    /// What is bought: a cheap origin bill, or speed.
+    pub policy: Policy,
+    /// The least proof accepted for bytes from peers.
+    pub integrity: Integrity,
+    /// Where the publisher's manifest is: `sidecar`, a URL, a file, or `off`.
+    pub manifest: String,
+    /// The publisher's key; manifests of others are refused.
+    #[serde(with = "blank")]
+    pub trust: Option<PeerId>,
+    /// The file with this node's secret key.
+    #[serde(with = "blank")]
+    pub identity: Option<String>,
+    /// The file with the secret of a private swarm.
+    #[serde(with = "blank")]
+    pub swarm_secret: Option<String>,
+    /// Origins this node may fetch from, though they are private addresses; if any is given, all others are refused.
+    pub origin: Vec<String>,
+    /// Headers sent to origins and to nobody else.
+    pub header: Vec<String>,
+    /// Local address of requests to origins.
+    #[serde(with = "blank")]
+    pub origin_bind: Option<std::net::IpAddr>,
+    /// A PEM file of further certificate authorities for origins.
+    #[serde(with = "blank")]
+    pub origin_ca: Option<String>,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let any = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+        Self {
+            listen: vec![PeerAddr { scheme: Scheme::Udp, addr: any }],
+            tracker: Vec::new(),
+            mapper: vec!["url".into()],
+            data_dir: None,
+            cache_size: ByteSize::gib(10),
+            upload_limit: Rate::UNLIMITED,
+            download_limit: Rate::UNLIMITED,
+            p2p: P2p::On,
+            policy: Policy::Balanced,
+            integrity: Integrity::Witnessed,
+            manifest: "off".into(),
+            trust: None,
+            identity: None,
+            swarm_secret: None,
+            origin: Vec::new(),
+            header: Vec::new(),
+            origin_bind: None,
+            origin_ca: None,
+        }
+    }
+}
+
+/// What is bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// As few bytes from the origin as possible.
+    Cost,
+    /// Peers first where that costs no time.
+    Balanced,
+    /// Whatever is fastest.
+    Speed,
+}
+
+/// The least proof accepted for bytes from peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Integrity {
+    /// The publisher signed them.
+    Signed,
+    /// Independent readers of the origin agree on them.
+    Witnessed,
+    /// Samples agree; for closed swarms only.
+    Sampled,
+}
+
+/// The local gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// Where players connect: `IP:PORT`, or `off`. `127.0.0.1` means `::1` too.
+    pub listen: String,
+    /// Reverse proxy for this origin: `https://HOST[/PREFIX]`.
+    #[serde(with = "blank")]
+    pub upstream: Option<url::Url>,
+    /// Page origins that may read answers, such as `https://player.example`.
+    pub cors: Vec<String>,
+    /// Further names this gateway may be called by in `Host`.
+    pub hosts: Vec<String>,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// A client that does not take a byte for so long is dropped.
+    pub write_stall: Span,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:7400".into(),
+            upstream: None,
+            cors: Vec::new(),
+            hosts: Vec::new(),
+            connections_max: 256,
+            write_stall: Span(std::time::Duration::from_secs(30)),
+        }
+    }
+}
+
+/// Dashboard, metrics and API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Where: `IP:PORT`, or `off`.
+    pub listen: String,
+    /// The file with the bearer token for changing calls.
+    #[serde(with = "blank")]
+    pub token: Option<String>,
+    /// Further names it may be called by in `Host`.
+    pub hosts: Vec<String>,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:7480".into(), token: None, hosts: Vec::new() }
+    }
+}
+
+/// The tracker node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrackerConfig {
+    /// UDP, and on the same number over TCP the HTTP API.
+    pub listen: std::net::SocketAddr,
+    /// The file with the secret that makes it private.
+    #[serde(with = "blank")]
+    pub secret: Option<String>,
+    /// Where the table lives.
+    pub store: String,
+}
+
+impl Default for TrackerConfig {
+    fn default() -> Self {
+        Self { listen: ([0, 0, 0, 0], 7070).into(), secret: None, store: "memory".into() }
+    }
+}
+
+/// `pcdn get`.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GetConfig {
+    /// The file written; `-` is standard output; not set: named like the URL.
+    #[serde(with = "blank")]
+    pub out: Option<String>,
+    /// Goes on serving peers until stopped.
+    pub seed: bool,
+    /// `A-B`, first and last byte.
+    #[serde(with = "blank")]
+    pub range: Option<String>,
+    /// The hash the file must have.
+    #[serde(with = "blank")]
+    pub sha256: Option<String>,
+}
+
+/// `pcdn peer`.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeerConfig {
+    /// No gateway.
+    pub seed_only: bool,
+    /// Contents fetched whole and served.
+    pub seed: Vec<url::Url>,
+}
+
+/// `pcdn play`.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlayConfig {
+    /// The program that is opened.
+    #[serde(with = "blank")]
+    pub player: Option<String>,
+}
+
+/// `pcdn demo`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DemoConfig {
+    /// Viewers.
+    pub peers: u32,
+    /// Length of the generated content.
+    pub size: ByteSize,
+    /// What is generated.
+    pub media: String,
+    /// What peers speak.
+    pub transport: String,
+    /// How they find one another.
+    pub discovery: String,
+    /// Bytes a second the origin gives, in all.
+    pub origin_rate: Rate,
+    /// Bytes a second each viewer gives.
+    pub peer_up: Rate,
+    /// Goes on after the result.
+    pub keep_running: bool,
+}
+
+impl Default for DemoConfig {
+    fn default() -> Self {
+        Self {
+            peers: 8,
+            size: ByteSize::mib(64),
+            media: "file".into(),
+            transport: "udp".into(),
+            discovery: "tracker".into(),
+            origin_rate: Rate(5_000_000),
+            peer_up: Rate(4_000_000),
+            keep_running: false,
+        }
+    }
+}
+
+/// `pcdn sign`.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignConfig {
+    /// The file with the publisher's secret key.
+    #[serde(with = "blank")]
+    pub key: Option<String>,
+    /// The manifest written; not set: beside the input, with `.pcdn` added.
+    #[serde(with = "blank")]
+    pub out: Option<String>,
+}
+
+/// `pcdn inspect`.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InspectConfig {
+    /// The kind it is cut as; not set: found out.
+    #[serde(rename = "as", with = "blank")]
+    pub kind: Option<String>,
+    /// Tells each segment's hash.
+    pub hash: bool,
+    /// The URL a file would have.
+    #[serde(with = "blank")]
+    pub base_url: Option<url::Url>,
+}
+
+/// `pcdn sim`.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SimConfig {
+    /// Peers; 0 is the scenario's own number.
+    pub peers: u32,
+    /// The seed of all dice; same seed, same run.
+    pub seed: u64,
+    /// Simulated time; not set: the scenario's own.
+    #[serde(with = "blank")]
+    pub duration: Option<Span>,
+    /// A drawing of the run.
+    #[serde(with = "blank")]
+    pub svg: Option<String>,
+    /// Lists the built-in scenarios.
+    pub list: bool,
+}

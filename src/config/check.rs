@@ -1,0 +1,106 @@
+//! Values that each parse but cannot be meant.
+
+use std::net::SocketAddr;
+
+use super::options::Opt;
+use super::{ConfigError, Loaded};
+
+/// Checks what types cannot.
+pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
+    let config = &loaded.config;
+    let fault = |key: &str, what: String, remedy: &str| {
+        let long = Opt::of_key(key).map_or("", |opt| opt.long);
+        let source_name = loaded.origin_of(key).to_owned();
+        Err(ConfigError { what, key: key.into(), source_name, remedy: remedy.replace("{}", &format!("--{long}")) })
+    };
+    for (key, listen) in [("gateway.listen", &config.gateway.listen), ("admin.listen", &config.admin.listen)] {
+        if listen != "off" && listen.parse::<SocketAddr>().is_err() {
+            return fault(key, format!("{listen:?} is no address to listen on"), "write {} IP:PORT or {} off");
+        }
+    }
+    for page in &config.gateway.cors {
+        if let Err(what) = page_origin(page) {
+            return fault("gateway.cors", format!("{page:?} {what}"), "write {} https://HOST[:PORT] of the page");
+        }
+    }
+    if let Some(url) = &config.gateway.upstream {
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || url.query().is_some() {
+            return fault("gateway.upstream", format!("{url} is no origin"), "write {} https://HOST[/PREFIX]");
+        }
+    }
+    for header in &config.node.header {
+        if !is_header(header) {
+            // The value may be a token: it is not repeated.
+            return fault("node.header", "a header has no name or no value".into(), "write {} 'Name: value'");
+        }
+    }
+    for mapper in &config.node.mapper {
+        if mapper != "url" && !mapper.starts_with("template:") {
+            return fault("node.mapper", format!("{mapper:?} is no mapper"), "write {} url or {} template:FILE");
+        }
+    }
+    if config.node.listen.is_empty() {
+        return fault("node.listen", "no address to listen on".into(), "write {} 0.0.0.0:0 for any free port");
+    }
+    if config.gateway.connections_max == 0 {
+        return fault("gateway.connections_max", "no connection is allowed".into(), "write {} 256");
+    }
+    if config.tracker.store != "memory" {
+        let what = format!("{:?} is no store of the tracker", config.tracker.store);
+        return fault("tracker.store", what, "write {} memory");
+    }
+    if let Some(hash) = &config.get.sha256 {
+        if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return fault("get.sha256", format!("{hash:?} is no SHA-256"), "write {} with 64 hex digits");
+        }
+    }
+    if let Some(range) = &config.get.range {
+        if crate::gateway::range::parse_plain(range).is_none() {
+            return fault("get.range", format!("{range:?} is no range"), "write {} A-B, first and last byte, or {} A-");
+        }
+    }
+    Ok(())
+}
+
+/// Whether `text` is the origin of one web page: scheme, host, port and nothing else.
+fn page_origin(text: &str) -> Result<(), &'static str> {
+    if matches!(text, "*" | "null") {
+        return Err("would let every page read what this node fetches");
+    }
+    let url = url::Url::parse(text).map_err(|_| "is no page origin")?;
+    if url.origin().ascii_serialization() == text { Ok(()) } else { Err("is more than a page origin") }
+}
+
+fn is_header(line: &str) -> bool {
+    let Some((name, value)) = line.split_once(':') else { return false };
+    http::HeaderName::from_bytes(name.trim().as_bytes()).is_ok()
+        && http::HeaderValue::from_str(value.trim()).is_ok_and(|v| !v.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Sources, load};
+
+    fn refused(key: &'static str, value: &str) -> String {
+        let command_line = vec![(key, vec![value.to_owned()])];
+        load(&Sources { command_line, ..Sources::default() }).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn no_page_is_let_in_by_a_pattern() {
+        for bad in ["*", "null", "https://a.example/path", "a.example", "https://a.example/"] {
+            assert!(refused("gateway.cors", bad).contains("--gateway-cors https://HOST"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused() {
+        assert!(refused("gateway.listen", "localhost").contains("--gateway IP:PORT"));
+        assert!(refused("gateway.upstream", "ftp://x/").contains("upstream"));
+        assert!(!refused("node.header", "Bearer-secret").contains("secret"));
+        assert!(refused("get.sha256", "abc").contains("64 hex digits"));
+        assert!(refused("get.range", "9-3").contains("A-B"));
+        assert!(refused("node.mapper", "what").contains("template:FILE"));
+        assert!(refused("gateway.connections_max", "0").contains("256"));
+    }
+}

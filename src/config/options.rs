@@ -1,0 +1,230 @@
+//! The table of options: key, long option, and the words that explain it. Help, man page, commented file and the checks for
+//! unknown keys are made from it; a test holds it equal to the fields of [`Config`](super::Config).
+
+use super::nearest;
+
+/// One option.
+#[derive(Debug)]
+pub struct Opt {
+    /// Its key in a file: `section.name`.
+    pub key: &'static str,
+    /// Its long option, without the dashes.
+    pub long: &'static str,
+    /// What stands for its value in help; for [`Kind::Switch`] nothing does.
+    pub value: &'static str,
+    /// How its text is read.
+    pub kind: Kind,
+    /// What it does: the first sentence stands alone in short help.
+    pub doc: &'static str,
+    /// Verbs that have it.
+    pub verbs: &'static [&'static str],
+}
+
+/// How an option's text is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One value, a text in a file.
+    Text,
+    /// One number.
+    Number,
+    /// Repeatable on the command line, separated by commas in the environment, an array in a file.
+    List,
+    /// On when named; `true` or `false` elsewhere.
+    Switch,
+}
+
+impl Opt {
+    /// `PCDN_GATEWAY__LISTEN` for `gateway.listen`.
+    pub fn env(&self) -> String {
+        format!("PCDN_{}", self.key.replace('.', "__").to_uppercase())
+    }
+
+    /// The option of a key.
+    pub fn of_key(key: &str) -> Option<&'static Opt> {
+        OPTIONS.iter().find(|opt| opt.key == key)
+    }
+
+    /// The option of an environment variable.
+    pub fn of_env(name: &str) -> Option<&'static Opt> {
+        OPTIONS.iter().find(|opt| opt.env() == name)
+    }
+
+    /// The known key nearest to a mistyped one: by the whole key, else by its last part.
+    pub fn nearest_key(key: &str) -> Option<&'static str> {
+        nearest(key, OPTIONS.iter().map(|opt| opt.key)).or_else(|| {
+            let last = key.rsplit('.').next()?;
+            let lasts = OPTIONS.iter().filter_map(|opt| opt.key.rsplit('.').next());
+            let meant = nearest(last, lasts)?;
+            OPTIONS.iter().map(|opt| opt.key).find(|known| known.rsplit('.').next() == Some(meant))
+        })
+    }
+}
+
+const NODE: &[&str] = &["get", "peer", "play"];
+const GATEWAY: &[&str] = &["peer", "play"];
+const ORIGIN: &[&str] = &["get", "peer", "play", "inspect", "sign"];
+const MAPPER: &[&str] = &["get", "peer", "play", "map", "inspect"];
+const STORE: &[&str] = &["get", "peer", "play", "cache"];
+/// Every verb has it.
+pub const ALL: &[&str] = &["*"];
+
+const fn opt(
+    key: &'static str,
+    long: &'static str,
+    value: &'static str,
+    kind: Kind,
+    verbs: &'static [&'static str],
+    doc: &'static str,
+) -> Opt {
+    Opt { key, long, value, kind, doc, verbs }
+}
+
+use Kind::{List, Number, Switch, Text};
+
+/// All options, in the order of the file and of the help.
+pub const OPTIONS: &[Opt] = &[
+    opt("json", "json", "", Switch, ALL, "Standard output is JSON and nothing else. Logs and progress stay on standard error."),
+    opt("log.level", "log-level", "LEVEL", Text, ALL,
+        "What is logged: off, error, warn, info, debug, trace. A filter such as pcdn_transport=debug,info works as well. -v and -q move it a step."),
+    opt("log.format", "log-format", "text|json", Text, ALL, "How log lines look: text for people, json for machines."),
+    opt("node.listen", "listen", "udp://IP:PORT", List, NODE,
+        "Where peers reach this node. Repeatable; a bare IP:PORT means udp; port 0 is any free port."),
+    opt("node.tracker", "tracker", "HOST:PORT", List, NODE,
+        "A tracker to announce to and to ask for peers. Repeatable; udp://HOST:PORT and http://HOST:PORT work as well. Without one, peers are not looked for."),
+    opt("node.mapper", "mapper", "url|template:FILE", List, MAPPER,
+        "Names the content of a URL. Repeatable, the first that answers decides: url hashes the URL without its query tokens, template:FILE applies a site's rules."),
+    opt("node.data_dir", "data-dir", "DIR", Text, STORE,
+        "Where pieces and the identity are kept between runs. Without one, get keeps them beside its output until it is done, and a peer keeps them in memory (256 MiB at most)."),
+    opt("node.cache_size", "cache-size", "SIZE", Text, STORE, "Room for pieces; the longest unused ones leave first."),
+    opt("node.upload_limit", "upload-limit", "RATE", Text, NODE, "Bytes a second given to peers, all together."),
+    opt("node.download_limit", "download-limit", "RATE", Text, NODE, "Bytes a second taken in, all together."),
+    opt("node.p2p", "p2p", "on|off|download-only", Text, NODE,
+        "Whether peers are used. off: everything comes from the origin, exactly as without pcdn; download-only: takes and gives nothing."),
+    opt("node.policy", "policy", "cost|balanced|speed", Text, NODE,
+        "What is bought. cost reads the origin as little as possible, speed takes whatever is fastest, balanced prefers peers where that costs no time."),
+    opt("node.integrity", "integrity", "signed|witnessed|sampled", Text, NODE,
+        "The least proof accepted for bytes from peers. signed by the publisher, witnessed by independent readers of the origin, or sampled (closed swarms only)."),
+    opt("node.manifest", "manifest", "sidecar|URL|FILE|off", Text, NODE,
+        "Where the publisher's signed piece list is. sidecar is the content's own URL with .pcdn added."),
+    opt("node.trust", "trust", "KEY", Text, NODE, "The publisher's public key, 64 hex digits. Manifests signed by any other are refused."),
+    opt("node.identity", "identity", "FILE", Text, NODE,
+        "The file with this node's secret key, made if it does not exist. Without one it is kept in the data directory, else made anew for each run."),
+    opt("node.swarm_secret", "swarm-secret", "FILE", Text, NODE,
+        "The file with the secret of a private swarm. Nodes without it find and hear nothing."),
+    opt("node.origin", "origin", "HOST[:PORT]", List, ORIGIN,
+        "An origin this node may fetch from. Repeatable, * matches within a name. Private and loopback addresses are refused unless named here; once any is named, all others are refused."),
+    opt("node.header", "header", "'NAME: VALUE'", List, ORIGIN,
+        "A header sent to origins only. Repeatable; peers, trackers and logs never see it. Separated by newlines in the environment."),
+    opt("node.origin_bind", "origin-bind", "IP", Text, ORIGIN, "Local address of requests to origins."),
+    opt("node.origin_ca", "origin-ca", "FILE", Text, ORIGIN, "A PEM file of further certificate authorities to trust for origins."),
+    opt("gateway.listen", "gateway", "IP:PORT|off", Text, GATEWAY,
+        "Where players connect. 127.0.0.1 means ::1 as well; port 0 is any free port."),
+    opt("gateway.upstream", "upstream", "URL", Text, GATEWAY,
+        "Reverse proxy for one origin: a player only changes the base URL."),
+    opt("gateway.cors", "gateway-cors", "ORIGIN", List, GATEWAY,
+        "A page origin that may read answers, such as https://player.example. Repeatable; none by default, and never * or null."),
+    opt("gateway.hosts", "gateway-host", "NAME", List, GATEWAY,
+        "A further name the gateway may be called by. Requests with another Host are refused, so that no web page reaches it by a name of its own."),
+    opt("gateway.connections_max", "gateway-connections", "N", Number, GATEWAY, "Connections at a time; further ones wait."),
+    opt("gateway.write_stall", "gateway-stall", "TIME", Text, GATEWAY, "A client that does not take a byte for so long is dropped."),
+    opt("admin.listen", "admin", "IP:PORT|off", Text, &["get", "peer", "play", "healthcheck"],
+        "Where the dashboard, /metrics, /healthz and the API are served. Off for get unless asked for."),
+    opt("admin.token", "admin-token", "FILE", Text, NODE,
+        "The file with the bearer token of changing calls. Needed for them when the address is not a loopback one."),
+    opt("admin.hosts", "admin-host", "NAME", List, NODE, "A further name the admin server may be called by."),
+    opt("tracker.listen", "listen", "IP:PORT", Text, &["tracker"], "UDP address of the tracker. Its HTTP API is on the same number over TCP."),
+    opt("tracker.secret", "secret", "FILE", Text, &["tracker"], "The file with the secret that makes the tracker private."),
+    opt("tracker.store", "store", "memory", Text, &["tracker"], "Where the table lives. memory: lost on a restart, and full again within one announce interval."),
+    opt("get.out", "out", "FILE", Text, &["get"],
+        "The file written, - for standard output. Until it is whole and checked it is called FILE.part. Default: the last part of the URL's path."),
+    opt("get.seed", "seed", "", Switch, &["get"], "Goes on serving peers until stopped."),
+    opt("get.range", "range", "A-B", Text, &["get"], "Only bytes A to B, both included and counted from 0; A- is to the end."),
+    opt("get.sha256", "sha256", "HEX", Text, &["get"], "The hash the file must have; anything else is status 6."),
+    opt("peer.seed_only", "seed-only", "", Switch, &["peer"], "No gateway: only serves what it holds and what --seed names."),
+    opt("peer.seed", "seed", "URL", List, &["peer"], "A content to fetch whole and to serve. Repeatable."),
+    opt("play.player", "player", "mpv|vlc|ffplay", Text, &["play"], "The player to open. Without one, the local URL is printed."),
+    opt("demo.peers", "peers", "N", Number, &["demo"], "Viewers."),
+    opt("demo.size", "size", "SIZE", Text, &["demo"], "Length of the generated content."),
+    opt("demo.media", "media", "file", Text, &["demo"], "What is generated."),
+    opt("demo.transport", "transport", "udp", Text, &["demo"], "What peers speak."),
+    opt("demo.discovery", "discovery", "tracker", Text, &["demo"], "How viewers find one another."),
+    opt("demo.origin_rate", "origin-rate", "RATE", Text, &["demo"], "Bytes a second the origin gives, to all together."),
+    opt("demo.peer_up", "peer-up", "RATE", Text, &["demo"], "Bytes a second each viewer gives."),
+    opt("demo.keep_running", "keep-running", "", Switch, &["demo"], "Goes on after the result, for a look at the dashboard."),
+    opt("sign.key", "key", "FILE", Text, &["sign"], "The file with the publisher's secret key, made if it does not exist. Default: pcdn/publisher.key in the user's configuration directory."),
+    opt("sign.out", "out", "FILE", Text, &["sign"], "The manifest written. Default: the input's name with .pcdn added."),
+    opt("inspect.as", "as", "KIND", Text, &["inspect"], "The kind it is cut as. Default: found out from name, type and first bytes."),
+    opt("inspect.hash", "hash", "", Switch, &["inspect"], "Reads the content and tells each segment's BLAKE3."),
+    opt("inspect.base_url", "base-url", "URL", Text, &["inspect"], "The URL a local file would have; decides its name (RID)."),
+    opt("sim.peers", "peers", "N", Number, &["sim"], "Peers; 0 is the scenario's own number."),
+    opt("sim.seed", "seed", "N", Number, &["sim"], "The seed of all dice: the same seed gives the same run."),
+    opt("sim.duration", "duration", "TIME", Text, &["sim"], "Simulated time. Default: the scenario's own."),
+    opt("sim.svg", "svg", "FILE", Text, &["sim"], "Draws the run into a file."),
+    opt("sim.list", "list", "", Switch, &["sim"], "Lists the built-in scenarios."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn leaves(prefix: &str, table: &toml::Table, into: &mut Vec<String>) {
+        for (name, value) in table {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            match value {
+                toml::Value::Table(table) => leaves(&key, table, into),
+                _ => into.push(key),
+            }
+        }
+    }
+
+    #[test]
+    fn table_and_config_have_the_same_keys() {
+        let mut fields = Vec::new();
+        leaves("", &toml::Table::try_from(Config::default()).unwrap(), &mut fields);
+        let mut keys: Vec<_> = OPTIONS.iter().map(|opt| opt.key.to_owned()).collect();
+        fields.sort();
+        keys.sort();
+        assert_eq!(fields, keys);
+    }
+
+    #[test]
+    fn every_kind_is_its_fields() {
+        let defaults = toml::Table::try_from(Config::default()).unwrap();
+        for opt in OPTIONS {
+            let value = opt.key.split('.').fold(None, |at: Option<&toml::Value>, part| match at {
+                None => defaults.get(part),
+                Some(table) => table.get(part),
+            });
+            let kind = match value.unwrap() {
+                toml::Value::Array(_) => List,
+                toml::Value::Boolean(_) => Switch,
+                toml::Value::Integer(_) => Number,
+                _ => Text,
+            };
+            assert_eq!(opt.kind, kind, "{}", opt.key);
+        }
+    }
+
+    #[test]
+    fn a_verb_has_each_long_option_once() {
+        for opt in OPTIONS {
+            for verb in opt.verbs {
+                let same = OPTIONS.iter().filter(|o| o.long == opt.long && o.verbs.contains(verb)).count();
+                assert_eq!(same, 1, "{verb} --{}", opt.long);
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_variables_follow_the_key() {
+        assert_eq!(Opt::of_key("gateway.listen").unwrap().env(), "PCDN_GATEWAY__LISTEN");
+        assert_eq!(Opt::of_env("PCDN_NODE__UPLOAD_LIMIT").unwrap().key, "node.upload_limit");
+    }
+
+    #[test]
+    fn a_key_without_its_section_finds_it() {
+        assert_eq!(Opt::nearest_key("upload_limit"), Some("node.upload_limit"));
+        assert_eq!(Opt::nearest_key("gatway.listen"), Some("gateway.listen"));
+    }
+}

@@ -1,0 +1,72 @@
+//! What a gateway serves, as narrow as it needs it: the node in earnest, a fake in tests of HTTP behaviour.
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pcdn_core::id::SwarmKey;
+use pcdn_core::origin::Origin;
+use pcdn_core::resource::{ResourceHead, Url};
+
+use crate::node::{Asset, Node, OpenError, Reader};
+
+/// Opens resources.
+#[async_trait]
+pub(super) trait Source: Send + Sync + Debug + 'static {
+    async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError>;
+    /// For what cannot be opened and is passed through.
+    fn origin(&self) -> Arc<dyn Origin>;
+}
+
+/// An open resource.
+pub(super) trait Item: Send + Sync {
+    fn len(&self) -> u64;
+    fn swarm(&self) -> SwarmKey;
+    fn head(&self) -> &ResourceHead;
+    fn read(&self, range: Range<u64>) -> Box<dyn Feed>;
+}
+
+/// Bytes in order, pulled.
+#[async_trait]
+pub(super) trait Feed: Send {
+    async fn next(&mut self) -> Option<Result<Bytes, OpenError>>;
+    /// Bytes so far from (cache, origin, peers).
+    fn sources(&self) -> (u64, u64, u64);
+}
+
+#[async_trait]
+impl Source for Node {
+    async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError> {
+        Ok(Box::new(Node::open(self, url).await?))
+    }
+    fn origin(&self) -> Arc<dyn Origin> {
+        Node::origin(self)
+    }
+}
+
+impl Item for Asset {
+    fn len(&self) -> u64 {
+        Asset::len(self)
+    }
+    fn swarm(&self) -> SwarmKey {
+        Asset::swarm(self)
+    }
+    fn head(&self) -> &ResourceHead {
+        Asset::head(self)
+    }
+    fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
+        Box::new(Asset::read(self, range))
+    }
+}
+
+#[async_trait]
+impl Feed for Reader {
+    async fn next(&mut self) -> Option<Result<Bytes, OpenError>> {
+        Reader::next(self).await
+    }
+    fn sources(&self) -> (u64, u64, u64) {
+        Reader::sources(self)
+    }
+}

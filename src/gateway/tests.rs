@@ -1,0 +1,378 @@
+//! The gateway over raw sockets, serving a fake: what a player, a hostile page and a broken client see.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use pcdn_core::discovery::BoxStream;
+use pcdn_core::fragment::FragmentError;
+use pcdn_core::id::SwarmKey;
+use pcdn_core::origin::{Origin, OriginBody, OriginError, OriginGet};
+use pcdn_core::resource::{ResourceHead, Url};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::source::{Feed, Item, Source};
+use super::*;
+use crate::node::OpenError;
+
+const LEN: u64 = 100_000;
+const DAY: &str = "Sun, 22 Nov 2026 10:00:00 GMT";
+
+fn content() -> Vec<u8> {
+    (0..LEN).map(|i| (i * 31 % 251) as u8).collect()
+}
+
+/// Serves by the last part of the path.
+#[derive(Debug, Default)]
+struct Fake {
+    /// Bytes pulled by all bodies.
+    pulled: Arc<AtomicU64>,
+    /// Told when a body is dropped.
+    dropped: Arc<Notify>,
+}
+
+struct FakeItem {
+    len: u64,
+    head: ResourceHead,
+    pulled: Arc<AtomicU64>,
+    dropped: Arc<Notify>,
+}
+
+struct FakeFeed {
+    at: u64,
+    end: u64,
+    pulled: Arc<AtomicU64>,
+    dropped: Arc<Notify>,
+}
+
+fn told(len: Option<u64>) -> ResourceHead {
+    let headers = [("cache-control", "max-age=60"), ("access-control-allow-origin", "*"), ("last-modified", DAY)];
+    ResourceHead {
+        len,
+        content_type: Some("video/mp4".into()),
+        validator: Some("\"v1\"".into()),
+        ranges: len.is_some(),
+        headers: headers.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+    }
+}
+
+#[async_trait]
+impl Source for Fake {
+    async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError> {
+        let status = |status| OriginError::Status { status, retry_after: Some(std::time::Duration::from_secs(7)) };
+        let len = match url.path_segments().and_then(|mut s| s.next_back()).unwrap_or_default() {
+            "film.mp4" => LEN,
+            "endless" => 1 << 40,
+            "empty" => 0,
+            "unknown" | "known" => return Err(FragmentError::LengthUnknown.into()),
+            "404" => return Err(status(404).into()),
+            "503" => return Err(status(503).into()),
+            "silent" => return Err(OriginError::Silent(std::time::Duration::from_secs(15)).into()),
+            "lan" => return Err(OriginError::Forbidden { host: "10.0.0.1".into(), why: "private; name it with --origin".into() }.into()),
+            _ => return Err(OriginError::Unreachable { why: "refused".into() }.into()),
+        };
+        let (pulled, dropped) = (self.pulled.clone(), self.dropped.clone());
+        Ok(Box::new(FakeItem { len, head: told(Some(len)), pulled, dropped }))
+    }
+    fn origin(&self) -> Arc<dyn Origin> {
+        Arc::new(FakeOrigin)
+    }
+}
+
+impl Item for FakeItem {
+    fn len(&self) -> u64 {
+        self.len
+    }
+    fn swarm(&self) -> SwarmKey {
+        SwarmKey([7; 32])
+    }
+    fn head(&self) -> &ResourceHead {
+        &self.head
+    }
+    fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
+        let (pulled, dropped) = (self.pulled.clone(), self.dropped.clone());
+        Box::new(FakeFeed { at: range.start, end: range.end, pulled, dropped })
+    }
+}
+
+#[async_trait]
+impl Feed for FakeFeed {
+    async fn next(&mut self) -> Option<Result<Bytes, OpenError>> {
+        let end = self.end.min(self.at + 16_384);
+        let bytes: Vec<u8> = (self.at..end).map(|i| (i * 31 % 251) as u8).collect();
+        self.at = end;
+        self.pulled.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        (!bytes.is_empty()).then(|| Ok(bytes.into()))
+    }
+    fn sources(&self) -> (u64, u64, u64) {
+        (0, 0, self.at)
+    }
+}
+
+impl Drop for FakeFeed {
+    fn drop(&mut self) {
+        self.dropped.notify_one();
+    }
+}
+
+#[derive(Debug)]
+struct FakeOrigin;
+
+#[async_trait]
+impl Origin for FakeOrigin {
+    async fn head(&self, url: &Url) -> Result<ResourceHead, OriginError> {
+        Ok(told(url.path().ends_with("known").then_some(LEN).filter(|_| !url.path().ends_with("unknown"))))
+    }
+    async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
+        let head = self.head(&want.url).await?;
+        let range = want.range.map_or(0..LEN as usize, |r| r.start() as usize..r.end() as usize);
+        let chunk = Bytes::from(content()).slice(range);
+        let bytes: BoxStream<_> = futures_util::stream::iter([Ok(chunk)]).boxed();
+        Ok(OriginBody { head, bytes })
+    }
+}
+
+async fn start(fake: Fake, change: impl FnOnce(&mut GatewayConfig)) -> (Gateway, SocketAddr) {
+    let mut config = GatewayConfig { listen: "127.0.0.1:0".into(), ..GatewayConfig::default() };
+    change(&mut config);
+    let gateway = Gateway::over(Arc::new(fake), &config).await.unwrap();
+    let addr = gateway.local_addrs()[0];
+    (gateway, addr)
+}
+
+/// Sends `request` (with `{port}` put in) and reads to the end of the connection.
+async fn raw(addr: SocketAddr, request: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(request.replace("{port}", &addr.port().to_string()).as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A refused head is answered and then reset: what came before is the answer.
+    let _ = stream.read_to_end(&mut answer).await;
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+    let body = answer.split_off(end);
+    (String::from_utf8(answer).unwrap().to_lowercase(), body)
+}
+
+async fn ask(addr: SocketAddr, method: &str, target: &str, headers: &str) -> (String, Vec<u8>) {
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost:{{port}}\r\nConnection: close\r\n{headers}\r\n");
+    raw(addr, &head).await
+}
+
+fn has(head: &str, wanted: &[&str]) {
+    for line in wanted {
+        assert!(head.contains(line), "no {line:?} in\n{head}");
+    }
+}
+
+#[tokio::test]
+async fn whole_part_suffix_and_outside() {
+    let (_gateway, addr) = start(Fake::default(), |_| ()).await;
+    let film = "/http/cdn.example/film.mp4?t=1";
+    let (head, body) = ask(addr, "GET", film, "").await;
+    has(&head, &[
+        "http/1.1 200", "content-length: 100000", "content-type: video/mp4", "etag: \"v1\"", "accept-ranges: bytes",
+        "cache-control: max-age=60", "x-pcdn-source: peer", "x-pcdn-swarm: 0707", "last-modified: sun, 22",
+    ]);
+    assert!(!head.contains("access-control"));
+    assert_eq!(body, content());
+
+    for (range, want) in [("0-0", 0..1), ("5-9", 5..10), ("99990-", 99_990..100_000), ("-7", 99_993..100_000)] {
+        let (head, body) = ask(addr, "GET", film, &format!("Range: bytes={range}\r\n")).await;
+        let content_range = format!("content-range: bytes {}-{}/100000", want.start, want.end - 1);
+        has(&head, &["http/1.1 206", &content_range, &format!("content-length: {}", want.len())]);
+        assert_eq!(body, content()[want]);
+    }
+
+    let (head, _) = ask(addr, "GET", film, "Range: bytes=100000-\r\n").await;
+    has(&head, &["http/1.1 416", "content-range: bytes */100000"]);
+    let (head, body) = ask(addr, "GET", film, "Range: bytes=0-1,5-6\r\n").await;
+    has(&head, &["http/1.1 200"]);
+    assert_eq!(body.len() as u64, LEN);
+    let (head, body) = ask(addr, "HEAD", film, "").await;
+    has(&head, &["http/1.1 200", "content-length: 100000"]);
+    assert!(body.is_empty());
+    let (head, body) = ask(addr, "GET", "/http/cdn.example/empty", "").await;
+    has(&head, &["http/1.1 200", "content-length: 0"]);
+    assert!(body.is_empty());
+}
+
+#[tokio::test]
+async fn conditions() {
+    let (_gateway, addr) = start(Fake::default(), |_| ()).await;
+    let film = "/https/cdn.example/film.mp4";
+    for (headers, want) in [
+        ("If-None-Match: \"v1\"\r\n".to_owned(), "304"),
+        ("If-None-Match: \"v2\"\r\n".to_owned(), "200"),
+        (format!("If-Modified-Since: {DAY}\r\n"), "304"),
+        ("If-Match: \"v2\"\r\n".to_owned(), "412"),
+        ("Range: bytes=1-2\r\nIf-Range: \"v1\"\r\n".to_owned(), "206"),
+        ("Range: bytes=1-2\r\nIf-Range: \"v2\"\r\n".to_owned(), "200"),
+    ] {
+        let (head, body) = ask(addr, "GET", film, &headers).await;
+        has(&head, &[&format!("http/1.1 {want}")]);
+        assert!(want != "304" || body.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn one_connection_carries_many_requests() {
+    let (_gateway, addr) = start(Fake::default(), |_| ()).await;
+    let one = "GET /http/cdn.example/film.mp4 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nRange: bytes=0-3\r\n";
+    let (head, rest) = raw(addr, &format!("{one}\r\n{one}Connection: close\r\n\r\n")).await;
+    has(&head, &["http/1.1 206"]);
+    let rest = String::from_utf8_lossy(&rest).to_lowercase();
+    has(&rest, &["http/1.1 206"]);
+}
+
+#[tokio::test]
+async fn proxy_requests_and_an_upstream() {
+    let (_gateway, addr) = start(Fake::default(), |c| c.upstream = Some("https://cdn.example/vod".parse().unwrap())).await;
+    let (head, _) = raw(addr, "GET http://cdn.example/film.mp4 HTTP/1.1\r\nHost: cdn.example\r\nConnection: close\r\n\r\n").await;
+    has(&head, &["http/1.1 200"]);
+    let (head, _) = ask(addr, "GET", "/a/film.mp4", "").await;
+    has(&head, &["http/1.1 200"]);
+    let own = "GET http://localhost:{port}/http/cdn.example/film.mp4 HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n";
+    let (head, _) = raw(addr, own).await;
+    has(&head, &["http/1.1 200"]);
+}
+
+#[tokio::test]
+async fn faults_are_statuses_with_a_line() {
+    let (_gateway, addr) = start(Fake::default(), |_| ()).await;
+    for (target, status, line) in [
+        ("/http/cdn.example/404", "404", "the origin answers 404"),
+        ("/http/cdn.example/503", "503", "the origin answers 503"),
+        ("/http/cdn.example/silent", "504", "silent"),
+        ("/http/cdn.example/lan", "403", "--origin"),
+        ("/http/cdn.example/gone", "502", "refused"),
+        ("/nothing", "404", "/http/HOST/PATH"),
+        ("/http/a@b/x", "400", "no URL"),
+    ] {
+        let (head, body) = ask(addr, "GET", target, "").await;
+        has(&head, &[&format!("http/1.1 {status}"), "content-type: text/plain"]);
+        assert!(String::from_utf8(body).unwrap().contains(line), "{target}");
+        assert_eq!(head.contains("retry-after: 7"), matches!(status, "503") || target.ends_with("404"));
+    }
+    let long = format!("/http/cdn.example/{}", "a".repeat(9000));
+    has(&ask(addr, "GET", &long, "").await.0, &["http/1.1 414"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_cut_passes_through() {
+    let (_gateway, addr) = start(Fake::default(), |_| ()).await;
+    let (head, body) = ask(addr, "GET", "/http/cdn.example/unknown", "Range: bytes=0-3\r\n").await;
+    has(&head, &["http/1.1 200", "transfer-encoding: chunked", "x-pcdn-source: origin", "cache-control: max-age=60"]);
+    assert!(body.len() as u64 > LEN);
+    let (head, body) = ask(addr, "GET", "/http/cdn.example/known", "").await;
+    has(&head, &["http/1.1 200", "content-length: 100000"]);
+    assert_eq!(body, content());
+    let (head, body) = ask(addr, "GET", "/http/cdn.example/known", "Range: bytes=3-5\r\n").await;
+    has(&head, &["http/1.1 206", "content-range: bytes 3-5/100000", "content-length: 3"]);
+    assert_eq!(body, content()[3..6]);
+    for target in ["unknown", "known"] {
+        let (head, body) = ask(addr, "HEAD", &format!("/http/cdn.example/{target}"), "").await;
+        has(&head, &["http/1.1 200", "content-type: video/mp4"]);
+        assert!(body.is_empty());
+    }
+    has(&ask(addr, "GET", "/http/cdn.example/known", "Range: bytes=100000-\r\n").await.0, &["http/1.1 416", "bytes */100000"]);
+    has(&ask(addr, "GET", "/http/cdn.example/known", "If-None-Match: \"v1\"\r\n").await.0, &["http/1.1 304"]);
+}
+
+#[tokio::test]
+async fn methods_hosts_and_framing() {
+    let (_gateway, addr) = start(Fake::default(), |c| c.hosts = vec!["box.lan".into()]).await;
+    for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND"] {
+        let (head, _) = ask(addr, method, "/http/cdn.example/film.mp4", "").await;
+        has(&head, &["http/1.1 405", "allow: get, head, options"]);
+    }
+    let film = "GET /http/cdn.example/film.mp4 HTTP/1.1\r\nConnection: close\r\n";
+    for (headers, status) in [
+        ("Host: evil.example:{port}\r\n", "421"),
+        ("Host: localhost:1\r\n", "421"),
+        ("", "400"),
+        ("Host: localhost:{port}\r\nHost: evil.example\r\n", "400"),
+        ("Host: box.lan:{port}\r\n", "200"),
+        ("Host: [::1]:{port}\r\n", "200"),
+        ("Host: localhost:{port}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n", "400"),
+        ("Host: localhost:{port}\r\nTransfer-Encoding: chunked\r\n", "400"),
+        ("Host: localhost:{port}\r\nContent-Length: 4\r\nContent-Length: 5\r\n", "400"),
+        ("Host: localhost:{port}\r\nContent-Length: 40\r\n", "413"),
+    ] {
+        let (head, _) = raw(addr, &format!("{film}{headers}\r\n")).await;
+        has(&head, &[&format!("http/1.1 {status}")]);
+    }
+}
+
+#[tokio::test]
+async fn a_smuggled_request_is_never_answered() {
+    let (gateway, addr) = start(Fake::default(), |_| ()).await;
+    let smuggled = "GET /http/cdn.example/film.mp4 HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n";
+    for framing in ["Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: xchunked\r\n", "Content-Length: +3\r\n"] {
+        let request = format!("GET /http/cdn.example/film.mp4 HTTP/1.1\r\nHost: localhost:{{port}}\r\n{framing}\r\n0\r\n\r\n{smuggled}");
+        let (head, rest) = raw(addr, &request).await;
+        has(&head, &["http/1.1 400"]);
+        assert!(!String::from_utf8_lossy(&rest).contains("HTTP/1.1"), "{framing}");
+    }
+    assert_eq!(gateway.counters().delivered_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_huge_head_is_refused() {
+    let (_gateway, addr) = start(Fake::default(), |_| ()).await;
+    let huge = format!("X: {}\r\n", "a".repeat(20_000));
+    has(&ask(addr, "GET", "/http/cdn.example/film.mp4", &huge).await.0, &["http/1.1 431"]);
+    let many: String = (0..101).map(|i| format!("X{i}: 1\r\n")).collect();
+    has(&ask(addr, "GET", "/http/cdn.example/film.mp4", &many).await.0, &["http/1.1 431"]);
+}
+
+#[tokio::test]
+async fn only_pages_that_were_named_may_read() {
+    let (_gateway, addr) = start(Fake::default(), |c| c.cors = vec!["https://player.example".into(), "*".into()]).await;
+    let page = "Origin: https://player.example\r\n";
+    let may = "access-control-allow-origin: https://player.example";
+    let (head, _) = ask(addr, "GET", "/http/cdn.example/film.mp4", page).await;
+    has(&head, &[may, "access-control-expose-headers: content-length, content-range", "vary: origin", "timing-allow-origin"]);
+    has(&ask(addr, "GET", "/http/cdn.example/404", page).await.0, &["http/1.1 404", may]);
+    let preflight = format!("{page}Access-Control-Request-Method: GET\r\nAccess-Control-Request-Private-Network: true\r\n");
+    let (head, _) = ask(addr, "OPTIONS", "/http/cdn.example/film.mp4", &preflight).await;
+    has(&head, &["http/1.1 204", may, "access-control-allow-headers: range", "access-control-allow-private-network: true"]);
+    for origin in ["https://evil.example", "null", "*", "https://player.example.evil.example", "http://player.example"] {
+        for method in ["GET", "OPTIONS"] {
+            let (head, _) = ask(addr, method, "/http/cdn.example/film.mp4", &format!("Origin: {origin}\r\n")).await;
+            assert!(!head.contains("access-control-allow"), "{origin}: {head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_are_pulled_as_the_client_takes_them_and_a_hang_up_ends_it() {
+    let fake = Fake::default();
+    let (pulled, dropped) = (fake.pulled.clone(), fake.dropped.clone());
+    let (gateway, addr) = start(fake, |_| ()).await;
+    let mut client = TcpStream::connect(addr).await.unwrap();
+    let request = format!("GET /http/cdn.example/endless HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", addr.port());
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut some = vec![0; 1 << 20];
+    client.read_exact(&mut some).await.unwrap();
+    drop(client);
+    dropped.notified().await;
+    // What was pulled and not taken is bounded by the socket buffers of both sides, not by the 2^40 bytes asked for.
+    assert!(pulled.load(Ordering::Relaxed) < 64 << 20, "{}", pulled.load(Ordering::Relaxed));
+    // Told on the way out of the body, right after the feed.
+    while gateway.counters().aborts() == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn it_answers_on_both_loopback_addresses() {
+    let (gateway, _) = start(Fake::default(), |_| ()).await;
+    for addr in gateway.local_addrs() {
+        has(&ask(*addr, "HEAD", "/http/cdn.example/film.mp4", "").await.0, &["http/1.1 200"]);
+    }
+    gateway.shutdown().await;
+}
