@@ -1,5 +1,26 @@
-//! pcdn
-pub mod node;
+//! Deliver files, audio and video from an ordinary CDN **plus** the viewers themselves.
+//!
+//! This is the facade: it composes the parts of the other crates into a [`Node`], and holds what an application or the `pcdn`
+//! binary needs around one: [`gateway`](crate::gateway), [`store`], [`identity`], [`publish`].
+
 pub mod identity;
+pub mod node;
 pub mod publish;
 pub mod store;
+
+pub use node::{Asset, Node, OpenError, Reader};
+pub use pcdn_core as core;
+pub use pcdn_discovery as discovery;
+pub use pcdn_mapping as mapping;
+pub use pcdn_media as media;
+pub use pcdn_transport as transport;
+
+/// Dice seeded from the system: what decisions are drawn with. Secrets are not.
+///
+/// # Errors
+/// If the system has no random bytes to give.
+pub fn dice() -> Result<pcdn_core::dice::Dice, getrandom::Error> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed)?;
+    Ok(pcdn_core::dice::Dice::new(u64::from_le_bytes(seed)))
+}

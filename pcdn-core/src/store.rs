@@ -94,7 +94,10 @@ pub fn fits(key: &PieceKey, layout: &Layout, bytes: &[u8]) -> Result<(), StoreEr
         return Ok(());
     }
     let (segment, piece, len) = (key.segment, key.piece.get(), bytes.len());
-    Err(StoreError::Other { by: "store", source: format!("piece {segment}/{piece} cannot be {len} bytes long").into() })
+    Err(StoreError::Other {
+        by: "store",
+        source: format!("piece {segment}/{piece} cannot be {len} bytes long").into(),
+    })
 }
 
 impl Judged for StoreError {

@@ -583,3 +583,6 @@ impl Swarm {
         self.out.push_back(Output::Note(event));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,4 +26,4 @@ pub mod tracker;
 pub use fixed::Fixed;
 pub use merged::Merged;
 #[cfg(feature = "tracker")]
-pub use tracker::Secret;
+pub use tracker::{Secret, Tracker, TrackerConfig, TrackerServer};

@@ -72,7 +72,8 @@ impl Discovery for Merged {
             let (key, me) = (*key, me.clone());
             patient(async move {
                 let lease = discovery.announce(&key, &me).await?;
-                lease_ms.store(lease.renew_in.as_millis().min(u64::MAX as u128 - 1) as u64, Ordering::Relaxed);
+                lease_ms
+                    .store(lease.renew_in.as_millis().min(u64::MAX as u128 - 1) as u64, Ordering::Relaxed);
                 Ok(())
             })
         });
@@ -254,9 +255,11 @@ mod tests {
     #[tokio::test]
     async fn a_peer_comes_again_only_with_new_addresses() {
         let one = Fixed::new(vec![peer(1, &["192.0.2.1:4000"]), peer(2, &["192.0.2.2:4000"])]);
-        let two = Fixed::new(vec![peer(1, &["192.0.2.1:4000"]), peer(2, &["192.0.2.2:4000", "192.0.2.9:4000"])]);
+        let two =
+            Fixed::new(vec![peer(1, &["192.0.2.1:4000"]), peer(2, &["192.0.2.2:4000", "192.0.2.9:4000"])]);
         let found: Vec<_> = Merged::new(vec![Arc::new(one), Arc::new(two)]).find(&KEY, 9).collect().await;
-        let mut addrs: Vec<_> = found.into_iter().flat_map(|r| r.unwrap().addrs).map(|a| a.to_string()).collect();
+        let mut addrs: Vec<_> =
+            found.into_iter().flat_map(|r| r.unwrap().addrs).map(|a| a.to_string()).collect();
         addrs.sort();
         assert_eq!(addrs, ["udp://192.0.2.1:4000", "udp://192.0.2.2:4000", "udp://192.0.2.9:4000"]);
     }
@@ -271,7 +274,8 @@ mod tests {
     async fn the_shortest_lease_counts() {
         let lease_of = |seconds| {
             let mut mock = MockDiscovery::new();
-            mock.expect_announce().returning(move |_, _| Ok(Lease { renew_in: Duration::from_secs(seconds) }));
+            mock.expect_announce()
+                .returning(move |_, _| Ok(Lease { renew_in: Duration::from_secs(seconds) }));
             Arc::new(mock) as Arc<dyn Discovery>
         };
         let all = Merged::new(vec![lease_of(60), lease_of(30), lease_of(90)]);

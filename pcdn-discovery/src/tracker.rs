@@ -10,22 +10,24 @@
 //! | [`secret`] | the key of a private tracker | yes |
 //! | [`guard`] | what one address may do | yes |
 //! | [`table`] | who is in which swarm, who is handed out | yes |
+//! | `reach` | which addresses are worth telling and believing | yes |
 //! | [`service`] | one request in, one answer out | yes |
 //! | [`server`], [`http`] | the sockets around it | no |
 //! | [`client`] | [`Tracker`]: its [`Machine`](client::Machine) is pure, its socket is not | half |
 //!
 //! What is pure takes `now` and `dice` as arguments and can be run by a test or a simulator in virtual time.
 
-//pub mod client;
+pub mod client;
 pub mod cookie;
 pub mod guard;
-//pub mod http;
+pub mod http;
+mod reach;
 pub mod secret;
-//pub mod server;
+pub mod server;
 pub mod service;
 pub mod table;
 pub mod wire;
 
-//pub use client::Tracker;
+pub use client::Tracker;
 pub use secret::Secret;
-//pub use server::{TrackerConfig, TrackerServer};
+pub use server::{TrackerConfig, TrackerServer};

@@ -11,8 +11,6 @@ use pcdn_core::mapping::{MapError, Mapper};
 use pcdn_core::resource::{Mapping, Url};
 use pcdn_core::unit::Time;
 
-/// Answers kept by default: a day's viewing of playlists and films, about 5 MB with a few mirrors each.
-pub const CAPACITY: usize = 10_000;
 /// How long "unknown" is believed: a publisher who has just registered a URL waits no longer.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 /// How long an outdated answer still helps when the mapper fails: a day without the mapping node stops nobody.
@@ -28,9 +26,12 @@ pub struct Cached {
 }
 
 impl Cached {
-    /// Keeps up to [`CAPACITY`] answers of `inner`.
+    /// Answers kept by default: a day's viewing of playlists and films, about 5 MB with a few mirrors each.
+    pub const CAPACITY: usize = 10_000;
+
+    /// Keeps up to [`Self::CAPACITY`] answers of `inner`.
     pub fn new(inner: impl Mapper, clock: Arc<dyn Clock>) -> Self {
-        Self::with_capacity(inner, clock, CAPACITY)
+        Self::with_capacity(inner, clock, Self::CAPACITY)
     }
 
     /// Keeps up to `capacity` answers, at least one.

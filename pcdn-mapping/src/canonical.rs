@@ -89,6 +89,10 @@ impl Rules {
         if url.as_str().len() > URL_BYTES_MAX {
             return Err(MapError::NotHttp(format!("it is longer than {URL_BYTES_MAX} bytes")));
         }
+        // The URL parser takes the root of DNS for a host; nothing is served there.
+        if url.host_str().is_none_or(|host| host.trim_end_matches('.').is_empty()) {
+            return Err(MapError::NotHttp("it has no host".into()));
+        }
         let mut dropped = Vec::new();
         if !url.username().is_empty() || url.password().is_some() {
             dropped.push("userinfo".to_owned());
@@ -102,7 +106,7 @@ impl Rules {
 
     fn host(&self, url: &Url) -> String {
         let host = url.host_str().unwrap_or_default();
-        let host = host.strip_suffix('.').unwrap_or(host);
+        let host = host.trim_end_matches('.');
         let host = url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
         let alias = self.aliases.iter().find(|(hosts, _)| glob(hosts, &host));
         alias.map_or(host, |(_, logical)| logical.clone())
@@ -117,7 +121,7 @@ impl Rules {
             let keep = match &self.query {
                 Query::Clean => !credentials.covers(pair),
                 Query::Ignore => false,
-                Query::Keep(names) => names.iter().any(|name| *name == pair.decoded),
+                Query::Keep(names) => names.contains(&pair.decoded),
             };
             if keep && !self.also_drop.contains(&pair.name) {
                 kept.push((percent::normal(pair.raw_name), percent::normal(pair.raw_rest)));

@@ -32,8 +32,16 @@ mod tests {
     #[test]
     fn stars_match_any_run() {
         for (pattern, text, want) in [
-            ("*", "", true), ("*", "a.b", true), ("*.b", "a.b", true), ("*.b", "b", false), ("a*c*e", "abcde", true),
-            ("a*c*e", "abcd", false), ("a", "a", true), ("a", "ab", false), ("", "", true), ("**", "x", true),
+            ("*", "", true),
+            ("*", "a.b", true),
+            ("*.b", "a.b", true),
+            ("*.b", "b", false),
+            ("a*c*e", "abcde", true),
+            ("a*c*e", "abcd", false),
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("", "", true),
+            ("**", "x", true),
             ("*ab", "aab", true),
         ] {
             assert_eq!(glob(pattern, text), want, "{pattern} {text}");

@@ -134,6 +134,9 @@ mod tests {
         assert_eq!(map("http://a.example/show/").await.unwrap().rid, SHOW);
         assert!(map("http://a.example/showing").await.is_none());
         assert!(map("http://a.example/?x=/show/").await.is_none());
-        assert_ne!(map("http://a.example/show/inner/x").await.unwrap().rid, map("http://b.example/tv/show/inner/x").await.unwrap().rid);
+        assert_ne!(
+            map("http://a.example/show/inner/x").await.unwrap().rid,
+            map("http://b.example/tv/show/inner/x").await.unwrap().rid
+        );
     }
 }

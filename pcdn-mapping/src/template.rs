@@ -1,23 +1,4 @@
 //! Rules in a file: which URLs are which content, for publishers who know their own URLs.
-//!
-//! ```toml
-//! # films.toml, given as --mapper template:films.toml
-//! namespace = "films.example"          # optional: keeps this site's RIDs apart
-//! valid_for = "1h"                     # optional, default a day
-//!
-//! [[rule]]                             # the first rule that matches a URL decides
-//! name = "film"                        # optional, for people
-//! host = "*.films.example"             # glob, or a list of them; with the port if it is not the default one
-//! path = '/u/[^/]+/(?<film>[^/]+)/(?<file>.*)'   # regex for the whole path; optional
-//! key = "{film}/{file}"                # the content's name; default "{host}{path}"
-//! keep = ["quality"]                   # only these query parameters count; or
-//! # drop = ["viewer"]                  # all but these, credentials and tracking
-//! manifest = "https://{host}/{film}/{file}.pcdn" # the publisher's signed manifest; optional
-//! mirrors = ["https://b.films.example/{film}/{file}"] # other places of the content; optional
-//! ```
-//!
-//! `{1}`, `{film}` are the regex's groups, `{host}` and `{path}` the URL's; `{{` is a brace. The query that is left counts after
-//! the key. Host and path are [canonical](crate::canonical()) before they are compared.
 
 use std::io::Read;
 use std::path::Path;
@@ -38,6 +19,25 @@ mod rule;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Maps by the rules of a file; a URL no rule matches is [`MapError::Unknown`].
+///
+/// ```toml
+/// # films.toml, given as --mapper template:films.toml
+/// namespace = "films.example"          # optional: keeps this site's RIDs apart
+/// valid_for = "1h"                     # optional, default a day
+///
+/// [[rule]]                             # the first rule that matches a URL decides
+/// name = "film"                        # optional, for people
+/// host = "*.films.example"             # glob, or a list of them; with the port if it is not the default one
+/// path = '/u/[^/]+/(?<film>[^/]+)/(?<file>.*)'   # regex for the whole path; optional
+/// key = "{film}/{file}"                # the content's name; default "{host}{path}"
+/// keep = ["quality"]                   # only these query parameters count; or
+/// # drop = ["viewer"]                  # all but these, credentials and tracking
+/// manifest = "https://{host}/{film}/{file}.pcdn" # the publisher's signed manifest; optional
+/// mirrors = ["https://b.films.example/{film}/{file}"] # other places of the content; optional
+/// ```
+///
+/// `{1}`, `{film}` are the regex's groups, `{host}` and `{path}` the URL's; `{{` is a brace. The query that is left counts after
+/// the key. Host and path are [canonical](crate::canonical()) before they are compared.
 #[derive(Debug)]
 pub struct Template {
     namespace: String,
@@ -52,7 +52,9 @@ impl Template {
         let unreadable = |why: String| RuleError { file: name.clone(), line: 0, what: why };
         let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
         let mut text = String::new();
-        file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
+        file.take(FILE_BYTES_MAX + 1)
+            .read_to_string(&mut text)
+            .map_err(|error| unreadable(error.to_string()))?;
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(unreadable(format!("larger than {FILE_BYTES_MAX} bytes")));
         }
@@ -74,7 +76,8 @@ impl Template {
         let query = if parts.query.is_empty() { String::new() } else { format!("?{}", parts.query) };
         let rid = rid_of(&self.namespace, "key", &(fill(&rule.key) + &query));
         // A template that gives no URL for these groups gives none: the content can still be played.
-        let place = |text: &Text| Url::parse(&fill(text)).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let place =
+            |text: &Text| Url::parse(&fill(text)).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let mut mapping = Mapping::to(rid, format!("template rule {}", rule.name));
         mapping.valid_for = self.valid_for.unwrap_or(mapping.valid_for);
         mapping.manifest = rule.manifest.as_ref().and_then(place);

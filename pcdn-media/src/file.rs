@@ -195,14 +195,15 @@ impl Grid {
     /// The pieces that hold bytes `range` of the file, in order; what lies beyond its end is left out.
     pub fn pieces(&self, range: ByteRange) -> impl Iterator<Item = PieceKey> + use<> {
         let grid = *self;
-        let (start, end) = (range.start(), range.end().min(self.len));
         let step = 1u64 << self.piece_log2;
+        let inside = ByteRange::new(0, self.len).and_then(|whole| whole.intersect(&range));
         // Segments are whole numbers of pieces, so pieces of the whole file lie on one grid too.
-        let first = start >> self.piece_log2;
-        (first..end.div_ceil(step).max(first)).map(move |number| {
+        let numbers = inside.map_or(0..0, |range| range.start() / step..range.end().div_ceil(step));
+        numbers.map(move |number| {
             let segment = SegmentId(number * step / grid.segment_bytes);
             let layout = grid.layout(segment).expect("the piece begins inside the file");
-            let piece = layout.piece_at(number * step % grid.segment_bytes).expect("the piece begins inside it");
+            let piece =
+                layout.piece_at(number * step % grid.segment_bytes).expect("the piece begins inside it");
             PieceKey { segment, piece }
         })
     }

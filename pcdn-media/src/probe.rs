@@ -37,7 +37,8 @@ fn by_first_bytes(bytes: &[u8]) -> Option<Kind> {
         return Some(Kind::Flv);
     }
     // Segments are often reached without extension or type: an MP4 box or two aligned MPEG-TS packets are plain bytes.
-    let mp4 = bytes.get(4..8).is_some_and(|name| matches!(name, b"ftyp" | b"styp" | b"moof" | b"sidx" | b"moov"));
+    let mp4 =
+        bytes.get(4..8).is_some_and(|name| matches!(name, b"ftyp" | b"styp" | b"moof" | b"sidx" | b"moov"));
     let ts = bytes.first() == Some(&0x47) && bytes.get(188) == Some(&0x47);
     if mp4 || ts {
         return Some(Kind::File);
@@ -47,7 +48,8 @@ fn by_first_bytes(bytes: &[u8]) -> Option<Kind> {
         return Some(Kind::Hls);
     }
     let xml = text.starts_with(b"<");
-    let mpd = text.windows(5).any(|tag| tag[..4] == *b"<MPD" && (tag[4].is_ascii_whitespace() || tag[4] == b'>'));
+    let mpd =
+        text.windows(5).any(|tag| tag[..4] == *b"<MPD" && (tag[4].is_ascii_whitespace() || tag[4] == b'>'));
     (xml && mpd).then_some(Kind::Dash)
 }
 
@@ -95,7 +97,12 @@ mod tests {
         check("http://a/x", "Application/vnd.Apple.mpegURL; charset=utf-8", b"", Kind::Hls);
         check("http://a/x.ts", "video/mp2t", b"\xef\xbb\xbf#EXTM3U\n", Kind::Hls);
         check("http://a/manifest.mpd", "text/xml", b"", Kind::Dash);
-        check("http://a/x", "text/xml", b"<?xml version=\"1.0\"?>\n<!-- c -->\n<MPD xmlns=\"u\">", Kind::Dash);
+        check(
+            "http://a/x",
+            "text/xml",
+            b"<?xml version=\"1.0\"?>\n<!-- c -->\n<MPD xmlns=\"u\">",
+            Kind::Dash,
+        );
         check("http://a/x", "text/xml", b"<?xml version=\"1.0\"?><MPDX/>", Kind::File);
         check("http://a/live/stream", "", b"FLV\x01\x05\0\0\0\x09", Kind::Flv);
         check("http://a/stream.flv", "application/octet-stream", b"", Kind::Flv);

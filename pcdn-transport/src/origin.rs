@@ -10,7 +10,7 @@
 //! | `range.rs` | what an answer to a range request is worth |
 //! | `retry.rs` | whether to ask again, and when |
 //! | `hosts.rs` | what is remembered of a host: told to wait, no ranges, retry budget |
-//! | `http.rs`, `body.rs`, `head.rs` | the shell: clients, redirects, timeouts, counted bytes |
+//! | `http.rs`, `send.rs`, `body.rs`, `head.rs` | the shell: clients, redirects, timeouts, counted bytes |
 //! | `pass.rs` | raw answers for a gateway that passes them through |
 //! | `mirrors.rs` | several URLs of one content, with failover |
 //!
@@ -39,6 +39,7 @@ mod mirrors;
 mod pass;
 mod range;
 mod retry;
+mod send;
 #[cfg(test)]
 mod tests;
 

@@ -51,7 +51,8 @@ impl Opt {
 
     /// The known key nearest to a mistyped one: by the whole key, else by its last part.
     pub fn nearest_key(key: &str) -> Option<&'static str> {
-        nearest(key, OPTIONS.iter().map(|opt| opt.key)).or_else(|| {
+        let sections = OPTIONS.iter().filter_map(|opt| Some(opt.key.split_once('.')?.0));
+        nearest(key, OPTIONS.iter().map(|opt| opt.key)).or_else(|| nearest(key, sections)).or_else(|| {
             let last = key.rsplit('.').next()?;
             let lasts = OPTIONS.iter().filter_map(|opt| opt.key.rsplit('.').next());
             let meant = nearest(last, lasts)?;

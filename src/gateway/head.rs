@@ -8,10 +8,10 @@ use super::condition::Version;
 
 /// Headers of the origin that are not passed on: those of its connection, those this gateway sets itself, and those that
 /// would speak for the gateway's own host (cookies, transport security, who may read).
-const DROPPED: [&str; 22] = [
+const DROPPED: [&str; 21] = [
     "connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     "content-length", "content-range", "accept-ranges", "content-type", "etag", "last-modified", "date", "server",
-    "set-cookie", "strict-transport-security", "alt-svc", "clear-site-data", "timing-allow-origin", "vary",
+    "set-cookie", "strict-transport-security", "alt-svc", "clear-site-data", "timing-allow-origin",
 ];
 
 /// The version that `head` tells.

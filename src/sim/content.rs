@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pcdn_core::fragment::{Cut, Fragmenter, Segment};
 use pcdn_core::id::{Identity, Rid, SwarmKey};
-use pcdn_core::layout::{Layout, PieceKey, SegmentId};
+use pcdn_core::layout::{PieceKey, SegmentId};
 use pcdn_core::resource::{Resource, ResourceHead, Url};
 use pcdn_core::verify::manifest::Draft;
 use pcdn_core::verify::{Manifest, PieceList};
@@ -108,9 +108,11 @@ impl Content {
         Some((self.first[at] + piece.get(), self.bytes.slice(range)))
     }
 
-    /// The layout of a piece's segment.
-    pub(super) fn layout(&self, key: &PieceKey) -> Option<Layout> {
-        Some(self.segments.get(usize::try_from(key.segment.0).ok()?)?.layout)
+    /// The piece at a slot.
+    pub(super) fn key(&self, slot: u32) -> Option<PieceKey> {
+        let at = self.first.partition_point(|first| *first <= slot).checked_sub(1)?;
+        let segment = &self.segments[at];
+        Some(PieceKey { segment: segment.id, piece: segment.layout.piece(slot - self.first[at])? })
     }
 
     /// Whether `bytes` are those at `at`. Costs nothing where they are a slice of this very buffer.

@@ -13,8 +13,10 @@
 //! is not what its digest says is fetched again. A log is believed up to its first bad record and cut there.
 //!
 //! Room is counted in allocated blocks. Above 95 % of the quota whole segments leave, least recently used first, down to
-//! 85 %; never one that was read in the last seconds. All calls block (a write of 64 KiB takes 0.2 to 1 ms, a read 10 to
-//! 40 µs from the page cache): asynchronous shells call them on a blocking pool.
+//! 85 %; never one that was read in the last seconds.
+//!
+//! All calls block, so asynchronous shells call them on a blocking pool. Measured on two shared cores and ext4, release build:
+//! a put of 64 KiB 135 µs, a get from the page cache 9 µs, opening a store of 10 GiB (163,840 pieces) 42 ms.
 
 mod files;
 mod index;
@@ -37,7 +39,7 @@ use pcdn_core::unit::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 
 use files::Lock;
-use keeper::Keeper;
+use keeper::{Found, Keeper};
 pub use upkeep::{Checked, Damaged, Stats, SwarmSize};
 
 /// How much a [`Disk`] may keep.
@@ -76,8 +78,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Opens the store in `dir`, made if need be (readable by its owner only), and reads its logs: about 0.2 µs a piece and
-    /// 20 µs a segment, so well below a second for 10 GiB.
+    /// Opens the store in `dir`, made if need be (readable by its owner only), and reads its logs: 42 ms for 10 GiB.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if a living process (this one too) has it open; [`StoreError::Io`] if it cannot be read.
@@ -103,8 +104,8 @@ impl Disk {
         &self.dir
     }
 
-    /// Whether what it lists was surely written: it was stopped cleanly, or the machine did not restart since. If not, a
-    /// listed piece may be damaged; readers hash all pieces anyway.
+    /// Whether what it lists was surely written: it was stopped cleanly, or the machine did not restart since, or all of it
+    /// was [verified](Self::verify). If not, a listed piece may be damaged; readers hash all pieces anyway.
     pub fn trusted(&self) -> bool {
         self.keeper().trusted()
     }
@@ -115,13 +116,18 @@ impl Disk {
     }
 
     /// One attempt: makes room, writes the bytes, then says so in the log.
-    fn write(&self, swarm: &SwarmKey, key: &PieceKey, layout: &Layout, piece: &Kept) -> Result<(), StoreError> {
+    fn write(
+        &self,
+        swarm: &SwarmKey,
+        key: &PieceKey,
+        layout: &Layout,
+        piece: &Kept,
+    ) -> Result<(), StoreError> {
         let len = piece.bytes.len() as u64;
         let (place, doomed) = {
             let mut keeper = self.keeper();
             let mut doomed = Vec::new();
-            let place =
-                keeper.place(swarm, key, layout, len, self.config.spare_read_within.0, &mut doomed);
+            let place = keeper.place(swarm, key, layout, len, self.config.spare_read_within.0, &mut doomed);
             (place, doomed)
         };
         files::delete(doomed);
@@ -141,8 +147,13 @@ impl Disk {
     }
 
     /// A piece as it lies on the disk. `read_at` makes its segment young; the upkeep reads without.
-    fn read(&self, swarm: &SwarmKey, key: &PieceKey, read_at: Option<Instant>) -> Result<Option<Bytes>, StoreError> {
-        let Some((file, bytes)) = self.keeper().find(swarm, key, read_at)? else { return Ok(None) };
+    fn read(
+        &self,
+        swarm: &SwarmKey,
+        key: &PieceKey,
+        read_at: Option<Instant>,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let Some(Found { file, bytes }) = self.keeper().find(swarm, key, read_at)? else { return Ok(None) };
         let mut buffer = vec![0; (bytes.end - bytes.start) as usize];
         match files::read_exact_at(&file, &mut buffer, bytes.start) {
             Ok(()) => Ok(Some(Bytes::from(buffer))),
@@ -163,7 +174,9 @@ impl Disk {
         for (swarm, segment) in dirty {
             let file = self.keeper().data_file_if_kept(swarm, *segment)?;
             let synced = file.map_or(Ok(()), |file| file.sync_data());
-            synced.map_err(|source| files::failed("syncing", &self.keeper().data_path(swarm, *segment), source))?;
+            synced.map_err(|source| {
+                files::failed("syncing", &self.keeper().data_path(swarm, *segment), source)
+            })?;
         }
         let swarms: BTreeSet<&SwarmKey> = dirty.iter().map(|(swarm, _)| swarm).collect();
         for swarm in swarms {

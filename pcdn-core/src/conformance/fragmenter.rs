@@ -82,7 +82,9 @@ pub fn run<F: Fragmenter>(fragmenter: &F, resource: &Resource, sample: &Sample, 
             Need::Stream(_) if body.is_empty() => Part::End,
             Need::Stream(_) => Part::Bytes(body.split_to(chunk.clamp(1, body.len()))),
         };
-        slicing.supply(Time::ZERO, part).unwrap_or_else(|error| panic!("a good sample must be taken: {error}"));
+        slicing
+            .supply(Time::ZERO, part)
+            .unwrap_or_else(|error| panic!("a good sample must be taken: {error}"));
     }
     panic!("a slicing of a finite sample must end");
 }

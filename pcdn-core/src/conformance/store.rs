@@ -29,7 +29,8 @@ pub fn store<S: Store>(make: impl Fn() -> S) {
 /// A piece of its right length, with content that depends on where it is and on `version`.
 pub fn piece_of(layout: &Layout, key: PieceKey, version: u8) -> Kept {
     let seed = key.segment.0.wrapping_mul(31) ^ u64::from(key.piece.get()) ^ u64::from(version) << 7;
-    let bytes: Vec<u8> = (0..layout.piece_len(key.piece)).map(|at| (u64::from(at) * 7 ^ seed) as u8).collect();
+    let bytes: Vec<u8> =
+        (0..layout.piece_len(key.piece)).map(|at| (u64::from(at) * 7 ^ seed) as u8).collect();
     let digest = list::digest(layout, key.piece, &bytes);
     Kept { bytes: Verified::checked(Bytes::from(bytes)), digest, own: version.is_multiple_of(2) }
 }
@@ -75,7 +76,11 @@ fn another_layout_forgets_the_segment<S: Store>(store: &S) {
     let kept = piece_of(&layout, key, 0);
     ok(store.put(&SWARM, &key, &layout, &kept), "put under another layout must succeed");
     let new = Held { key, layout, digest: kept.digest, own: kept.own };
-    assert_eq!(held(store, &SWARM), [new, beside], "another layout must forget the segment's old pieces, only those");
+    assert_eq!(
+        held(store, &SWARM),
+        [new, beside],
+        "another layout must forget the segment's old pieces, only those"
+    );
     assert_eq!(get(store, &SWARM, old.key), None, "a piece of the old layout must be gone");
 }
 
@@ -114,7 +119,11 @@ fn threads_do_not_disturb_each_other<S: Store>(store: &S) {
                     let segment = if round % 2 == 0 { round } else { 100 * (thread + 1) + round };
                     for index in 0..4 {
                         let (held, bytes) = put(store, &SWARM, segment, index, 0);
-                        assert_eq!(get(store, &SWARM, held.key), Some(bytes), "threads must not disturb each other");
+                        assert_eq!(
+                            get(store, &SWARM, held.key),
+                            Some(bytes),
+                            "threads must not disturb each other"
+                        );
                     }
                 }
             });
@@ -127,7 +136,10 @@ fn threads_do_not_disturb_each_other<S: Store>(store: &S) {
 /// A segment of three whole pieces and a short one.
 fn place(segment: u64, index: u32) -> (Layout, PieceKey) {
     let layout = Layout::new(3 * (1 << 14) + 1000, 14).expect("a valid layout");
-    (layout, PieceKey { segment: SegmentId(segment), piece: layout.piece(index).expect("one of four pieces") })
+    (
+        layout,
+        PieceKey { segment: SegmentId(segment), piece: layout.piece(index).expect("one of four pieces") },
+    )
 }
 
 fn put<S: Store>(store: &S, swarm: &SwarmKey, segment: u64, index: u32, version: u8) -> (Held, Bytes) {

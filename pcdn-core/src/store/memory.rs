@@ -178,7 +178,8 @@ impl Shelf {
             }
         };
         let racks = self.swarms.entry(*swarm).or_default();
-        let rack = racks.entry(key.segment).or_insert_with(|| Rack { layout: *layout, places: HashMap::new() });
+        let rack =
+            racks.entry(key.segment).or_insert_with(|| Rack { layout: *layout, places: HashMap::new() });
         rack.places.insert(key.piece, place);
         self.link_newest(place);
     }

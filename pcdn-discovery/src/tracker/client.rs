@@ -72,6 +72,7 @@ struct Mine {
 }
 
 /// What a tracker's answer comes to, whichever way it came.
+#[derive(Debug)]
 struct Reply {
     interval: Option<Duration>,
     peers: Vec<PeerRecord>,
@@ -151,7 +152,9 @@ impl Discovery for Tracker {
             }
             let want = want.min(usize::from(u16::MAX)) as u16;
             match inner.ask(Request::Find(Find { swarm: key, asker, seed, want })).await {
-                Ok(reply) => reply.peers.into_iter().filter(|record| !ids.contains(&record.id)).map(Ok).collect(),
+                Ok(reply) => {
+                    reply.peers.into_iter().filter(|record| !ids.contains(&record.id)).map(Ok).collect()
+                }
                 Err(error) => vec![Err(error)],
             }
         };
@@ -245,8 +248,17 @@ mod tests {
         ] {
             assert_eq!(Way::parse(text), Ok(way));
         }
-        for bad in ["", "tracker", "tracker:0", "tracker:x", "https://t:1", "2001:db8::1:7070", "a b:1", "t/p:1", ":7070"]
-        {
+        for bad in [
+            "",
+            "tracker",
+            "tracker:0",
+            "tracker:x",
+            "https://t:1",
+            "2001:db8::1:7070",
+            "a b:1",
+            "t/p:1",
+            ":7070",
+        ] {
             assert!(bad.parse::<Tracker>().is_err(), "{bad}");
         }
     }

@@ -23,13 +23,19 @@ pub struct Quota {
     pub ids_per_address: usize,
     /// Swarms one peer takes part in. Default 4,096.
     pub swarms_per_peer: u32,
-    /// Addresses remembered. Default 1,000,000, about 150 MB at the worst.
+    /// Addresses remembered. Default 1,000,000, about 250 MB with one peer each.
     pub addresses_max: usize,
 }
 
 impl Default for Quota {
     fn default() -> Self {
-        Self { burst: 120.0, per_second: 16.0, ids_per_address: 64, swarms_per_peer: 4096, addresses_max: 1_000_000 }
+        Self {
+            burst: 120.0,
+            per_second: 16.0,
+            ids_per_address: 64,
+            swarms_per_peer: 4096,
+            addresses_max: 1_000_000,
+        }
     }
 }
 
@@ -92,6 +98,8 @@ impl Guard {
         } else if host.peers.len() >= self.quota.ids_per_address {
             return Err(Refusal::TooManyIds);
         } else {
+            // Most addresses are one peer: no room for three more.
+            host.peers.reserve_exact(1);
             host.peers.push((*peer, 1));
         }
         Ok(())

@@ -38,7 +38,8 @@ impl Secret {
 
     /// Reads a secret file: 16 to 4,096 bytes of anything, best the output of a random generator.
     pub fn load(path: &Path) -> io::Result<Self> {
-        let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
+        let bad =
+            |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", path.display()));
         if std::fs::metadata(path)?.len() > SECRET_BYTES_MAX {
             return Err(bad("more than 4096 bytes are no secret file"));
         }
@@ -97,7 +98,14 @@ mod tests {
         assert!(Secret::new(b"   short \n").is_none());
         let secret = Secret::new(b"sixteen bytes and a newline\n").unwrap();
         assert_eq!(format!("{secret:?}"), "Secret(..)");
-        assert_eq!(secret.reading_token(), Secret::new(b"sixteen bytes and a newline").unwrap().reading_token());
-        assert_ne!(secret.tag_request(b"x"), secret.tag_answer(b"x"), "an answer cannot be replayed as a request");
+        assert_eq!(
+            secret.reading_token(),
+            Secret::new(b"sixteen bytes and a newline").unwrap().reading_token()
+        );
+        assert_ne!(
+            secret.tag_request(b"x"),
+            secret.tag_answer(b"x"),
+            "an answer cannot be replayed as a request"
+        );
     }
 }

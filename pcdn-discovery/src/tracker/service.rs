@@ -177,13 +177,21 @@ impl Service {
     }
 
     /// Does what an authenticated request asks.
-    pub fn serve(&self, now: Time, dice: &mut Dice, from: SocketAddr, request: &Request) -> Result<Answer, Refusal> {
+    pub fn serve(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: SocketAddr,
+        request: &Request,
+    ) -> Result<Answer, Refusal> {
         let answer = match request {
-            Request::Announce(announce) => self.table.announce(now, dice, from.ip(), announce).map(|handout| {
-                let interval_s = handout.interval.as_secs().clamp(1, u64::from(u32::MAX)) as u32;
-                let observed = SocketAddr::new(from.ip().to_canonical(), from.port());
-                Answer::Announced { interval_s, observed, counts: handout.counts, peers: handout.peers }
-            }),
+            Request::Announce(announce) => {
+                self.table.announce(now, dice, from.ip(), announce).map(|handout| {
+                    let interval_s = handout.interval.as_secs().clamp(1, u64::from(u32::MAX)) as u32;
+                    let observed = SocketAddr::new(from.ip().to_canonical(), from.port());
+                    Answer::Announced { interval_s, observed, counts: handout.counts, peers: handout.peers }
+                })
+            }
             Request::Find(find) => self
                 .table
                 .find(now, dice, from.ip(), find)

@@ -1,7 +1,7 @@
 //! Who takes part in which swarm, and who is handed out to whom.
 //!
 //! Swarms live in a sharded map, so several threads serve different swarms at once. A swarm is a set of
-//! [columns](swarm): what a choice looks at lies together, the rest apart.
+//! columns: what a choice looks at lies together, the rest apart.
 //!
 //! An entry belongs to a peer id *and* the address it announced from. So nobody can move a peer away by announcing its id
 //! from elsewhere: that only adds an entry, which a handshake with the true owner of the id will expose.
@@ -28,7 +28,7 @@ pub struct Limits {
     /// How often a peer announces. Default 60 s; each answer names a time within ±10 % of it, so that peers that came
     /// together do not return together. An entry expires after 2.5 intervals: two lost renewals are forgiven.
     pub interval: Duration,
-    /// Entries of one swarm. Default 10,000, about 1.5 MB; a newcomer to a full swarm replaces a random one.
+    /// Entries of one swarm. Default 10,000, about 5 MB with what is remembered of their addresses; a newcomer to a full swarm replaces a random one.
     pub peers_per_swarm: usize,
     /// Swarms. Default 1,000,000.
     pub swarms_max: usize,
@@ -81,7 +81,13 @@ impl Table {
     }
 
     /// `from` takes part in a swarm, or leaves it.
-    pub fn announce(&self, now: Time, dice: &mut Dice, from: IpAddr, it: &Announce) -> Result<Handout, Refusal> {
+    pub fn announce(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: IpAddr,
+        it: &Announce,
+    ) -> Result<Handout, Refusal> {
         let from = from.to_canonical();
         self.guard.request(now, from)?;
         if it.event == Event::Stopped {
@@ -102,7 +108,13 @@ impl Table {
             let victim = swarm.remove_random(dice);
             self.left(victim);
         }
-        swarm.put(Member { id: it.peer, ip: from, ports: it.ports, seed: it.seed, expires: self.expiry(now) });
+        swarm.put(Member {
+            id: it.peer,
+            ip: from,
+            ports: it.ports,
+            seed: it.seed,
+            expires: self.expiry(now),
+        });
         let asker = Asker { id: Some(it.peer), ip: from, seed: it.seed };
         let peers = swarm.choose(now, dice, &asker, self.want(it.want));
         Ok(self.handout(dice, swarm.counts(), peers))

@@ -178,7 +178,8 @@ impl Ports {
     }
 
     fn push_code(&mut self, code: u8, port: u16) -> bool {
-        let new = port >= PORT_MIN && usize::from(self.len) < PORTS_MAX && !self.codes().contains(&(code, port));
+        let new =
+            port >= PORT_MIN && usize::from(self.len) < PORTS_MAX && !self.codes().contains(&(code, port));
         if new {
             self.list[usize::from(self.len)] = (code, port);
             self.len += 1;
@@ -288,17 +289,14 @@ pub enum WireError {
     Tag,
 }
 
-/// Puts the addresses of an answer together, by peer, in order. Addresses nobody can dial are dropped.
+/// Puts the addresses of an answer together, by peer, in order.
 pub fn records(listed: &[Listed]) -> Vec<PeerRecord> {
     let mut records: Vec<PeerRecord> = Vec::with_capacity(listed.len());
     for peer in listed {
-        let addrs = peer.ports.iter().map(|(scheme, port)| pcdn_core::peer::PeerAddr {
-            scheme,
-            addr: SocketAddr::new(peer.ip, port),
-        });
-        if !dialable(peer.ip) {
-            continue;
-        }
+        let addrs = peer
+            .ports
+            .iter()
+            .map(|(scheme, port)| pcdn_core::peer::PeerAddr { scheme, addr: SocketAddr::new(peer.ip, port) });
         match records.iter_mut().find(|record| record.id == peer.id) {
             Some(record) => {
                 let room = PeerRecord::ADDRS_MAX - record.addrs.len();
@@ -309,11 +307,6 @@ pub fn records(listed: &[Listed]) -> Vec<PeerRecord> {
     }
     records.retain(|record| !record.addrs.is_empty());
     records
-}
-
-fn dialable(ip: IpAddr) -> bool {
-    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-    !(ip.is_unspecified() || ip.is_multicast() || broadcast)
 }
 
 fn scheme_code(scheme: Scheme) -> Option<u8> {

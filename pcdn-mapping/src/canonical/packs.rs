@@ -22,9 +22,33 @@ const PACKS: [Pack; 13] = [
     Pack {
         when: &[],
         names: &[
-            "token", "access_token", "accesstoken", "auth_token", "authtoken", "jwt", "auth", "authorization", "auth_key",
-            "sig", "signature", "sign", "hmac", "expires", "expire", "expiry", "exp", "session", "sessionid", "session_id",
-            "phpsessid", "jsessionid", "apikey", "api_key", "security-token", "security_token", "nonce",
+            "token",
+            "access_token",
+            "accesstoken",
+            "auth_token",
+            "authtoken",
+            "jwt",
+            "auth",
+            "authorization",
+            "auth_key",
+            "sig",
+            "signature",
+            "sign",
+            "hmac",
+            "expires",
+            "expire",
+            "expiry",
+            "exp",
+            "session",
+            "sessionid",
+            "session_id",
+            "phpsessid",
+            "jsessionid",
+            "apikey",
+            "api_key",
+            "security-token",
+            "security_token",
+            "nonce",
         ],
     },
     // AWS version 2.
@@ -38,16 +62,22 @@ const PACKS: [Pack; 13] = [
     Pack {
         when: &["sig", "sv"],
         names: &[
-            "sv", "ss", "srt", "sp", "se", "st", "spr", "sip", "sr", "si", "sdd", "skoid", "sktid", "skt", "ske", "sks", "skv",
-            "saoid", "suoid", "scid", "ses",
+            "sv", "ss", "srt", "sp", "se", "st", "spr", "sip", "sr", "si", "sdd", "skoid", "sktid", "skt",
+            "ske", "sks", "skv", "saoid", "suoid", "scid", "ses",
         ],
     },
     // Alibaba OSS; its x-oss-process chooses content.
     Pack {
         when: &[],
         names: &[
-            "ossaccesskeyid", "x-oss-signature", "x-oss-signature-version", "x-oss-credential", "x-oss-date", "x-oss-expires",
-            "x-oss-security-token", "x-oss-additional-headers",
+            "ossaccesskeyid",
+            "x-oss-signature",
+            "x-oss-signature-version",
+            "x-oss-credential",
+            "x-oss-date",
+            "x-oss-expires",
+            "x-oss-security-token",
+            "x-oss-additional-headers",
         ],
     },
     // Huawei OBS version 2.
@@ -56,8 +86,17 @@ const PACKS: [Pack; 13] = [
     Pack {
         when: &[],
         names: &[
-            "q-ak", "q-key-time", "q-header-list", "q-url-param-list", "q-signature", "x-cos-security-token", "txsecret",
-            "txtime", "wssecret", "wstime", "wsabstime",
+            "q-ak",
+            "q-key-time",
+            "q-header-list",
+            "q-url-param-list",
+            "q-signature",
+            "x-cos-security-token",
+            "txsecret",
+            "txtime",
+            "wssecret",
+            "wstime",
+            "wsabstime",
         ],
     },
     // CloudFront.
@@ -85,8 +124,8 @@ pub(super) struct Credentials {
 impl Credentials {
     pub(super) fn of(pairs: &[Pair<'_>]) -> Self {
         let there = |name: &&str| pairs.iter().any(|pair| pair.name == *name);
-        let packs = PACKS.iter().filter(|pack| pack.when.iter().all(|name| there(name))).collect();
-        Self { packs, signed: SIGNED.iter().any(|name| there(name)) }
+        let packs = PACKS.iter().filter(|pack| pack.when.iter().all(&there)).collect();
+        Self { packs, signed: SIGNED.iter().any(there) }
     }
 
     pub(super) fn covers(&self, pair: &Pair<'_>) -> bool {

@@ -26,10 +26,22 @@ fn spelling_does_not_matter() {
 #[test]
 fn what_may_mean_something_is_kept() {
     for (a, b) in [
-        ("/a", "/a/"), ("/a", "//a"), ("/a", "/A"), ("/a%2Fb", "/a/b"), ("/a+b", "/a%20b"), ("/f?a", "/f?a="), ("/f?a=1", "/f?A=1"),
-        ("/f?uid=1", "/f?uid=2"), ("/f?versionId=1", "/f?versionId=2"), ("/f?key=1", "/f?key=2"),
-        ("/f?x-oss-process=a", "/f?x-oss-process=b"), ("/f?se=1", "/f?se=2"), ("/f?policy=1", "/f?policy=2"),
-        ("/f?token=x&e=1", "/f?token=x&e=2"), ("/f?_HLS_msn=1", "/f?_HLS_msn=2"), ("/f?t=1700000000", "/f?t=1700000001"),
+        ("/a", "/a/"),
+        ("/a", "//a"),
+        ("/a", "/A"),
+        ("/a%2Fb", "/a/b"),
+        ("/a+b", "/a%20b"),
+        ("/f?a", "/f?a="),
+        ("/f?a=1", "/f?A=1"),
+        ("/f?uid=1", "/f?uid=2"),
+        ("/f?versionId=1", "/f?versionId=2"),
+        ("/f?key=1", "/f?key=2"),
+        ("/f?x-oss-process=a", "/f?x-oss-process=b"),
+        ("/f?se=1", "/f?se=2"),
+        ("/f?policy=1", "/f?policy=2"),
+        ("/f?token=x&e=1", "/f?token=x&e=2"),
+        ("/f?_HLS_msn=1", "/f?_HLS_msn=2"),
+        ("/f?t=1700000000", "/f?t=1700000001"),
         ("/f?response-content-type=a", "/f?response-content-type=b"),
     ] {
         assert_ne!(text(&format!("http://h.example{a}")), text(&format!("http://h.example{b}")), "{a} {b}");
@@ -40,7 +52,7 @@ fn what_may_mean_something_is_kept() {
 #[test]
 fn only_http_urls_of_reasonable_length_are_mapped() {
     let long = format!("http://h.example/{}", "a".repeat(URL_BYTES_MAX));
-    for url in ["ftp://h.example/f", "file:///f", "data:,f", &long] {
+    for url in ["ftp://h.example/f", "file:///f", "data:,f", "http://./", &long] {
         assert!(matches!(canonical(&Url::parse(url).unwrap()), Err(MapError::NotHttp(_))));
     }
 }
@@ -140,8 +152,8 @@ proptest! {
 
     #[test]
     fn no_url_panics(url in "https?://\\PC{0,80}") {
-        if let Ok(url) = Url::parse(&url) {
-            let once = canonical(&url).unwrap().text;
+        if let Some(once) = Url::parse(&url).ok().and_then(|url| canonical(&url).ok()) {
+            let once = once.text;
             prop_assert_eq!(&again(&once), &once);
         }
     }

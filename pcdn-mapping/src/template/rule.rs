@@ -43,7 +43,9 @@ impl Text {
                 continue;
             }
             let inner = brace.strip_prefix('{').and_then(|inner| inner.split_once('}'));
-            let (name, after) = inner.ok_or_else(|| format!("a brace without its partner in {text:?}; a brace itself is written {{{{ or }}}}"))?;
+            let (name, after) = inner.ok_or_else(|| {
+                format!("a brace without its partner in {text:?}; a brace itself is written {{{{ or }}}}")
+            })?;
             parts.push(Part::Plain(std::mem::take(&mut plain)));
             parts.push(Part::named(name, path)?);
             rest = after;
@@ -77,7 +79,10 @@ impl Part {
             (None, "path") => Ok(Self::Path),
             _ => {
                 let own: Vec<&str> = path.capture_names().flatten().collect();
-                Err(format!("{{{name}}} is neither host, path nor a group of the path regex ({})", own.join(", ")))
+                Err(format!(
+                    "{{{name}}} is neither host, path nor a group of the path regex ({})",
+                    own.join(", ")
+                ))
             }
         }
     }

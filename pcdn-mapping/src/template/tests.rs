@@ -58,7 +58,10 @@ async fn what_no_rule_matches_is_unknown() {
 fn check(text: &str, line: usize, what: &str) {
     let error = Template::parse("f.toml", text).unwrap_err();
     assert_eq!(error.line, line, "{error}");
-    assert!(error.to_string().contains(what) && error.to_string().starts_with(&format!("f.toml:{line}: ")), "{error}");
+    assert!(
+        error.to_string().contains(what) && error.to_string().starts_with(&format!("f.toml:{line}: ")),
+        "{error}"
+    );
 }
 
 #[test]

@@ -32,7 +32,10 @@ fn one_byte_is_one_segment_of_one_piece_and_no_byte_is_no_segment() {
     assert_eq!(file.grid(1).unwrap().layout(SegmentId(0)).unwrap().pieces(), 1);
     assert_eq!(file.grid(SEGMENT_BYTES).unwrap().segments(), 1);
     assert_eq!(file.grid(SEGMENT_BYTES + 1).unwrap().segments(), 2);
-    assert_eq!(file.grid(SEGMENT_BYTES + 1).unwrap().segment(SegmentId(1)), Some(SEGMENT_BYTES..SEGMENT_BYTES + 1));
+    assert_eq!(
+        file.grid(SEGMENT_BYTES + 1).unwrap().segment(SegmentId(1)),
+        Some(SEGMENT_BYTES..SEGMENT_BYTES + 1)
+    );
 }
 
 #[test]
@@ -51,7 +54,9 @@ fn a_resource_without_length_is_refused_at_once_or_when_its_head_comes() {
 #[test]
 fn parameters_are_checked_and_name_the_rule() {
     assert!(File::with(1 << 20, 14).is_ok());
-    for (segment_bytes, piece_log2) in [(0, 16), ((1 << 16) + 1, 16), (1 << 15, 16), (1 << 20, 13), (1 << 40, 14)] {
+    for (segment_bytes, piece_log2) in
+        [(0, 16), ((1 << 16) + 1, 16), (1 << 15, 16), (1 << 20, 13), (1 << 40, 14)]
+    {
         assert!(File::with(segment_bytes, piece_log2).is_err(), "{segment_bytes} 2^{piece_log2}");
     }
     assert_eq!(File::with(SEGMENT_BYTES, PIECE_LOG2).unwrap().rule(), File::default().rule());
@@ -61,7 +66,7 @@ fn parameters_are_checked_and_name_the_rule() {
 /// The swarm key follows from this value: a change of it parts all nodes from older ones and must be meant.
 #[test]
 fn the_rule_of_the_default_grid_stays() {
-    assert_eq!(File::default().rule().to_string(), "GOLDEN");
+    assert_eq!(File::default().rule().to_string(), "a98393109f232781");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use pcdn_core::unit::Rate;
 use reqwest::Response;
 use tokio::time::{Instant, timeout};
 
-use super::http::blame;
 use super::range::Reading;
+use super::send::blame;
 
 /// How slow a body may be.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +108,8 @@ impl Body {
     async fn receive(&mut self) -> Result<Option<Bytes>, OriginError> {
         let asked = Instant::now();
         let chunk = timeout(self.pace.stall, self.response.chunk()).await;
-        let chunk = chunk.map_err(|_| OriginError::Silent(self.pace.stall))?.map_err(|error| blame(error, ""))?;
+        let chunk =
+            chunk.map_err(|_| OriginError::Silent(self.pace.stall))?.map_err(|error| blame(error, ""))?;
         self.waited += asked.elapsed();
         self.waited_bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if self.waited >= self.pace.window {

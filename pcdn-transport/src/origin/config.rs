@@ -88,7 +88,15 @@ pub struct HeaderLine {
 
 /// Headers that are the client's own business: a wrong one breaks framing, or asks for bytes nobody checks.
 const RESERVED: [&str; 10] = [
-    "host", "range", "if-range", "content-length", "transfer-encoding", "connection", "accept-encoding", "te", "upgrade",
+    "host",
+    "range",
+    "if-range",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "accept-encoding",
+    "te",
+    "upgrade",
     "if-none-match",
 ];
 
@@ -99,8 +107,8 @@ impl FromStr for HeaderLine {
         let bad = |why: &str| HttpConfigError::Header { why: why.to_owned() };
         let (name, value) = text.split_once(':').ok_or_else(|| bad("write it as 'Name: value'"))?;
         let name = HeaderName::from_str(name.trim()).map_err(|_| bad("its name is not a header name"))?;
-        let mut value =
-            HeaderValue::from_str(value.trim()).map_err(|_| bad("its value has characters a header cannot carry"))?;
+        let mut value = HeaderValue::from_str(value.trim())
+            .map_err(|_| bad("its value has characters a header cannot carry"))?;
         if RESERVED.contains(&name.as_str()) {
             return Err(bad(&format!("{name} is set by the node itself")));
         }
@@ -146,7 +154,9 @@ pub enum HttpConfigError {
         why: String,
     },
     /// TLS or the client could not be set up; a system without any certificate authority is the usual cause.
-    #[error("the HTTP client cannot start: {why}; if this system has no certificate store, give --origin-ca FILE")]
+    #[error(
+        "the HTTP client cannot start: {why}; if this system has no certificate store, give --origin-ca FILE"
+    )]
     Client {
         /// What it said.
         why: String,

@@ -84,13 +84,16 @@ impl FromStr for OriginPattern {
             _ => (text, None),
         };
         if host.contains('*') {
-            let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'*' | b'.' | b'-' | b'_'));
+            let plain =
+                host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'*' | b'.' | b'-' | b'_'));
             return if plain { Ok(Self { host: host.to_ascii_lowercase(), port }) } else { Err(bad()) };
         }
         // The URL parser knows every spelling of an address; a pattern and the URL it is for must agree on one.
         let url = Url::parse(&format!("http://{host}/")).map_err(|_| bad())?;
-        let whole = url.path() == "/" && url.query().is_none() && url.username().is_empty() && url.port().is_none();
-        let host = url.host_str().filter(|_| whole && !host.contains(['/', '@', '#', '?'])).ok_or_else(bad)?;
+        let whole =
+            url.path() == "/" && url.query().is_none() && url.username().is_empty() && url.port().is_none();
+        let host =
+            url.host_str().filter(|_| whole && !host.contains(['/', '@', '#', '?'])).ok_or_else(bad)?;
         Ok(Self { host: host.trim_end_matches('.').to_owned(), port })
     }
 }
@@ -190,8 +193,7 @@ fn is_global_v4(v4: Ipv4Addr) -> bool {
 
 fn is_global_v6(v6: Ipv6Addr) -> bool {
     let [a, b, ..] = v6.segments();
-    let special = (a == 0x2001 && b < 0x0200) // IETF protocol assignments, Teredo
-        || (a == 0x2001 && b == 0x0db8) // documentation
+    let special = (a == 0x2001 && (b < 0x0200 || b == 0x0db8)) // IETF protocol assignments, Teredo; documentation
         || a == 0x2002 // 6to4
         || (a == 0x3fff && b < 0x1000); // documentation
     // Only 2000::/3 is given out for global unicast: loopback, fc00::/7, fe80::/10 and multicast all lie outside.

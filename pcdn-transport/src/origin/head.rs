@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderName, LAST_MODIFIED,
-    RETRY_AFTER,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderName,
+    LAST_MODIFIED, RETRY_AFTER,
 };
 use pcdn_core::origin::OriginError;
 use pcdn_core::resource::ResourceHead;
@@ -17,8 +17,18 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Headers that belong to one connection (RFC 9110 section 7.6.1) or that the receiver computes anew.
 const HOP_BY_HOP: [&str; 12] = [
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade", "content-length", "content-range", "content-type",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "content-range",
+    "content-type",
 ];
 
 /// The parts that [`judge`](super::range::judge) needs.
@@ -39,7 +49,8 @@ pub(super) fn answer(status: u16, headers: &HeaderMap) -> Result<Answer<'_>, Ori
 
 /// What the seam says of a resource.
 pub(super) fn resource_head(headers: &HeaderMap, len: Option<u64>, ranges: bool) -> ResourceHead {
-    let encoded = text(headers, CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+    let encoded =
+        text(headers, CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
     let strong = text(headers, ETAG).filter(|etag| etag.starts_with('"'));
     let validator = strong.or_else(|| text(headers, LAST_MODIFIED)).filter(|_| !encoded);
     ResourceHead {
@@ -60,7 +71,8 @@ pub(super) fn accepts_ranges(headers: &HeaderMap) -> Option<bool> {
 /// End-to-end headers a gateway gives on.
 pub(super) fn passed_on(headers: &HeaderMap) -> Vec<(String, String)> {
     let kept = headers.iter().filter(|(name, _)| !HOP_BY_HOP.contains(&name.as_str()));
-    kept.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))).collect()
+    kept.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect()
 }
 
 /// `Content-Length`, if it is a number.
@@ -135,10 +147,23 @@ mod tests {
         let date = |text| ("date", text);
         let then = ("retry-after", "Thu, 29 Feb 2024 00:00:10 GMT");
         assert_eq!(secs(&[then, date("Wed, 28 Feb 2024 23:59:50 GMT")]), Some(20));
-        assert_eq!(secs(&[("retry-after", "Fri, 01 Mar 2024 00:00:00 GMT"), date("Wed, 28 Feb 2024 00:00:00 GMT")]), Some(172_800));
-        assert_eq!(secs(&[("retry-after", "Mon, 01 Jan 2024 00:00:00 GMT"), date("Sun, 31 Dec 2023 23:59:59 GMT")]), Some(1));
+        assert_eq!(
+            secs(&[("retry-after", "Fri, 01 Mar 2024 00:00:00 GMT"), date("Wed, 28 Feb 2024 00:00:00 GMT")]),
+            Some(172_800)
+        );
+        assert_eq!(
+            secs(&[("retry-after", "Mon, 01 Jan 2024 00:00:00 GMT"), date("Sun, 31 Dec 2023 23:59:59 GMT")]),
+            Some(1)
+        );
         assert_eq!(secs(&[then]), None);
-        for bad in ["-1", "soon", "Thu, 99 Feb 2024 00:00:10 GMT", "Thu, 29 Foo 2024 00:00:10 GMT", ", ", "x, 1 Jan 1 1:1:1 GMT"] {
+        for bad in [
+            "-1",
+            "soon",
+            "Thu, 99 Feb 2024 00:00:10 GMT",
+            "Thu, 29 Foo 2024 00:00:10 GMT",
+            ", ",
+            "x, 1 Jan 1 1:1:1 GMT",
+        ] {
             assert_eq!(secs(&[("retry-after", bad), date("Wed, 28 Feb 2024 23:59:50 GMT")]), None, "{bad}");
         }
     }
@@ -146,13 +171,17 @@ mod tests {
     #[test]
     fn a_head_too_large_is_refused() {
         let mut big = HeaderMap::new();
-        (0..9).for_each(|_| assert!(!big.append("x-filler", "x".repeat(8 << 10).parse().unwrap()) || !big.is_empty()));
+        (0..9).for_each(|_| {
+            assert!(!big.append("x-filler", "x".repeat(8 << 10).parse().unwrap()) || !big.is_empty())
+        });
         assert!(matches!(answer(200, &big), Err(OriginError::Malformed { .. })));
     }
 
     #[test]
     fn lengths_are_digits() {
-        for (value, want) in [("12", Some(12)), ("+12", None), ("", None), ("1e3", None), ("99999999999999999999999", None)] {
+        for (value, want) in
+            [("12", Some(12)), ("+12", None), ("", None), ("1e3", None), ("99999999999999999999999", None)]
+        {
             assert_eq!(content_length(&headers(&[("content-length", value)])), want, "{value}");
         }
     }

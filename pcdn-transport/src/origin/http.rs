@@ -1,37 +1,28 @@
-//! The shell: clients, redirects, timeouts, retries.
+//! The seam over HTTP: asks, judges, retries.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
-use http::{Method, StatusCode};
+use http::Method;
+use http::header::{HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use pcdn_core::async_trait;
 use pcdn_core::dice::Dice;
 use pcdn_core::origin::{Origin, OriginBody, OriginError, OriginGet};
 use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::unit::Time;
-use reqwest::{Client, Response};
+use reqwest::Response;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::body::{Body, Pace};
 use super::config::{HttpConfig, HttpConfigError};
-use super::guard::{Checked, Guard, Lane, Lookup, Refused, System};
+use super::guard::{Lookup, System};
 use super::head;
 use super::hosts::Hosts;
 use super::mirrors::Mirrors;
 use super::range::{self, Reject, SKIP_BYTES_MAX};
 use super::retry::{Patience, Retry, Verdict};
-
-/// A `Location` longer than this is not followed: redirects that grow are a loop with a counter.
-const LOCATION_BYTES_MAX: usize = 8 << 10;
-/// The body of an answer nobody wants is read up to this size, because that keeps its connection; a larger one costs more
-/// than a new handshake.
-const DRAIN_BYTES_MAX: u64 = 16 << 10;
-/// Largest response head over HTTP/2; over HTTP/1.1 the client's own limit (100 fields, about 400 KiB) comes first.
-const H2_HEAD_BYTES_MAX: u32 = 64 << 10;
+use super::send::{Sender, drain};
 
 /// Fetches over HTTP/1.1 and HTTP/2. Cheap to clone; clones share connections and what is remembered of hosts.
 ///
@@ -51,9 +42,7 @@ pub struct Http {
 
 struct Shared {
     config: HttpConfig,
-    guard: Guard,
-    public: Client,
-    named: Client,
+    sender: Sender,
     started: Instant,
     memory: Mutex<Memory>,
 }
@@ -64,22 +53,20 @@ struct Memory {
 }
 
 impl Http {
-    /// A fetcher with `config`; `dice` give the jitter of retries. Must be called where a tokio runtime will run it.
+    /// A fetcher with `config`; `dice` give the jitter of retries.
     pub fn new(config: HttpConfig, dice: Dice) -> Result<Self, HttpConfigError> {
         Self::with_lookup(config, dice, Arc::new(System))
     }
 
     pub(super) fn with_lookup(
-        config: HttpConfig, dice: Dice, lookup: Arc<dyn Lookup>,
+        config: HttpConfig,
+        dice: Dice,
+        lookup: Arc<dyn Lookup>,
     ) -> Result<Self, HttpConfigError> {
-        // Process-wide and only once; a program that installed its own before keeps it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = |lane| client(&config, Checked { lookup: lookup.clone(), lane });
-        let (public, named) = (client(Lane::Public)?, client(Lane::Named)?);
-        let guard = Guard { allow: config.allow.clone(), only_allowed: config.only_allowed };
+        let sender = Sender::new(&config, lookup)?;
         let memory = Mutex::new(Memory { hosts: Hosts::default(), dice });
         let attempts = config.attempts.max(1);
-        let shared = Shared { config, guard, public, named, started: Instant::now(), memory };
+        let shared = Shared { config, sender, started: Instant::now(), memory };
         Ok(Self { shared: Arc::new(shared), bare: false, attempts })
     }
 
@@ -104,7 +91,7 @@ impl Http {
     /// Whether `url` may be fetched from, as far as that can be said without asking DNS. A gateway answers 403 by it before it
     /// does anything else.
     pub fn admits(&self, url: &Url) -> Result<(), OriginError> {
-        self.shared.guard.admit(url).map(|_| ())
+        self.shared.sender.guard().admit(url).map(|_| ())
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -112,11 +99,11 @@ impl Http {
         Pace { stall: config.stall_timeout.0, rate_min: config.rate_min, window: config.rate_window.0 }
     }
 
-    async fn get_once(&self, want: &OriginGet, host: &str, limit: Duration) -> Result<OriginBody, OriginError> {
+    async fn get_once(&self, want: &OriginGet, host: &str) -> Result<OriginBody, OriginError> {
         if want.range.is_some_and(|range| range.start() > SKIP_BYTES_MAX) && self.without_ranges(host) {
             return Err(no_ranges());
         }
-        let response = self.send(Method::GET, &want.url, range_headers(want), limit).await?;
+        let response = self.send(Method::GET, &want.url, range_headers(want)).await?;
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206 | 416) {
             return Err(refusal(response).await);
@@ -142,8 +129,8 @@ impl Http {
 
     /// HEAD, and where that leaves something open (refused by signed URLs, silent on ranges) the first byte: its answer proves
     /// what HEAD only claims.
-    async fn head_once(&self, url: &Url, host: &str, limit: Duration) -> Result<ResourceHead, OriginError> {
-        let response = self.send(Method::HEAD, url, HeaderMap::new(), limit).await?;
+    async fn head_once(&self, url: &Url, host: &str) -> Result<ResourceHead, OriginError> {
+        let response = self.send(Method::HEAD, url, HeaderMap::new()).await?;
         let status = response.status().as_u16();
         match status {
             200 => {
@@ -159,47 +146,27 @@ impl Http {
             _ => return Err(refusal(response).await),
         }
         let first = OriginGet { range: ByteRange::new(0, 1), ..OriginGet::whole(url.clone()) };
-        match self.get_once(&first, host, limit).await {
+        match self.get_once(&first, host).await {
             // An empty resource has no first byte.
-            Err(OriginError::Status { status: 416, .. }) => Ok(ResourceHead { len: Some(0), ..ResourceHead::default() }),
+            Err(OriginError::Status { status: 416, .. }) => {
+                Ok(ResourceHead { len: Some(0), ..ResourceHead::default() })
+            }
             Err(OriginError::Malformed { .. }) => {
                 // An encoding nobody asked for: what it is shows with the whole.
-                Ok(self.get_once(&OriginGet::whole(url.clone()), host, limit).await?.head)
+                Ok(self.get_once(&OriginGet::whole(url.clone()), host).await?.head)
             }
             other => Ok(other?.head),
         }
     }
 
-    /// One request, redirects followed, every hop judged; gives the first answer that is no redirect.
     pub(super) async fn send(
-        &self, method: Method, url: &Url, mut headers: HeaderMap, limit: Duration,
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
     ) -> Result<Response, OriginError> {
-        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
         let configured = if self.bare { &[][..] } else { &self.shared.config.headers };
-        for line in configured {
-            headers.insert(line.name.clone(), line.value.clone());
-        }
-        let mut hop = url.clone();
-        for _ in 0..=self.shared.config.redirects_max {
-            hop.set_fragment(None);
-            let client = match self.shared.guard.admit(&hop)? {
-                Lane::Public => &self.shared.public,
-                Lane::Named => &self.shared.named,
-            };
-            let request = client.request(method.clone(), hop.clone()).headers(headers.clone());
-            let wait = limit.min(self.shared.config.first_byte_timeout.0);
-            let response = timeout(wait, request.send()).await.map_err(|_| OriginError::Silent(wait))?;
-            let response = response.map_err(|error| blame(error, hop.host_str().unwrap_or_default()))?;
-            let Some(next) = redirect(&hop, &response)? else { return Ok(response) };
-            drain(response).await;
-            if next.origin() != hop.origin() {
-                configured.iter().for_each(|line| drop(headers.remove(&line.name)));
-                [AUTHORIZATION, COOKIE].iter().for_each(|name| drop(headers.remove(name)));
-            }
-            hop = next;
-        }
-        let what = format!("more than {} redirects", self.shared.config.redirects_max);
-        Err(OriginError::Malformed { what })
+        self.shared.sender.send(method, url, headers, configured).await
     }
 
     /// Starts a request to `host`, unless that asked to be left alone.
@@ -217,13 +184,23 @@ impl Http {
         })
     }
 
-    /// How much of the request's time is left.
-    pub(super) fn left(&self, retry: &Retry) -> Duration {
-        retry.left(self.now())
+    /// One attempt, cut off when the request's whole time is over.
+    pub(super) async fn attempt<T>(
+        &self,
+        retry: &Retry,
+        attempt: impl Future<Output = Result<T, OriginError>>,
+    ) -> Result<T, OriginError> {
+        let left = timeout(retry.left(self.now()), attempt).await;
+        left.unwrap_or(Err(OriginError::Silent(self.shared.config.give_up_after.0)))
     }
 
     /// After a failure: waits as long as is right and returns, or gives the error back.
-    pub(super) async fn again(&self, retry: &mut Retry, host: &str, error: OriginError) -> Result<(), OriginError> {
+    pub(super) async fn again(
+        &self,
+        retry: &mut Retry,
+        host: &str,
+        error: OriginError,
+    ) -> Result<(), OriginError> {
         let verdict = {
             let now = self.now();
             let Memory { hosts, dice } = &mut *self.memory();
@@ -271,7 +248,7 @@ impl Origin for Http {
         let host = host_of(url);
         let mut retry = self.begin(&host)?;
         loop {
-            match self.head_once(url, &host, self.left(&retry)).await {
+            match self.attempt(&retry, self.head_once(url, &host)).await {
                 Ok(head) => return Ok(head),
                 Err(error) => self.again(&mut retry, &host, error).await?,
             }
@@ -282,7 +259,7 @@ impl Origin for Http {
         let host = host_of(&want.url);
         let mut retry = self.begin(&host)?;
         loop {
-            match self.get_once(want, &host, self.left(&retry)).await {
+            match self.attempt(&retry, self.get_once(want, &host)).await {
                 Ok(body) => return Ok(body),
                 Err(error) => self.again(&mut retry, &host, error).await?,
             }
@@ -294,32 +271,6 @@ impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Http").field("config", &self.shared.config).finish_non_exhaustive()
     }
-}
-
-fn client(config: &HttpConfig, resolver: Checked) -> Result<Client, HttpConfigError> {
-    let mut builder = Client::builder()
-        .user_agent(concat!("pcdn/", env!("CARGO_PKG_VERSION")))
-        .no_proxy()
-        .referer(false)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .connect_timeout(config.connect_timeout.0)
-        .pool_max_idle_per_host(config.idle_per_host)
-        .pool_idle_timeout(config.idle_timeout.0)
-        .http2_max_header_list_size(H2_HEAD_BYTES_MAX)
-        .http2_adaptive_window(true)
-        .local_address(config.bind)
-        .dns_resolver(resolver);
-    if let Some(path) = &config.ca {
-        let bad = |why: String| HttpConfigError::Ca { path: path.clone(), why };
-        let pem = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-        let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| bad(last_cause(&error)))?;
-        if authorities.is_empty() {
-            return Err(bad("no certificate in it".into()));
-        }
-        builder = builder.tls_certs_only(authorities);
-    }
-    builder.build().map_err(|error| HttpConfigError::Client { why: last_cause(&error) })
 }
 
 fn range_headers(want: &OriginGet) -> HeaderMap {
@@ -336,25 +287,6 @@ fn range_headers(want: &OriginGet) -> HeaderMap {
     headers
 }
 
-/// Where `response` leads, if it is a redirect that may be followed.
-fn redirect(from: &Url, response: &Response) -> Result<Option<Url>, OriginError> {
-    use StatusCode as Is;
-    let moved = [Is::MOVED_PERMANENTLY, Is::FOUND, Is::SEE_OTHER, Is::TEMPORARY_REDIRECT, Is::PERMANENT_REDIRECT];
-    let location = response.headers().get(LOCATION).filter(|_| moved.contains(&response.status()));
-    let Some(location) = location else { return Ok(None) };
-    let malformed = |what: &str| OriginError::Malformed { what: what.to_owned() };
-    if location.len() > LOCATION_BYTES_MAX {
-        return Err(malformed("a redirect to a URL without end"));
-    }
-    let text = std::str::from_utf8(location.as_bytes()).map_err(|_| malformed("a redirect to no text"))?;
-    let to = from.join(text).map_err(|_| malformed("a redirect to no URL"))?;
-    if from.scheme() == "https" && to.scheme() != "https" {
-        let host = to.host_str().unwrap_or_default().to_owned();
-        return Err(OriginError::Forbidden { host, why: "a redirect leads from https to http".into() });
-    }
-    Ok(Some(to))
-}
-
 /// The error an unusable answer stands for.
 async fn refusal(response: Response) -> OriginError {
     let error = OriginError::Status {
@@ -365,16 +297,6 @@ async fn refusal(response: Response) -> OriginError {
     error
 }
 
-/// Reads a small body nobody wants, so that its connection can be used again.
-async fn drain(mut response: Response) {
-    /// Small bodies come with their head; longer waits than this cost more than they save.
-    const WAIT: Duration = Duration::from_millis(50);
-    if head::content_length(response.headers()).is_some_and(|len| len <= DRAIN_BYTES_MAX) {
-        let read = async { while let Ok(Some(_)) = response.chunk().await {} };
-        let _ = timeout(WAIT, read).await;
-    }
-}
-
 fn no_ranges() -> OriginError {
     OriginError::Status { status: 200, retry_after: None }
 }
@@ -382,27 +304,4 @@ fn no_ranges() -> OriginError {
 /// `host:port`, under which a host is remembered.
 pub(super) fn host_of(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
-}
-
-/// What a client error means. The URL never gets into the text: it may hold a token.
-pub(super) fn blame(error: reqwest::Error, host: &str) -> OriginError {
-    let error = error.without_url();
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(this) = cause {
-        if let Some(refused) = this.downcast_ref::<Refused>() {
-            let why = format!("it leads to {}, which is no public address; name it with --origin", refused.address);
-            return OriginError::Forbidden { host: refused.host.clone(), why };
-        }
-        cause = this.source();
-    }
-    let why = last_cause(&error);
-    OriginError::Unreachable { why: if host.is_empty() { why } else { format!("{host}: {why}") } }
-}
-
-fn last_cause(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
 }

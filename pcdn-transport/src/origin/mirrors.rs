@@ -87,7 +87,12 @@ impl Mirrors {
     }
 
     /// Notes a failure; gives it back if trying on would mix versions.
-    fn failed(&self, index: usize, error: OriginError, first: &mut Option<OriginError>) -> Result<(), OriginError> {
+    fn failed(
+        &self,
+        index: usize,
+        error: OriginError,
+        first: &mut Option<OriginError>,
+    ) -> Result<(), OriginError> {
         if index == 0 && matches!(error, OriginError::Changed { .. }) {
             return Err(error);
         }

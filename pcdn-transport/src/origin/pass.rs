@@ -1,8 +1,8 @@
 //! Answers as they are: for a gateway that passes through what it does not understand.
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::Method;
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use pcdn_core::discovery::BoxStream;
 use pcdn_core::origin::OriginError;
 use pcdn_core::resource::Url;
@@ -32,20 +32,32 @@ impl std::fmt::Debug for Passed {
 
 /// Request headers that are not the player's to set: they frame this hop's connection.
 const OWN: [&str; 9] = [
-    "connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    "connection",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
     "content-length",
 ];
 
 impl Http {
     /// Asks for `url` with the player's `headers` and gives the answer whatever its status; redirects are followed, addresses
     /// and times checked as ever. Without an answer it is asked for again, as by [`get`](pcdn_core::origin::Origin::get).
-    pub async fn pass(&self, head_only: bool, url: &Url, headers: &[(String, String)]) -> Result<Passed, OriginError> {
+    pub async fn pass(
+        &self,
+        head_only: bool,
+        url: &Url,
+        headers: &[(String, String)],
+    ) -> Result<Passed, OriginError> {
         let method = if head_only { Method::HEAD } else { Method::GET };
         let asked = request_headers(headers);
         let host = host_of(url);
         let mut retry = self.begin(&host)?;
         let response = loop {
-            match self.send(method.clone(), url, asked.clone(), self.left(&retry)).await {
+            match self.attempt(&retry, self.send(method.clone(), url, asked.clone())).await {
                 Ok(response) => break response,
                 Err(error) => self.again(&mut retry, &host, error).await?,
             }
@@ -67,7 +79,10 @@ impl Http {
 fn request_headers(lines: &[(String, String)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
-        let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) else { continue };
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value))
+        else {
+            continue;
+        };
         if name != HOST && !OWN.contains(&name.as_str()) {
             headers.append(name, value);
         }

@@ -168,12 +168,11 @@ fn same_length(want: &OriginGet, answer: &Answer<'_>) -> Result<(), Reject> {
 }
 
 fn same_version(want: &OriginGet, answer: &Answer<'_>) -> Result<(), Reject> {
-    let Some(known) = want.validator.as_deref().filter(|_| matches!(answer.status, 200 | 206)) else { return Ok(()) };
-    let (name, now) = if is_etag(known) {
-        ("ETag", answer.etag)
-    } else {
-        ("Last-Modified", answer.last_modified)
+    let Some(known) = want.validator.as_deref().filter(|_| matches!(answer.status, 200 | 206)) else {
+        return Ok(());
     };
+    let (name, now) =
+        if is_etag(known) { ("ETag", answer.etag) } else { ("Last-Modified", answer.last_modified) };
     match now {
         Some(now) if now != known => Err(changed(format!("{name} {} is now {}", clip(known), clip(now)))),
         // A 206 need not repeat its validator after If-Range; a 200 without the one we know cannot vouch for itself.
@@ -225,7 +224,9 @@ mod tests {
     /// `verdict` is what the answer is taken for: `ok SKIP TAKE`, `none`, `changed`, `malformed` or the status.
     fn check(want: &OriginGet, answer: &Answer<'_>, verdict: &str) {
         let got = match judge(want, answer) {
-            Ok(Reading { skip, take, .. }) => format!("ok {skip} {}", take.map_or("end".into(), |t| t.to_string())),
+            Ok(Reading { skip, take, .. }) => {
+                format!("ok {skip} {}", take.map_or("end".into(), |t| t.to_string()))
+            }
             Err(Reject::NoRanges) => "none".into(),
             Err(Reject::Error(OriginError::Changed { .. })) => "changed".into(),
             Err(Reject::Error(OriginError::Malformed { .. })) => "malformed".into(),
@@ -243,8 +244,19 @@ mod tests {
         assert_eq!(ContentRange::parse("bytes */20"), Some(ContentRange::Unsatisfied { total: 20 }));
         let max = u64::MAX;
         for bad in [
-            "", "bytes", "bytes 0-9", "bytes=0-9/20", "items 0-9/20", "bytes 9-0/20", "bytes 0-20/20", "bytes +0-9/20",
-            "bytes -9/20", "bytes 0-/20", "bytes */*", "bytes 0-9/", "bytes 0-9/99999999999999999999999",
+            "",
+            "bytes",
+            "bytes 0-9",
+            "bytes=0-9/20",
+            "items 0-9/20",
+            "bytes 9-0/20",
+            "bytes 0-20/20",
+            "bytes +0-9/20",
+            "bytes -9/20",
+            "bytes 0-/20",
+            "bytes */*",
+            "bytes 0-9/",
+            "bytes 0-9/99999999999999999999999",
             &format!("bytes 0-{max}/*"),
         ] {
             assert_eq!(ContentRange::parse(bad), None, "{bad}");
@@ -296,7 +308,8 @@ mod tests {
         check(&asked, &whole(Some("\"a\"")), "ok 10 10");
         check(&asked, &whole(None), "changed");
         let dated = want(None, None, Some("Sun, 06 Nov 1994 08:49:37 GMT"));
-        let answer = Answer { status: 200, last_modified: Some("Mon, 07 Nov 1994 08:49:37 GMT"), ..Answer::default() };
+        let answer =
+            Answer { status: 200, last_modified: Some("Mon, 07 Nov 1994 08:49:37 GMT"), ..Answer::default() };
         check(&dated, &answer, "changed");
     }
 
@@ -311,7 +324,8 @@ mod tests {
 
     #[test]
     fn an_encoded_whole_passes_but_cannot_be_shared() {
-        let gzip = Answer { status: 200, content_length: Some(9), encoding: Some("gzip"), ..Answer::default() };
+        let gzip =
+            Answer { status: 200, content_length: Some(9), encoding: Some("gzip"), ..Answer::default() };
         let reading = judge(&want(None, None, None), &gzip).unwrap();
         assert_eq!((reading.take, reading.len), (Some(9), None));
         check(&want(None, Some(100), None), &gzip, "malformed");

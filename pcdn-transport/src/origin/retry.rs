@@ -57,7 +57,12 @@ impl Retry {
 
     /// Judges the failure of one attempt. `budget` is the host's; `waits_until` the time it asked everyone to stay away.
     pub(super) fn after(
-        &mut self, now: Time, error: &OriginError, budget: &mut Budget, waits_until: Time, dice: &mut Dice,
+        &mut self,
+        now: Time,
+        error: &OriginError,
+        budget: &mut Budget,
+        waits_until: Time,
+        dice: &mut Dice,
     ) -> Verdict {
         self.attempts += 1;
         let nonsense = matches!(error, OriginError::Malformed { .. });
@@ -145,14 +150,16 @@ mod tests {
     fn what_cannot_get_better_is_not_retried() {
         for error in [status(404), status(403), status(410), OriginError::Changed { what: String::new() }] {
             let mut retry = Retry::new(PATIENCE, Time::ZERO);
-            let verdict = retry.after(Time::ZERO, &error, &mut Budget::default(), Time::ZERO, &mut Dice::new(1));
+            let verdict =
+                retry.after(Time::ZERO, &error, &mut Budget::default(), Time::ZERO, &mut Dice::new(1));
             assert_eq!(verdict, Verdict::Stop, "{error}");
         }
     }
 
     #[test]
     fn nonsense_is_asked_for_once_more() {
-        let (mut retry, mut budget, mut dice) = (Retry::new(PATIENCE, Time::ZERO), Budget::default(), Dice::new(1));
+        let (mut retry, mut budget, mut dice) =
+            (Retry::new(PATIENCE, Time::ZERO), Budget::default(), Dice::new(1));
         let nonsense = OriginError::Malformed { what: String::new() };
         let mut ask = || retry.after(Time::ZERO, &nonsense, &mut budget, Time::ZERO, &mut dice);
         assert_eq!(ask(), Verdict::Again(Duration::ZERO));

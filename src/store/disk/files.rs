@@ -120,10 +120,14 @@ impl Lock {
         read.map_err(|source| failed("reading", &path, source))?;
         let text = String::from_utf8_lossy(&text);
         if !text.is_empty() && !text.starts_with(LOCK_MAGIC) {
-            let source = io::Error::new(io::ErrorKind::InvalidData, "it is not from a pcdn store; choose another directory");
+            let source = io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is not from a pcdn store; choose another directory",
+            );
             return Err(failed("reading", &path, source));
         }
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let boot =
+            fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         let mut words = text.split_whitespace().skip(LOCK_MAGIC.split(' ').count());
         let clean = text.is_empty() || words.next() == Some("clean");
         let trusted = clean || (!boot.is_empty() && words.next() == Some(&boot));
@@ -133,6 +137,16 @@ impl Lock {
     /// Whether the log was surely not ahead of the data when the store was opened.
     pub(super) fn trusted(&self) -> bool {
         self.trusted
+    }
+
+    /// Every piece was read and found sound, or dropped.
+    pub(super) fn trust(&mut self) {
+        self.trusted = true;
+    }
+
+    /// Whether it was stopped cleanly and nothing was written since.
+    pub(super) fn clean(&self) -> bool {
+        self.clean
     }
 
     /// Says whether all that was written is safe on the disk. Synced: it happens once at a start and once at a stop.

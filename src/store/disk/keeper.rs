@@ -1,7 +1,11 @@
 //! The index and the files it speaks of, kept in step. All of it runs under one short lock.
 
+mod forget;
+mod handles;
+mod log;
+
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,14 +18,10 @@ use pcdn_core::store::{Kept, StoreError};
 
 use super::files::{self, Lock};
 use super::index::{Index, Piece};
-use super::record::{RECORD_BYTES, Record};
+use super::record::Record;
+use handles::Handle;
 
-/// Data and log files kept open: opening costs 10 to 20 µs, and a default process may have 1024 of all kinds.
-const OPEN_FILES_MAX: usize = 96;
-/// A log below this is not worth rewriting: 64 KiB.
-const COMPACT_RECORDS_MIN: u64 = 1024;
-/// A log is rewritten when it is so many times longer than it need be: rewriting costs as much as it saves.
-const COMPACT_FACTOR: u64 = 4;
+/// Name of a swarm's log.
 const LOG: &str = "have.log";
 
 /// See the module.
@@ -44,10 +44,11 @@ pub(super) struct Keeper {
     pub(super) torn: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Handle {
-    Log(SwarmKey),
-    Data(SwarmKey, SegmentId),
+/// Where a piece lies.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) file: Arc<File>,
+    pub(super) bytes: Range<u64>,
 }
 
 /// Where a write goes.
@@ -98,6 +99,10 @@ impl Keeper {
 
     pub(super) fn trusted(&self) -> bool {
         self.lock.trusted()
+    }
+
+    pub(super) fn trust(&mut self) {
+        self.lock.trust();
     }
 
     // Room.
@@ -151,11 +156,15 @@ impl Keeper {
             doomed.extend(self.evict_to(target, Some((*swarm, key.segment)), spare));
         }
         if self.total().saturating_add(need) > self.quota {
-            return Err(StoreError::Full(format!("{} of {} bytes used by pieces in use", self.total(), self.quota)));
+            return Err(StoreError::Full(format!(
+                "{} of {} bytes used by pieces in use",
+                self.total(),
+                self.quota
+            )));
         }
         if self.index.slot(swarm, key.segment).is_none() {
             // What lies there under this name is not ours: bytes of a forgotten segment must not seem kept.
-            doomed.extend(self.to_trash(&self.data_path(swarm, key.segment)));
+            doomed.extend(self.bury(&self.data_path(swarm, key.segment)));
             self.index.add(swarm, key.segment, *layout);
         }
         self.index.touch(swarm, key.segment, None);
@@ -202,11 +211,7 @@ impl Keeper {
         if let Ok(meta) = place.file.metadata() {
             self.charge(swarm, key.segment, files::allocated(&meta));
         }
-        let kept = &self.index.swarms[swarm];
-        if kept.log_records > COMPACT_RECORDS_MIN.max(kept.live * COMPACT_FACTOR) {
-            self.compact(swarm)?;
-        }
-        Ok(())
+        self.compact_if_long(swarm)
     }
 
     /// Notes what a data file takes. Some file systems tell late, so it is never less than its pieces.
@@ -224,7 +229,7 @@ impl Keeper {
         swarm: &SwarmKey,
         key: &PieceKey,
         read_at: Option<Instant>,
-    ) -> Result<Option<(Arc<File>, Range<u64>)>, StoreError> {
+    ) -> Result<Option<Found>, StoreError> {
         let Some(slot) = self.index.slot(swarm, key.segment) else { return Ok(None) };
         if !slot.pieces.contains_key(&key.piece) {
             return Ok(None);
@@ -234,7 +239,7 @@ impl Keeper {
             self.index.touch(swarm, key.segment, read_at);
         }
         match self.data_file(swarm, key.segment, false) {
-            Ok(file) => Ok(Some((file, bytes))),
+            Ok(file) => Ok(Some(Found { file, bytes })),
             // Somebody deleted it behind our back: all of the segment is lost.
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 files::delete(self.doom(swarm, key.segment));
@@ -251,189 +256,6 @@ impl Keeper {
             self.say(swarm, &Record::lost(key, layout));
         }
     }
-
-    // Forgetting.
-
-    /// Takes a segment out of the index and moves its file to the trash; the caller deletes what is returned.
-    #[must_use]
-    pub(super) fn doom(&mut self, swarm: &SwarmKey, segment: SegmentId) -> Vec<PathBuf> {
-        if self.index.remove(swarm, segment).is_none() {
-            return Vec::new();
-        }
-        self.dirty.remove(&(*swarm, segment));
-        self.close(Handle::Data(*swarm, segment));
-        if self.index.swarms.get(swarm).is_some_and(|kept| kept.segments.is_empty()) {
-            return self.doom_swarm(swarm);
-        }
-        self.say(swarm, &Record::Forgotten { segment });
-        self.to_trash(&self.data_path(swarm, segment)).into_iter().collect()
-    }
-
-    /// The same for a whole swarm.
-    #[must_use]
-    pub(super) fn doom_swarm(&mut self, swarm: &SwarmKey) -> Vec<PathBuf> {
-        let Some(kept) = self.index.swarms.get(swarm) else { return Vec::new() };
-        let (segments, log) = (kept.segments.keys().copied().collect::<Vec<_>>(), log_charge(kept.log_records));
-        for segment in segments {
-            self.index.remove(swarm, segment);
-            self.dirty.remove(&(*swarm, segment));
-        }
-        self.index.used -= log;
-        self.index.swarms.remove(swarm);
-        self.open.retain(|(handle, _)| !matches!(handle, Handle::Log(of) | Handle::Data(of, _) if of == swarm));
-        self.to_trash(&self.swarm_dir(swarm)).into_iter().collect()
-    }
-
-    /// Moves a file or directory out of the way at once; deleting a large one takes milliseconds. `None` if there was nothing.
-    pub(super) fn to_trash(&mut self, path: &Path) -> Option<PathBuf> {
-        self.trashed += 1;
-        let grave = self.trash_dir().join(self.trashed.to_string());
-        match fs::rename(path, &grave) {
-            Ok(()) => Some(grave),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(_) => {
-                // An old grave of that name, or a trash that somebody removed.
-                files::delete(vec![path.to_owned()]);
-                None
-            }
-        }
-    }
-
-    // The log.
-
-    /// Appends a record. It goes where the last whole one ended, so half a record of a full disk is written over.
-    fn append(&mut self, swarm: &SwarmKey, record: &Record) -> Result<(), StoreError> {
-        let at = self.index.swarms.entry(*swarm).or_default().log_records;
-        let log = self.log_file(swarm, true)?;
-        let written = files::write_all_at(&log, &record.encode(swarm), at * RECORD_BYTES as u64);
-        written.map_err(|source| files::failed("writing to", &self.log_path(swarm), source))?;
-        self.set_log_records(swarm, at + 1);
-        Ok(())
-    }
-
-    /// Appends a record that may be missing: without it the log says more than there is, which readers notice.
-    fn say(&mut self, swarm: &SwarmKey, record: &Record) {
-        if let Err(error) = self.append(swarm, record) {
-            tracing::warn!(swarm = %swarm.short(), %error, "the piece store's log is behind");
-        }
-    }
-
-    pub(super) fn set_log_records(&mut self, swarm: &SwarmKey, records: u64) {
-        let Some(kept) = self.index.swarms.get_mut(swarm) else { return };
-        let before = std::mem::replace(&mut kept.log_records, records);
-        self.index.used = self.index.used - log_charge(before) + log_charge(records);
-    }
-
-    /// Rewrites a log to what is live: beside it, synced, then renamed over it.
-    pub(super) fn compact(&mut self, swarm: &SwarmKey) -> Result<(), StoreError> {
-        let Some(kept) = self.index.swarms.get(swarm) else { return Ok(()) };
-        let mut fresh = Vec::with_capacity(kept.live as usize * RECORD_BYTES);
-        for (segment, slot) in &kept.segments {
-            for (piece, Piece { digest, own }) in &slot.pieces {
-                let (segment, layout, piece, digest, own) = (*segment, slot.layout, *piece, *digest, *own);
-                fresh.extend(Record::Kept { segment, layout, piece, digest, own }.encode(swarm));
-            }
-        }
-        let (live, log) = (kept.live, self.log_path(swarm));
-        let beside = log.with_extension("new");
-        let replaced = files::open(&beside, true)
-            .and_then(|file| {
-                file.set_len(0)?;
-                files::write_all_at(&file, &fresh, 0)?;
-                file.sync_data()
-            })
-            .and_then(|()| fs::rename(&beside, &log));
-        replaced.map_err(|source| files::failed("rewriting", &log, source))?;
-        self.close(Handle::Log(*swarm));
-        self.set_log_records(swarm, live);
-        Ok(())
-    }
-
-    // Flushing.
-
-    pub(super) fn take_dirty(&mut self) -> BTreeSet<(SwarmKey, SegmentId)> {
-        std::mem::take(&mut self.dirty)
-    }
-
-    pub(super) fn still_dirty(&mut self, dirty: BTreeSet<(SwarmKey, SegmentId)>) {
-        self.dirty.extend(dirty);
-    }
-
-    pub(super) fn data_file_if_kept(
-        &mut self,
-        swarm: &SwarmKey,
-        segment: SegmentId,
-    ) -> Result<Option<Arc<File>>, StoreError> {
-        if self.index.slot(swarm, segment).is_none() {
-            return Ok(None);
-        }
-        unless_gone(self.data_file(swarm, segment, false))
-    }
-
-    pub(super) fn log_file_if_kept(&mut self, swarm: &SwarmKey) -> Result<Option<Arc<File>>, StoreError> {
-        if !self.index.swarms.contains_key(swarm) {
-            return Ok(None);
-        }
-        unless_gone(self.log_file(swarm, false))
-    }
-
-    /// All is synced, unless something was written meanwhile.
-    pub(super) fn mark_clean_if_so(&mut self) -> Result<(), StoreError> {
-        if self.dirty.is_empty() && self.reserved == 0 { self.lock.mark(true) } else { Ok(()) }
-    }
-
-    // Open files.
-
-    fn data_file(&mut self, swarm: &SwarmKey, segment: SegmentId, create: bool) -> Result<Arc<File>, StoreError> {
-        let path = self.data_path(swarm, segment);
-        self.file(Handle::Data(*swarm, segment), swarm, &path, create)
-    }
-
-    fn log_file(&mut self, swarm: &SwarmKey, create: bool) -> Result<Arc<File>, StoreError> {
-        let path = self.log_path(swarm);
-        self.file(Handle::Log(*swarm), swarm, &path, create)
-    }
-
-    fn file(
-        &mut self,
-        handle: Handle,
-        swarm: &SwarmKey,
-        path: &Path,
-        create: bool,
-    ) -> Result<Arc<File>, StoreError> {
-        if let Some((_, file)) = self.open.iter().rev().find(|(of, _)| *of == handle) {
-            return Ok(file.clone());
-        }
-        let opened = match files::open(path, create) {
-            Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
-                files::create_dir(&self.swarm_dir(swarm))?;
-                files::open(path, true)
-            }
-            opened => opened,
-        };
-        let file = Arc::new(opened.map_err(|source| files::failed("opening", path, source))?);
-        if self.open.len() == OPEN_FILES_MAX {
-            self.open.pop_front();
-        }
-        self.open.push_back((handle, file.clone()));
-        Ok(file)
-    }
-
-    fn close(&mut self, handle: Handle) {
-        self.open.retain(|(of, _)| *of != handle);
-    }
-}
-
-fn unless_gone(file: Result<Arc<File>, StoreError>) -> Result<Option<Arc<File>>, StoreError> {
-    match file {
-        Ok(file) => Ok(Some(file)),
-        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn log_charge(records: u64) -> u64 {
-    files::in_blocks(records * RECORD_BYTES as u64)
 }
 
 fn percent(of: u64, share: u64) -> u64 {

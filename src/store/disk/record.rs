@@ -69,7 +69,8 @@ impl Record {
         let u64_at = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
         let segment = SegmentId(u64_at(8));
         let layout = || Layout::new(u64_at(16), bytes[4]).ok();
-        let piece = |layout: &Layout| layout.piece(u32::from_be_bytes(std::array::from_fn(|i| bytes[24 + i])));
+        let piece =
+            |layout: &Layout| layout.piece(u32::from_be_bytes(std::array::from_fn(|i| bytes[24 + i])));
         match bytes[2] {
             1 => {
                 let layout = layout()?;
@@ -120,8 +121,11 @@ mod tests {
     fn a_piece_its_layout_does_not_have_is_no_record() {
         let swarm = SwarmKey([3; 32]);
         let long = Layout::new(70_000, 14).unwrap();
-        let record =
-            Record::Lost { segment: SegmentId(1), layout: Layout::new(1, 14).unwrap(), piece: long.piece(4).unwrap() };
+        let record = Record::Lost {
+            segment: SegmentId(1),
+            layout: Layout::new(1, 14).unwrap(),
+            piece: long.piece(4).unwrap(),
+        };
         assert_eq!(Record::decode(&swarm, &record.encode(&swarm)), None);
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn all(keeper: &mut Keeper) -> Result<(), StoreError> {
         let shelf = root.join(shelf);
         for name in names(&shelf)? {
             // Other names are not ours; they stay and are not looked at.
-            let Some(swarm) = name.parse::<SwarmKey>().ok().filter(|swarm| shelf.join(&name) == keeper.swarm_dir(swarm))
+            let Some(swarm) =
+                name.parse::<SwarmKey>().ok().filter(|swarm| shelf.join(&name) == keeper.swarm_dir(swarm))
             else {
                 continue;
             };
@@ -64,6 +65,7 @@ fn one(keeper: &mut Keeper, swarm: &SwarmKey, ages: &mut Ages) -> Result<(), Sto
         files::delete(doomed);
         if let Some(meta) = meta.filter(|_| keeper.index.slot(swarm, segment).is_some()) {
             keeper.charge(swarm, segment, files::allocated(&meta));
+            keeper.inherit(swarm, segment);
             ages.push((meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), *swarm, segment));
         }
     }

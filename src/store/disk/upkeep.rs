@@ -107,7 +107,7 @@ impl Disk {
     }
 
     /// Reads and hashes every piece of `swarm`, or of all; damaged ones are dropped. Takes as long as reading the disk does;
-    /// other calls go on meanwhile.
+    /// other calls go on meanwhile. After all were checked the store is [trusted](Disk::trusted) again.
     ///
     /// # Errors
     /// If the disk refuses to read. What was found until then is dropped already.
@@ -128,6 +128,9 @@ impl Disk {
                 }
             }
         }
+        if swarm.is_none() {
+            self.keeper().trust();
+        }
         Ok(checked)
     }
 
@@ -135,7 +138,8 @@ impl Disk {
     fn drop_damaged(&self, swarm: &SwarmKey, key: &PieceKey, digest: pcdn_core::id::Digest) -> bool {
         let mut keeper = self.keeper();
         let slot = keeper.index.slot(swarm, key.segment);
-        let same = slot.and_then(|slot| slot.pieces.get(&key.piece)).is_some_and(|piece| piece.digest == digest);
+        let same =
+            slot.and_then(|slot| slot.pieces.get(&key.piece)).is_some_and(|piece| piece.digest == digest);
         if same {
             keeper.lose(swarm, key);
         }

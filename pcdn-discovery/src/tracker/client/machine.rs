@@ -202,7 +202,9 @@ impl Machine {
             return;
         }
         let asked = |pending: &Pending| pending.exchange.as_ref().is_some_and(|exchange| exchange.txn == txn);
-        let Some((&ticket, pending)) = self.pending.iter_mut().find(|(_, pending)| asked(pending)) else { return };
+        let Some((&ticket, pending)) = self.pending.iter_mut().find(|(_, pending)| asked(pending)) else {
+            return;
+        };
         let result = match (answer, &pending.request) {
             (Answer::Refused { why }, _) if is_about_cookie(&why) && !pending.reconnected => {
                 // The tracker was restarted, or our address has changed.
@@ -243,7 +245,9 @@ impl Machine {
         let secret = self.secret.as_ref();
         let mut failed = Vec::new();
         for (ticket, pending) in &mut self.pending {
-            let Some(exchange) = pending.exchange.as_mut().filter(|exchange| exchange.next_at <= now) else { continue };
+            let Some(exchange) = pending.exchange.as_mut().filter(|exchange| exchange.next_at <= now) else {
+                continue;
+            };
             let Some((connection, _)) = self.cookie else { continue };
             if exchange.again(now) && now.since(pending.asked) < GIVE_UP {
                 let bytes = encode_request(connection, exchange.txn, &pending.request, secret);

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::machine::{Failure, Input, Machine, Output, Ticket};
 use super::{CALL_MAX, Reply};
+use crate::tracker::reach::{Reach, believable};
 use crate::tracker::secret::Secret;
 use crate::tracker::wire::{Answer, DATAGRAM_MAX, Request, records};
 
@@ -33,21 +34,20 @@ pub(super) struct Handle(Mutex<Option<mpsc::Sender<Ask>>>);
 #[derive(Debug)]
 struct Ask {
     request: Request,
-    reply: oneshot::Sender<Result<Answer, Failure>>,
+    reply: oneshot::Sender<Result<Reply, Failure>>,
 }
 
 impl Handle {
-    pub(super) async fn ask(&self, host: &str, secret: Option<&Secret>, request: Request) -> Result<Reply, Failure> {
+    pub(super) async fn ask(
+        &self,
+        host: &str,
+        secret: Option<&Secret>,
+        request: Request,
+    ) -> Result<Reply, Failure> {
         let (reply, answer) = oneshot::channel();
         let asks = self.task(host, secret);
         asks.send(Ask { request, reply }).await.map_err(|_| Failure::Silent)?;
-        match answer.await.map_err(|_| Failure::Silent)?? {
-            Answer::Announced { interval_s, peers, .. } => {
-                Ok(Reply { interval: Some(Duration::from_secs(interval_s.into())), peers: records(&peers) })
-            }
-            Answer::Found { peers, .. } => Ok(Reply { interval: None, peers: records(&peers) }),
-            Answer::Connected { .. } | Answer::Refused { .. } => Err(Failure::Silent),
-        }
+        answer.await.map_err(|_| Failure::Silent)?
     }
 
     /// The task, started anew if there is none or its runtime is gone.
@@ -71,7 +71,7 @@ async fn run(host: String, secret: Option<Secret>, mut asks: mpsc::Receiver<Ask>
             continue;
         }
         match resolve(&host).await {
-            Ok(sockets) => Exchange::new(sockets, secret.clone()).run(first, &mut asks, &mut dice).await,
+            Ok(sockets) => Talk::new(sockets, secret.clone()).run(first, &mut asks, &mut dice).await,
             Err(failure) => _ = first.reply.send(Err(failure)),
         }
     }
@@ -103,18 +103,24 @@ async fn resolve(host: &str) -> Result<Vec<UdpSocket>, Failure> {
 }
 
 async fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let any = if addr.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { IpAddr::from(Ipv6Addr::UNSPECIFIED) };
+    let any = if addr.is_ipv4() {
+        IpAddr::from(Ipv4Addr::UNSPECIFIED)
+    } else {
+        IpAddr::from(Ipv6Addr::UNSPECIFIED)
+    };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(addr).await?;
     Ok(socket)
 }
 
 /// The machine, its sockets and those who wait. Ends when the tracker falls silent, so that its name is resolved again.
-struct Exchange {
+struct Talk {
     machine: Machine,
     sockets: Vec<UdpSocket>,
-    waiting: HashMap<Ticket, oneshot::Sender<Result<Answer, Failure>>>,
+    waiting: HashMap<Ticket, oneshot::Sender<Result<Reply, Failure>>>,
     tickets: Ticket,
+    /// The farthest of its addresses.
+    tracker: IpAddr,
     start: Instant,
 }
 
@@ -125,10 +131,12 @@ enum Event {
     Due,
 }
 
-impl Exchange {
+impl Talk {
     fn new(sockets: Vec<UdpSocket>, secret: Option<Secret>) -> Self {
         let machine = Machine::new(sockets.len(), secret);
-        Self { machine, sockets, waiting: HashMap::new(), tickets: 0, start: Instant::now() }
+        let addrs = sockets.iter().flat_map(|socket| socket.peer_addr()).map(|addr| addr.ip());
+        let tracker = addrs.max_by_key(|ip| Reach::of(*ip)).unwrap_or(Ipv4Addr::BROADCAST.into());
+        Self { machine, sockets, waiting: HashMap::new(), tickets: 0, tracker, start: Instant::now() }
     }
 
     async fn run(mut self, first: Ask, asks: &mut mpsc::Receiver<Ask>, dice: &mut Dice) {
@@ -152,7 +160,7 @@ impl Exchange {
                     self.machine.handle(now, dice, Input::Wake);
                 }
             }
-            let silent = self.act();
+            let silent = self.act().await;
             if silent && self.machine.is_empty() {
                 return;
             }
@@ -171,22 +179,32 @@ impl Exchange {
     }
 
     /// Does what the machine wants; whether somebody was told that the tracker is silent.
-    fn act(&mut self) -> bool {
+    async fn act(&mut self) -> bool {
         let mut silent = false;
         while let Some(output) = self.machine.poll() {
             match output {
-                // A full or failing socket is a lost datagram: the retry is the cure.
-                Output::Send { path, bytes } => _ = self.sockets[path].try_send(&bytes),
+                // A failing socket is a lost datagram: the retry is the cure.
+                Output::Send { path, bytes } => _ = self.sockets[path].send(&bytes).await,
                 Output::Done(ticket, result) => {
                     silent |= result == Err(Failure::Silent);
                     if let Some(reply) = self.waiting.remove(&ticket) {
                         // The caller may have left.
-                        let _ = reply.send(result);
+                        let _ = reply.send(result.and_then(|answer| self.reply(answer)));
                     }
                 }
             }
         }
         silent
+    }
+
+    fn reply(&self, answer: Answer) -> Result<Reply, Failure> {
+        let (interval_s, peers) = match answer {
+            Answer::Announced { interval_s, peers, .. } => (Some(interval_s), peers),
+            Answer::Found { peers, .. } => (None, peers),
+            Answer::Connected { .. } | Answer::Refused { .. } => return Err(Failure::Silent),
+        };
+        let interval = interval_s.map(|seconds| Duration::from_secs(seconds.into()));
+        Ok(Reply { interval, peers: believable(records(&peers), self.tracker) })
     }
 
     fn forget_gone(&mut self, now: Time, dice: &mut Dice) {

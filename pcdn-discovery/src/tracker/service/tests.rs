@@ -16,7 +16,11 @@ struct Rig {
 
 impl Rig {
     fn new(secret: Option<Secret>) -> Self {
-        Self { service: Service::new(Limits::default(), [5; 32], secret), dice: Dice::new(1), now: Time::ZERO }
+        Self {
+            service: Service::new(Limits::default(), [5; 32], secret),
+            dice: Dice::new(1),
+            now: Time::ZERO,
+        }
     }
 
     /// Sends a datagram and checks the law of every answer.
@@ -28,7 +32,9 @@ impl Rig {
     }
 
     fn connect(&mut self, from: &str) -> u64 {
-        let Some(Answer::Connected { connection }) = self.send(from, &encode_connect(1)) else { panic!("connects") };
+        let Some(Answer::Connected { connection }) = self.send(from, &encode_connect(1)) else {
+            panic!("connects")
+        };
         connection
     }
 
@@ -58,7 +64,8 @@ fn is_refused(answer: Option<Answer>, with: Refusal) -> bool {
 fn two_round_trips_from_nothing_to_peers() {
     let mut rig = Rig::new(None);
     rig.ask("192.0.2.1:5000", &announce(1)).unwrap();
-    let Some(Answer::Announced { interval_s, observed, peers, .. }) = rig.ask("192.0.2.2:5001", &announce(2)) else {
+    let Some(Answer::Announced { interval_s, observed, peers, .. }) = rig.ask("192.0.2.2:5001", &announce(2))
+    else {
         panic!("is answered")
     };
     assert!((54..=66).contains(&interval_s));
@@ -129,7 +136,10 @@ fn a_private_tracker_serves_who_knows_its_secret() {
     assert!(matches!(rig.ask("192.0.2.1:5000", &announce(1)), Some(Answer::Announced { .. })));
     let id = rig.connect("192.0.2.2:5000");
     for request in [announce(2), find()] {
-        assert!(is_refused(rig.send("192.0.2.2:5000", &encode_request(id, 2, &request, None)), Refusal::Secret));
+        assert!(is_refused(
+            rig.send("192.0.2.2:5000", &encode_request(id, 2, &request, None)),
+            Refusal::Secret
+        ));
     }
     assert_eq!(rig.service.table().entries(), 1);
     assert_eq!(rig.service.counters().refused(Refusal::Secret), 2);

@@ -10,6 +10,7 @@ use pcdn_core::dice::Dice;
 use pcdn_core::id::PeerId;
 use pcdn_core::unit::Time;
 
+use crate::tracker::reach::Reach;
 use crate::tracker::wire::{Counts, Listed, Ports};
 
 /// Entries of one network (IPv4 /24, IPv6 /48) in one answer, as long as others exist: a network is what one party can fill.
@@ -32,7 +33,7 @@ struct Hot {
     network: u64,
     expires: Time,
     seed: bool,
-    scope: Scope,
+    reach: Reach,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,14 +59,6 @@ pub(super) struct Asker {
     pub(super) seed: bool,
 }
 
-/// From where an address can be reached. An address is of use to askers of its own scope or a narrower one only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Scope {
-    Machine,
-    Site,
-    World,
-}
-
 impl Swarm {
     pub(super) fn len(&self) -> usize {
         self.hot.len()
@@ -86,7 +79,7 @@ impl Swarm {
     /// Adds or renews an entry.
     pub(super) fn put(&mut self, member: Member) {
         let Member { id, ip, ports, seed, expires } = member;
-        let hot = Hot { network: network_of(ip), expires, seed, scope: Scope::of(ip) };
+        let hot = Hot { network: network_of(ip), expires, seed, reach: Reach::of(ip) };
         let cold = Cold { id, ip, ports };
         if let Some(&at) = self.index.get(&(id, ip)) {
             let at = at as usize;
@@ -138,7 +131,7 @@ impl Swarm {
     /// Up to `want` entries for `asker`, uniformly drawn: never itself, no seeds for a seed, nobody it cannot reach, and at
     /// most [`PER_NETWORK`] of one network while others were drawn.
     pub(super) fn choose(&self, now: Time, dice: &mut Dice, asker: &Asker, want: usize) -> Vec<Listed> {
-        let reach = Scope::of(asker.ip);
+        let far = Reach::of(asker.ip);
         let mut chosen = Vec::with_capacity(want.min(self.hot.len()));
         let mut crowded = Vec::new();
         let mut networks: Vec<(u64, usize)> = Vec::with_capacity(want);
@@ -147,7 +140,7 @@ impl Swarm {
                 break;
             }
             let hot = &self.hot[at];
-            let useless = hot.expires <= now || hot.scope < reach || (asker.seed && hot.seed);
+            let useless = hot.expires <= now || hot.reach < far || (asker.seed && hot.seed);
             if useless || asker.id == Some(self.cold[at].id) {
                 continue;
             }
@@ -172,17 +165,6 @@ impl Swarm {
     fn listed(&self, at: usize) -> Listed {
         let Cold { id, ip, ports } = self.cold[at];
         Listed { id, ip, ports, seed: self.hot[at].seed }
-    }
-}
-
-impl Scope {
-    fn of(ip: IpAddr) -> Self {
-        match ip {
-            _ if ip.is_loopback() => Self::Machine,
-            IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => Self::Site,
-            IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Self::Site,
-            _ => Self::World,
-        }
     }
 }
 

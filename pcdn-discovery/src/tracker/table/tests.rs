@@ -154,7 +154,8 @@ fn one_network_gets_three_places_while_others_exist() {
     (100..130).for_each(|n| drop(world.announce(ip(n), &announce(n)).unwrap()));
     for _ in 0..50 {
         let answer = world.find(IpAddr::from([203, 0, 113, 1]), &Find { want: 20, ..find() });
-        let crowded = answer.iter().filter(|listed| matches!(listed.ip, IpAddr::V4(v4) if v4.octets()[0] == 198));
+        let crowded =
+            answer.iter().filter(|listed| matches!(listed.ip, IpAddr::V4(v4) if v4.octets()[0] == 198));
         assert!(crowded.count() <= 3);
         assert_eq!(answer.len(), 20);
         world.pass(1);
@@ -174,8 +175,9 @@ fn handouts_are_fair() {
     }
     // Chi-square over 999 degrees of freedom: mean 999, standard deviation 45; four of them above and below.
     let expected = f64::from(rounds) * f64::from(want) / f64::from(peers);
-    let chi: f64 =
-        (0..peers).map(|n| (f64::from(*drawn.get(&peer(n)).unwrap_or(&0)) - expected).powi(2) / expected).sum();
+    let chi: f64 = (0..peers)
+        .map(|n| (f64::from(*drawn.get(&peer(n)).unwrap_or(&0)) - expected).powi(2) / expected)
+        .sum();
     assert!((800.0..1_180.0).contains(&chi), "{chi}");
 }
 
@@ -201,7 +203,10 @@ fn bounds_of_one_address_and_of_the_whole_hold() {
     world.announce(ip(2), &Announce { swarm: SwarmKey([8; 32]), ..announce(1) }).unwrap();
     let third = Announce { swarm: SwarmKey([9; 32]), ..announce(1) };
     assert_eq!(world.announce(ip(2), &third), Err(Refusal::Full));
-    assert_eq!(world.announce(ip(3), &Announce { ports: Ports::default(), ..announce(1) }), Err(Refusal::NoPort));
+    assert_eq!(
+        world.announce(ip(3), &Announce { ports: Ports::default(), ..announce(1) }),
+        Err(Refusal::NoPort)
+    );
     for _ in 0..200 {
         let _ = world.announce(ip(1), &announce(3));
     }

@@ -6,9 +6,10 @@ use pcdn_core::id::PeerId;
 
 use super::field::{self, Reader, exact, put, put_ports, read_fields, read_ports};
 use super::{
-    ANNOUNCE, Answer, CONNECT, Counts, DATAGRAM_MAX, ERROR, FIND, Listed, PEERS_MAX, VERSION, WHY_MAX, WireError,
+    ANNOUNCE, Answer, CONNECT, Counts, DATAGRAM_MAX, ERROR, FIND, Listed, PEERS_MAX, VERSION, WHY_MAX,
+    WireError,
 };
-use crate::tracker::secret::Secret;
+use crate::tracker::secret::{Secret, Tag};
 
 const HEAD_BYTES: usize = 8;
 const SEED: u8 = 1;
@@ -89,7 +90,8 @@ fn put_swarm(out: &mut Vec<u8>, counts: &Counts, peers: &[Listed], limit: usize,
 
 fn put_peer(out: &mut Vec<u8>, peer: &Listed) {
     out.extend(peer.id.0);
-    out.push(u8::from(peer.seed) * SEED | u8::from(peer.ip.is_ipv6()) * IPV6);
+    let (seed, v6) = (u8::from(peer.seed) * SEED, u8::from(peer.ip.is_ipv6()) * IPV6);
+    out.push(seed | v6);
     out.push(peer.ports.codes().len() as u8);
     put_ip(out, peer.ip);
     put_ports(out, &peer.ports);
@@ -114,9 +116,8 @@ fn decode_native(datagram: &[u8], action: u32, secret: Option<&Secret>) -> Resul
     let mut observed = None;
     let mut counts = Counts::default();
     let mut peers = Vec::new();
-    let tag = secret.map(|secret| |bytes: &[u8]| secret.tag_answer(bytes));
-    let tag = tag.as_ref().map(|tag| tag as &dyn Fn(&[u8]) -> [u8; 16]);
-    read_fields(datagram, HEAD_BYTES, tag, |kind, value| {
+    let proof = secret.map(|secret| (secret, Secret::tag_answer as fn(&Secret, &[u8]) -> Tag));
+    read_fields(datagram, HEAD_BYTES, proof, |kind, value| {
         let mut reader = Reader(value);
         match kind {
             field::INTERVAL => interval_s = Some(u32::from_be_bytes(exact(value, "interval")?)),

@@ -1,7 +1,7 @@
 //! Fields {type 1, length 2, value}, and the few primitives under them.
 
 use super::{PORTS_MAX, Ports, VERSION, WireError};
-use crate::tracker::secret::{Tag, same};
+use crate::tracker::secret::{Secret, Tag, same};
 
 pub(super) const END: u8 = 0x00;
 pub(super) const SWARM: u8 = 0x01;
@@ -61,12 +61,15 @@ pub(super) fn exact<const N: usize>(value: &[u8], what: &'static str) -> Result<
     value.try_into().map_err(|_| WireError::Field(what))
 }
 
-/// Reads the version and then calls `each` for the fields of `datagram`, which starts at `at`. Where `tag` is given, fails
-/// unless the fields end with the tag it makes of everything before; `each` may have been called by then.
+/// A secret, and which of its tags is wanted.
+pub(super) type Proof<'s> = (&'s Secret, fn(&Secret, &[u8]) -> Tag);
+
+/// Reads the version and then calls `each` for the fields of `datagram`, which starts at `at`. With a `proof`, fails unless
+/// the fields end with the tag it makes of everything before; `each` may have been called by then.
 pub(super) fn read_fields<'a>(
     datagram: &'a [u8],
     at: usize,
-    tag: Option<&dyn Fn(&[u8]) -> Tag>,
+    proof: Option<Proof<'_>>,
     mut each: impl FnMut(u8, &'a [u8]) -> Result<(), WireError>,
 ) -> Result<(), WireError> {
     let mut reader = Reader(datagram.get(at..).ok_or(WireError::Short("head"))?);
@@ -78,13 +81,13 @@ pub(super) fn read_fields<'a>(
         let before = datagram.len() - reader.0.len();
         let kind = if reader.0.is_empty() { END } else { reader.u8("field")? };
         if kind == END {
-            return if tag.is_some() { Err(WireError::Tag) } else { Ok(()) };
+            return if proof.is_some() { Err(WireError::Tag) } else { Ok(()) };
         }
         let len = reader.u16("field")?;
         let value = reader.slice(len.into(), "field")?;
-        match (kind, tag) {
+        match (kind, proof) {
             (TAG, None) => return Ok(()),
-            (TAG, Some(tag)) if same(&tag(&datagram[..before]), value) => return Ok(()),
+            (TAG, Some((secret, tag))) if same(&tag(secret, &datagram[..before]), value) => return Ok(()),
             (TAG, Some(_)) => return Err(WireError::Tag),
             _ => each(kind, value)?,
         }

@@ -4,10 +4,10 @@ use pcdn_core::id::{PeerId, SwarmKey};
 
 use super::field::{self, Reader, exact, put, put_ports, read_fields, read_ports};
 use super::{
-    ANNOUNCE, Action, Announce, CONNECT, Event, FIND, Find, Head, MAGIC, Ports, Progress, REQUEST_PADDED, Request, VERSION,
-    WireError,
+    ANNOUNCE, Action, Announce, CONNECT, Event, FIND, Find, Head, MAGIC, Ports, Progress, REQUEST_PADDED,
+    Request, VERSION, WireError,
 };
-use crate::tracker::secret::Secret;
+use crate::tracker::secret::{Secret, Tag};
 
 const HEAD_BYTES: usize = 16;
 
@@ -84,9 +84,8 @@ pub fn decode_head(datagram: &[u8]) -> Result<Head, WireError> {
 pub fn decode_request(datagram: &[u8], secret: Option<&Secret>) -> Result<Request, WireError> {
     let action = decode_head(datagram)?.action;
     let mut fields = Fields::default();
-    let tag = secret.map(|secret| |bytes: &[u8]| secret.tag_request(bytes));
-    let tag = tag.as_ref().map(|tag| tag as &dyn Fn(&[u8]) -> [u8; 16]);
-    read_fields(datagram, HEAD_BYTES, tag, |kind, value| fields.read(kind, value))?;
+    let proof = secret.map(|secret| (secret, Secret::tag_request as fn(&Secret, &[u8]) -> Tag));
+    read_fields(datagram, HEAD_BYTES, proof, |kind, value| fields.read(kind, value))?;
     let swarm = fields.swarm.ok_or(WireError::Missing("swarm"))?;
     match action {
         Action::Connect => Err(WireError::Action(CONNECT)),

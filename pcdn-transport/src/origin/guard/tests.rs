@@ -13,12 +13,48 @@ fn refused(guard: &Guard, url: &str) -> bool {
 
 /// Every spelling of an inner address that has fooled somebody's filter.
 const SPELLINGS: [&str; 42] = [
-    "127.0.0.1", "127.1", "127.0.1", "0x7f.1", "0x7f000001", "0177.0.0.1", "017700000001", "2130706433", "127.0.0.1.",
-    "127.255.255.254", "0.0.0.0", "0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
-    "0xa9fea9fe", "2852039166", "100.64.0.1", "100.100.100.200", "192.0.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1",
-    "255.255.255.255", "240.0.0.1", "[::1]", "[::]", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
-    "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b::10.0.0.1]", "[fe80::1]", "[fc00::1]", "[fd00:ec2::254]", "[ff02::1]",
-    "[2002:7f00:1::]", "１２７.０.０.１",
+    "127.0.0.1",
+    "127.1",
+    "127.0.1",
+    "0x7f.1",
+    "0x7f000001",
+    "0177.0.0.1",
+    "017700000001",
+    "2130706433",
+    "127.0.0.1.",
+    "127.255.255.254",
+    "0.0.0.0",
+    "0",
+    "0.1.2.3",
+    "10.0.0.1",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.168.1.1",
+    "169.254.169.254",
+    "0xa9fea9fe",
+    "2852039166",
+    "100.64.0.1",
+    "100.100.100.200",
+    "192.0.0.1",
+    "192.0.2.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "240.0.0.1",
+    "[::1]",
+    "[::]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[64:ff9b::10.0.0.1]",
+    "[fe80::1]",
+    "[fc00::1]",
+    "[fd00:ec2::254]",
+    "[ff02::1]",
+    "[2002:7f00:1::]",
+    "１２７.０.０.１",
 ];
 
 #[test]
@@ -33,14 +69,18 @@ fn no_spelling_of_an_inner_address_is_fetched_from() {
 
 #[test]
 fn other_schemes_are_refused() {
-    for url in ["ftp://cdn.example/", "file:///etc/passwd", "gopher://cdn.example/", "ws://cdn.example/", "data:,x"] {
+    for url in
+        ["ftp://cdn.example/", "file:///etc/passwd", "gopher://cdn.example/", "ws://cdn.example/", "data:,x"]
+    {
         assert!(refused(&guard(&["*"]), url), "{url}");
     }
 }
 
 #[test]
 fn public_hosts_go_through_the_public_lane() {
-    for url in ["http://cdn.example/", "https://8.8.8.8/", "http://[2606:4700::1]/", "http://[64:ff9b::8.8.8.8]/"] {
+    for url in
+        ["http://cdn.example/", "https://8.8.8.8/", "http://[2606:4700::1]/", "http://[64:ff9b::8.8.8.8]/"]
+    {
         assert_eq!(guard(&[]).admit(&Url::parse(url).unwrap()).unwrap(), Lane::Public, "{url}");
     }
 }
@@ -95,10 +135,13 @@ fn only_allowed_refuses_the_rest_of_the_world() {
 
 #[test]
 fn patterns_read_and_print() {
-    for (text, want) in [("CDN.Example", "cdn.example"), ("[::1]:80", "[::1]:80"), ("0x7f.1:9", "127.0.0.1:9"), ("*", "*")] {
+    for (text, want) in
+        [("CDN.Example", "cdn.example"), ("[::1]:80", "[::1]:80"), ("0x7f.1:9", "127.0.0.1:9"), ("*", "*")]
+    {
         assert_eq!(text.parse::<OriginPattern>().unwrap().to_string(), want);
     }
-    for bad in ["", "http://x/", "x:port", "x:99999", "a b", "x/y", "::1", "u@x", "x?y", "*/x", "*@x", "[*]"] {
+    for bad in ["", "http://x/", "x:port", "x:99999", "a b", "x/y", "::1", "u@x", "x?y", "*/x", "*@x", "[*]"]
+    {
         assert!(bad.parse::<OriginPattern>().is_err(), "{bad}");
     }
 }

@@ -25,7 +25,8 @@ type Asked = Arc<Mutex<Vec<(String, Option<String>)>>>;
 
 /// An origin that answers by `script`, noting what it was asked.
 fn origin(
-    asked: &Asked, script: impl Fn(&str, usize) -> Result<OriginBody, OriginError> + Send + Sync + 'static,
+    asked: &Asked,
+    script: impl Fn(&str, usize) -> Result<OriginBody, OriginError> + Send + Sync + 'static,
 ) -> Arc<dyn Origin> {
     let asked = asked.clone();
     let mut mock = MockOrigin::new();

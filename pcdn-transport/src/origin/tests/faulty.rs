@@ -111,7 +111,9 @@ impl Drop for Faulty {
 }
 
 async fn serve(
-    mut stream: TcpStream, script: &(dyn Fn(&Seen) -> Vec<Act> + Send + Sync), log: &Mutex<Vec<Seen>>,
+    mut stream: TcpStream,
+    script: &(dyn Fn(&Seen) -> Vec<Act> + Send + Sync),
+    log: &Mutex<Vec<Seen>>,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     for nth_here in 0.. {

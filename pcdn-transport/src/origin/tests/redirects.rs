@@ -79,7 +79,7 @@ async fn a_redirect_into_the_inner_network_is_refused() {
     assert_eq!(inner.connections(), 0);
 }
 
-/// Public at first, then loopback: DNS rebinding.
+/// Where it should lead at first, then to a metadata service: DNS rebinding.
 #[derive(Debug, Default)]
 struct Rebinding(std::sync::atomic::AtomicUsize);
 
@@ -87,19 +87,31 @@ struct Rebinding(std::sync::atomic::AtomicUsize);
 impl Lookup for Rebinding {
     async fn lookup(&self, _: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
         let first = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
-        // The first answer is a public address nothing is sent to: connecting to it from here fails or times out.
-        Ok(vec![if first { "2001:4860:4860::8888" } else { "127.0.0.1" }.parse().unwrap()])
+        Ok(vec![if first { "127.0.0.1" } else { "169.254.169.254" }.parse().unwrap()])
     }
 }
 
 #[tokio::test]
-async fn a_name_that_turns_to_loopback_is_refused_when_it_does() {
-    let inner = Faulty::start(|_| whole("200 OK", &[], b"the crown jewels")).await;
-    let short = HttpConfig { connect_timeout: Span(Duration::from_millis(30)), ..config() };
+async fn a_name_that_rebinds_is_refused_when_it_does() {
+    let server = Faulty::start(|seen| [right(seen, b"0123456789", "\"a\""), vec![Act::Close]].concat()).await;
     let lookup = std::sync::Arc::new(Rebinding::default());
-    let origin = Http::with_lookup(short, Dice::new(1), lookup).unwrap();
-    let url = format!("http://rebind.example:{}/", inner.address.port());
-    let error = origin.get(&OriginGet::whole(url.parse().unwrap())).await.unwrap_err();
+    let url = format!("http://rebind.example:{}/", server.address.port());
+    let want = OriginGet::whole(url.parse().unwrap());
+
+    let stranger = Http::with_lookup(config(), Dice::new(1), lookup.clone()).unwrap();
+    let error = stranger.get(&want).await.unwrap_err();
+    assert!(
+        matches!(error, OriginError::Forbidden { .. }),
+        "a name nobody vouches for leads to loopback: {error:?}"
+    );
+    assert_eq!(server.connections(), 0);
+
+    lookup.0.store(0, std::sync::atomic::Ordering::SeqCst);
+    let config = HttpConfig { allow: vec!["rebind.example".parse().unwrap()], ..config() };
+    let origin = Http::with_lookup(config, Dice::new(1), lookup).unwrap();
+    assert_eq!(read_all(&origin, &want).await, b"0123456789");
+    server.one_gone().await;
+    let error = origin.get(&want).await.unwrap_err();
     assert!(matches!(error, OriginError::Forbidden { .. }), "{error:?}");
-    assert_eq!(inner.connections(), 0);
+    assert_eq!(server.connections(), 1);
 }

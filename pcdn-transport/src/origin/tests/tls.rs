@@ -32,7 +32,10 @@ impl Secure {
         std::fs::write(ca.path(), made.cert.pem()).unwrap();
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let chain = vec![CertificateDer::from(made.cert.der().to_vec())];
-        let mut tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key.into()).unwrap();
+        let mut tls = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key.into())
+            .unwrap();
         tls.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let acceptor = TlsAcceptor::from(Arc::new(tls));
 
@@ -67,8 +70,7 @@ impl Secure {
 
     fn config(&self) -> HttpConfig {
         let ca = Some(self.ca.path().to_owned());
-        let first_byte_timeout = Span(Duration::from_secs(5));
-        HttpConfig { allow: vec!["localhost".parse().unwrap()], ca, first_byte_timeout, ..config() }
+        HttpConfig { allow: vec!["localhost".parse().unwrap()], ca, ..config() }
     }
 }
 
@@ -79,7 +81,10 @@ impl Drop for Secure {
 }
 
 fn serve(request: &http::Request<hyper::body::Incoming>, film: &Bytes) -> http::Response<Full<Bytes>> {
-    let asked = request.headers().get("range").and_then(|value| value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-'));
+    let asked = request
+        .headers()
+        .get("range")
+        .and_then(|value| value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-'));
     let Some((first, last)) = asked else { return http::Response::new(Full::new(film.clone())) };
     let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
     let answer = http::Response::builder().status(206);

@@ -89,7 +89,11 @@ fn threads_put_read_and_forget_at_once_within_the_quota() {
                     put(disk, segment, index).unwrap();
                     if let Some(bytes) = get(disk, (segment + 5) % 48, index) {
                         let (layout, key) = (layout(), key(&layout(), (segment + 5) % 48, index));
-                        assert_eq!(&bytes, &*piece_of(&layout, key, 0).bytes, "a read must not see other bytes");
+                        assert_eq!(
+                            &bytes,
+                            &*piece_of(&layout, key, 0).bytes,
+                            "a read must not see other bytes"
+                        );
                     }
                     if round % 17 == thread {
                         disk.forget(&SWARM, Some(SegmentId((segment + 9) % 48))).unwrap();

@@ -1,0 +1,223 @@
+//! The engine in a small world without time: everything arrives at once, in order.
+
+use super::*;
+use crate::fragment::Segment;
+use crate::layout::SegmentId;
+use crate::schedule::Hybrid;
+use crate::verify::PieceList;
+use crate::verify::manifest::Draft;
+use std::collections::BTreeMap;
+
+const LEN: usize = 3 << 20;
+
+fn content() -> Bytes {
+    (0..LEN).map(|i| (i * 131 % 253) as u8).collect::<Vec<u8>>().into()
+}
+
+fn segments() -> Vec<Segment> {
+    let url = Url::parse("http://origin.example/file").unwrap();
+    (0..3u64)
+        .map(|i| Segment::of_file(SegmentId(i), url.clone(), i << 20..(i + 1) << 20, 16).unwrap())
+        .collect()
+}
+
+fn manifest() -> Arc<Manifest> {
+    let bytes = content();
+    let lists = segments()
+        .iter()
+        .map(|s| PieceList::of(&s.layout, &bytes[s.offset as usize..(s.offset + s.layout.len()) as usize]))
+        .collect();
+    let draft = Draft {
+        rule: crate::id::RuleId([0; 8]),
+        rid: None,
+        seq: 0,
+        first: SegmentId(0),
+        issued_ms: 0,
+        ttl_s: 0,
+        piece_log2: 16,
+        lists,
+    };
+    Arc::new(Manifest::parse(&draft.sign(&Identity::from_secret([99; 32]))).unwrap())
+}
+
+/// Nodes wired to one another, to one origin, and to nothing else.
+struct World {
+    now: Time,
+    nodes: Vec<Swarm>,
+    kept: Vec<BTreeMap<PieceKey, Bytes>>,
+    read: Vec<Vec<u8>>,
+    poisoned: Vec<usize>,
+    origin_bytes: u64,
+    inbox: VecDeque<(usize, Input)>,
+    complete: Vec<bool>,
+}
+
+impl World {
+    fn new(count: usize, set: impl Fn(usize, &mut SwarmSetup)) -> Self {
+        let now = Time::ZERO;
+        let nodes = (0..count)
+            .map(|i| {
+                let mut setup = SwarmSetup::new(SwarmKey([1; 32]), Identity::from_secret([i as u8 + 1; 32]));
+                set(i, &mut setup);
+                let mut swarm = Swarm::new(setup, Box::new(Hybrid::default()), Dice::new(i as u64), now);
+                segments().into_iter().for_each(|s| swarm.handle(now, Input::Cut(Cut::Segment(s))));
+                swarm.handle(now, Input::Cut(Cut::End));
+                swarm
+            })
+            .collect();
+        Self {
+            now,
+            nodes,
+            kept: vec![BTreeMap::new(); count],
+            read: vec![Vec::new(); count],
+            poisoned: Vec::new(),
+            origin_bytes: 0,
+            inbox: VecDeque::new(),
+            complete: vec![false; count],
+        }
+    }
+
+    /// Node i's link to node j has handle j.
+    fn link_all(&mut self) {
+        let count = self.nodes.len();
+        for (i, j) in (0..count).flat_map(|i| (0..count).map(move |j| (i, j))).filter(|(i, j)| i != j) {
+            let peer = self.nodes[j].me;
+            self.give(i, Input::LinkUp { link: Handle(j as u32), peer, remote: None, rtt: Duration::from_millis(5) });
+        }
+    }
+
+    fn give(&mut self, node: usize, input: Input) {
+        self.nodes[node].handle(self.now, input);
+        self.drain(node);
+    }
+
+    fn origin(&self, node: usize, range: ByteRange) -> Bytes {
+        let bytes = content().slice(range.start() as usize..range.end() as usize);
+        match self.poisoned.contains(&node) {
+            true => bytes.iter().map(|b| b ^ 1).collect::<Vec<u8>>().into(),
+            false => bytes,
+        }
+    }
+
+    fn drain(&mut self, i: usize) {
+        while let Some(output) = self.nodes[i].poll() {
+            match output {
+                Output::Send { link, message } => {
+                    let wire = crate::wire::encode(&self.nodes[i].setup.key, &message);
+                    let message = crate::wire::decode(&wire).unwrap().message.unwrap();
+                    self.inbox.push_back((link.0 as usize, Input::Message { link: Handle(i as u32), message }));
+                }
+                Output::Ask { flight, link, fetch } => {
+                    let ask = AskId((i as u64) << 32 | flight);
+                    let input = Input::Ask { link: Handle(i as u32), ask, piece: fetch.piece };
+                    self.inbox.push_back((link.0 as usize, input));
+                }
+                Output::Serve { ask, bytes } => {
+                    let (to, flight) = ((ask.0 >> 32) as usize, ask.0 & 0xffff_ffff);
+                    self.inbox.push_back((to, Input::Piece { flight, bytes: bytes.into_inner() }));
+                    self.inbox.push_back((i, Input::AskGone { ask }));
+                }
+                Output::Refuse { ask, why } => {
+                    let (to, flight) = ((ask.0 >> 32) as usize, ask.0 & 0xffff_ffff);
+                    self.inbox.push_back((to, Input::Failed { flight, why: FetchError::Refused(why) }));
+                }
+                Output::Fetch { run, range, .. } => {
+                    self.origin_bytes += range.len();
+                    let bytes = self.origin(i, range);
+                    self.inbox.push_back((i, Input::OriginBytes { run, bytes }));
+                    self.inbox.push_back((i, Input::OriginEnd { run, result: Ok(()) }));
+                }
+                Output::Keep { key, kept, .. } => {
+                    self.kept[i].insert(key, kept.bytes.into_inner());
+                }
+                Output::Load(key) => {
+                    let bytes = self.kept[i].get(&key).cloned();
+                    self.inbox.push_back((i, Input::Loaded { key, bytes }));
+                }
+                Output::Deliver { reader, bytes, .. } => {
+                    self.read[i].extend_from_slice(&bytes);
+                    self.inbox.push_back((i, Input::Pull { reader }));
+                }
+                Output::Complete => self.complete[i] = true,
+                Output::Close(link) => self.inbox.push_back((link.0 as usize, Input::LinkDown { link: Handle(i as u32) })),
+                _ => {}
+            }
+        }
+    }
+
+    fn run(&mut self, seconds: u64) {
+        let end = Time::from_secs(seconds);
+        while self.now < end {
+            while let Some((node, input)) = self.inbox.pop_front() {
+                self.give(node, input);
+            }
+            self.now += Duration::from_millis(50);
+            for node in 0..self.nodes.len() {
+                if self.nodes[node].next_wake() <= self.now {
+                    self.give(node, Input::Wake);
+                }
+            }
+        }
+    }
+
+    fn whole(&self, node: usize) -> Vec<u8> {
+        self.kept[node].values().flat_map(|b| b.iter().copied()).collect()
+    }
+}
+
+#[test]
+fn a_lone_node_takes_everything_from_the_origin_once() {
+    let mut world = World::new(1, |_, _| {});
+    world.give(0, Input::Whole(true));
+    world.run(5);
+    assert!(world.complete[0]);
+    assert_eq!(world.whole(0), content());
+    assert_eq!(world.origin_bytes, LEN as u64);
+}
+
+#[test]
+fn with_a_manifest_a_swarm_costs_the_origin_little_more_than_one_copy() {
+    let mut world = World::new(5, |_, _| {});
+    for i in 0..5 {
+        world.give(i, Input::Manifest(manifest(), None));
+    }
+    world.link_all();
+    world.run(1);
+    (0..5).for_each(|i| world.give(i, Input::Whole(true)));
+    world.run(20);
+    for i in 0..5 {
+        assert!(world.complete[i], "{i} {:?}", world.nodes[i].report(world.now));
+        assert_eq!(world.whole(i), content());
+    }
+    assert!(world.origin_bytes <= 3 * LEN as u64, "{} copies", world.origin_bytes as f64 / LEN as f64);
+    let report = world.nodes[0].report(world.now);
+    assert_eq!(report.integrity, Integrity::Signed);
+}
+
+#[test]
+fn a_player_gets_all_bytes_in_order() {
+    let mut world = World::new(3, |_, _| {});
+    (0..3).for_each(|i| world.give(i, Input::Manifest(manifest(), None)));
+    world.link_all();
+    for i in 0..3 {
+        world.give(i, Input::play(7, 100_000, LEN as u64 - 5));
+        world.give(i, Input::Pull { reader: ReaderId(7) });
+    }
+    world.run(20);
+    (0..3).for_each(|i| assert_eq!(world.read[i], content()[100_000..LEN - 5].to_vec(), "{i}"));
+}
+
+#[test]
+fn without_a_manifest_two_witnesses_vouch_and_liars_are_banned() {
+    let mut world = World::new(6, |_, _| {});
+    world.poisoned = vec![4, 5];
+    world.link_all();
+    (0..6).for_each(|i| world.give(i, Input::Whole(true)));
+    world.run(60);
+    for i in 0..4 {
+        assert!(world.complete[i], "{i} {:?}", world.nodes[i].report(world.now));
+        assert_eq!(world.whole(i), content(), "{i}");
+    }
+    let banned: usize = (0..4).map(|i| world.nodes[i].report(world.now).banned.len()).sum();
+    assert!(banned >= 4, "{banned}");
+}

@@ -1,0 +1,284 @@
+//! A tracker and its clients over real sockets on loopback.
+#![cfg(feature = "tracker")]
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::{StreamExt, TryStreamExt};
+use pcdn_core::discovery::{Discovery, DiscoveryError};
+use pcdn_core::id::{PeerId, SwarmKey};
+use pcdn_core::peer::PeerRecord;
+use pcdn_discovery::tracker::wire::{
+    self, AMPLIFICATION_MAX, Announce, Answer, Event, Find, Ports, Request, decode_answer, encode_connect,
+    encode_request,
+};
+use pcdn_discovery::{Secret, Tracker, TrackerConfig, TrackerServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::Instant;
+
+const KEY: SwarmKey = SwarmKey([7; 32]);
+
+async fn server(secret: Option<Secret>) -> TrackerServer {
+    let listen = "127.0.0.1:0".parse().unwrap();
+    TrackerServer::bind(TrackerConfig { listen, secret, ..TrackerConfig::default() }).await.unwrap()
+}
+
+fn secret() -> Secret {
+    Secret::new(b"a secret of more than sixteen bytes").unwrap()
+}
+
+fn me(n: u8) -> PeerRecord {
+    // The address is not believed, only the ports: 203.0.113.1 must not come back.
+    let addrs = ["udp", "quic"]
+        .map(|scheme| format!("{scheme}://203.0.113.1:{}", 4000 + u16::from(n)).parse().unwrap());
+    PeerRecord { id: PeerId([n; 32]), addrs: addrs.into(), seed: n == 0 }
+}
+
+async fn found(tracker: &Tracker, want: usize) -> Vec<PeerRecord> {
+    tracker.find(&KEY, want).try_collect().await.unwrap()
+}
+
+async fn fifty_clients_find_each_other(scheme: &str) {
+    let server = server(None).await;
+    let at = format!("{scheme}://{}", server.local_addr());
+    let clients: Vec<(u8, Tracker)> = (0..50).map(|n| (n, Tracker::at(&at))).collect();
+    let leases = join_all(clients.iter().map(|(n, tracker)| {
+        let me = me(*n);
+        async move { tracker.announce(&KEY, &me).await.unwrap() }
+    }));
+    for lease in leases.await {
+        assert!((Duration::from_secs(54)..=Duration::from_secs(66)).contains(&lease.renew_in));
+    }
+    assert_eq!(server.table().entries(), 50);
+    let lists =
+        join_all(clients.iter().map(|(n, tracker)| async move { (*n, found(tracker, 40).await) })).await;
+    let mut everyone = HashSet::new();
+    for (n, list) in lists {
+        let ids: HashSet<_> = list.iter().map(|record| record.id).collect();
+        assert_eq!(ids.len(), list.len(), "nobody twice");
+        assert!(list.len() >= 20, "{n} found {}", list.len());
+        assert!(!ids.contains(&PeerId([n; 32])), "nobody finds himself");
+        for record in &list {
+            let port = 4000 + u16::from(record.id.0[0]);
+            let want = [format!("udp://127.0.0.1:{port}"), format!("quic://127.0.0.1:{port}")];
+            assert_eq!(record.addrs.iter().map(|addr| addr.to_string()).collect::<Vec<_>>(), want);
+            assert_eq!(record.seed, record.id.0[0] == 0);
+        }
+        everyone.extend(ids);
+    }
+    assert_eq!(everyone.len(), 50);
+    for (n, tracker) in &clients {
+        tracker.withdraw(&KEY, &PeerId([*n; 32])).await.unwrap();
+    }
+    assert_eq!(server.table().entries(), 0);
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_clients_find_each_other_over_udp() {
+    fifty_clients_find_each_other("udp").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_clients_find_each_other_over_http() {
+    fifty_clients_find_each_other("http").await;
+}
+
+#[tokio::test]
+async fn a_name_with_a_dead_address_works() {
+    // `localhost` is often ::1 first, where nobody listens.
+    let server = server(None).await;
+    let tracker = Tracker::at(&format!("localhost:{}", server.local_addr().port()));
+    tracker.announce(&KEY, &me(1)).await.unwrap();
+    assert_eq!(server.table().entries(), 1);
+}
+
+/// A client that speaks the wire itself.
+struct Raw(UdpSocket);
+
+impl Raw {
+    async fn to(server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(server).await.unwrap();
+        Self(socket)
+    }
+
+    async fn ask(&self, bytes: &[u8], secret: Option<&Secret>) -> Answer {
+        self.0.send(bytes).await.unwrap();
+        let mut answer = [0; 2000];
+        let len = self.0.recv(&mut answer).await.unwrap();
+        assert!(len <= bytes.len() * AMPLIFICATION_MAX, "{len} for {}", bytes.len());
+        decode_answer(&answer[..len], secret).unwrap().1
+    }
+
+    async fn connect(&self) -> u64 {
+        let Answer::Connected { connection } = self.ask(&encode_connect(1), None).await else {
+            panic!("connects")
+        };
+        connection
+    }
+}
+
+fn requests() -> [Request; 2] {
+    let find = Find { swarm: KEY, asker: None, seed: false, want: 50 };
+    let (peer, ports) = (PeerId([99; 32]), Ports::of(&me(99)));
+    let (seed, event, progress, want) = (false, Event::Started, None, 50);
+    let announce = Announce { swarm: KEY, peer, ports, seed, event, progress, want };
+    [Request::Announce(announce), Request::Find(find)]
+}
+
+#[tokio::test]
+async fn a_spoofed_connection_id_is_refused_and_nothing_is_amplified() {
+    let server = server(None).await;
+    for n in 0..60 {
+        Tracker::at(&server.local_addr().to_string()).announce(&KEY, &me(n)).await.unwrap();
+    }
+    let raw = Raw::to(server.local_addr()).await;
+    let right = raw.connect().await;
+    for request in requests() {
+        let answer = raw.ask(&encode_request(right ^ 1, 2, &request, None), None).await;
+        assert!(matches!(answer, Answer::Refused { why } if why.contains("connection id")));
+    }
+    assert_eq!(server.table().entries(), 60);
+    for request in requests() {
+        let frame = encode_request(right, 2, &request, None);
+        assert_eq!(frame.len(), wire::REQUEST_PADDED);
+        match raw.ask(&frame, None).await {
+            Answer::Announced { peers, observed, .. } => {
+                assert_eq!(peers.len(), 26);
+                assert_eq!(observed, raw.0.local_addr().unwrap());
+            }
+            Answer::Found { peers, .. } => assert_eq!(peers.len(), 26),
+            other => panic!("{other:?}"),
+        }
+        // The same without its padding.
+        let bare = frame.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        raw.ask(&frame[..bare], None).await;
+    }
+}
+
+#[tokio::test]
+async fn a_private_tracker_over_both_ways() {
+    let server = server(Some(secret())).await;
+    for scheme in ["udp", "http"] {
+        let at = format!("{scheme}://{}", server.local_addr());
+        Tracker::at(&at).with_secret(secret()).announce(&KEY, &me(scheme.len() as u8)).await.unwrap();
+        let stranger = Tracker::at(&at);
+        let refused = stranger.announce(&KEY, &me(50)).await;
+        assert!(
+            matches!(refused, Err(DiscoveryError::Refused { why, .. }) if why.contains("private")),
+            "{scheme}"
+        );
+        let found: Vec<_> = stranger.find(&KEY, 9).collect().await;
+        assert!(matches!(found[..], [Err(DiscoveryError::Refused { .. })]), "{scheme}");
+    }
+    assert_eq!(server.table().entries(), 2);
+    let token = secret().reading_token();
+    assert_eq!(get(server.local_addr(), "/v1/swarms", None).await.0, 401);
+    assert_eq!(get(server.local_addr(), "/healthz", None).await.0, 200);
+    let (status, body) = get(server.local_addr(), "/v1/swarms", Some(&token)).await;
+    assert_eq!(status, 200);
+    assert!(body.contains(&KEY.to_string()));
+}
+
+/// A GET as a person with a terminal would do it.
+async fn get(server: SocketAddr, path: &str, token: Option<&str>) -> (u16, String) {
+    let auth = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    talk(server, &format!("GET {path} HTTP/1.1\r\nHost: tracker\r\n{auth}Connection: close\r\n\r\n")).await
+}
+
+async fn talk(server: SocketAddr, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+#[tokio::test]
+async fn people_read_it_over_http() {
+    let server = server(None).await;
+    let at = server.local_addr();
+    Tracker::at(&at.to_string()).announce(&KEY, &me(0)).await.unwrap();
+    Tracker::at(&format!("http://{at}")).announce(&KEY, &me(1)).await.unwrap();
+
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(at, path, None).await, (200, "ok\n".into()));
+    }
+    let swarms = get(at, "/v1/swarms", None).await.1;
+    assert_eq!(
+        swarms,
+        format!("{{\"total\":1,\"swarms\":[{{\"swarm\":\"{KEY}\",\"seeds\":1,\"others\":1}}]}}")
+    );
+    let (status, one) = get(at, &format!("/v1/swarms/{KEY}"), None).await;
+    assert!(
+        status == 200 && one.contains("udp://127.0.0.1:4000") && one.contains("quic://127.0.0.1:4001"),
+        "{one}"
+    );
+    assert_eq!(get(at, &format!("/v1/swarms/{}", SwarmKey([1; 32])), None).await.0, 404);
+    assert_eq!(get(at, "/v1/swarms/nonsense", None).await.0, 400);
+    assert!(get(at, "/v1/stats", None).await.1.contains("\"announces\":2"));
+    let page = get(at, "/", None).await.1;
+    assert!(page.contains("pcdn tracker") && page.contains(&KEY.to_string()));
+    let metrics = get(at, "/metrics", None).await.1;
+    for line in [
+        "pcdn_tracker_announces_total 2",
+        "pcdn_tracker_swarms 1",
+        "pcdn_tracker_refused_total{why=\"cookie\"} 0",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} in\n{metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn http_refuses_what_it_should() {
+    let server = server(None).await;
+    let at = server.local_addr();
+    let post = |kind: &str, body: String| {
+        format!(
+            "POST /v1/announce HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let low_port =
+        format!("{{\"swarm\":\"{KEY}\",\"peer\":\"{KEY}\",\"ports\":[{{\"scheme\":\"udp\",\"port\":53}}]}}");
+    for (request, status) in [
+        (post("text/plain", low_port.clone()), 415),
+        (post("application/json", low_port), 400),
+        (post("application/json", "{".into()), 400),
+        (post("application/json", " ".repeat(5000)), 413),
+        ("DELETE /v1/swarms HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".into(), 405),
+    ] {
+        assert_eq!(talk(at, &request).await.0, status, "{request}");
+    }
+    assert_eq!(server.table().entries(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tracker_that_is_not_there_costs_five_seconds_at_most() {
+    // A socket that never answers.
+    let mute = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let tracker = Tracker::at(&mute.local_addr().unwrap().to_string());
+    let start = Instant::now();
+    assert!(matches!(tracker.announce(&KEY, &me(1)).await, Err(DiscoveryError::Silent { .. })));
+    assert!(start.elapsed() <= Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_restarted_tracker_is_found_again() {
+    let first = server(None).await;
+    let at = first.local_addr();
+    let tracker = Tracker::at(&at.to_string());
+    tracker.announce(&KEY, &me(1)).await.unwrap();
+    first.shutdown().await;
+    let config = TrackerConfig { listen: at, ..TrackerConfig::default() };
+    let second = TrackerServer::bind(config).await.unwrap();
+    tracker.announce(&KEY, &me(1)).await.unwrap();
+    assert_eq!(second.table().entries(), 1);
+}

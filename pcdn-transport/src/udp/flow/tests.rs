@@ -1,0 +1,152 @@
+//! The controller alone, against a model of one bottleneck: each round trip the queue holds what exceeds the pipe.
+
+use super::*;
+use pcdn_core::dice::Dice;
+
+/// A link of `rate` packets a second with room for `queue` packets, shared by several flows, each of which always has
+/// something to send. Time advances packet by packet.
+struct Bottleneck {
+    rate: f64,
+    base: Duration,
+    queue_packets: f64,
+    loss: f64,
+}
+
+struct Outcome {
+    /// Packets delivered a second, by flow.
+    rates: Vec<f64>,
+    /// Share lost.
+    lost: f64,
+    /// Mean delay in the queue.
+    queue: Duration,
+}
+
+/// Feedback on its way: when it arrives, for whom, what it says.
+type Report = (Time, usize, Feedback, u64);
+
+impl Bottleneck {
+    /// Runs flows that start at `starts`, and reports on the time after `from`.
+    fn run(&self, starts: &[Time], from: Time, until: Time) -> Outcome {
+        let mut dice = Dice::new(1);
+        let mut flows: Vec<Flow> = starts.iter().map(|_| Flow::new()).collect();
+        let mut received = vec![(0u32, 0u64); flows.len()];
+        let mut numbers = vec![0u64; flows.len()];
+        let mut free_at = Time::ZERO;
+        let mut reports: std::collections::VecDeque<Report> = Default::default();
+        let (mut counted, mut sent, mut lost, mut waited) = (vec![0u64; flows.len()], 0u64, 0u64, 0f64);
+        let mut now = Time::ZERO;
+        let step = Duration::from_micros(200);
+        while now < until {
+            while reports.front().is_some_and(|(at, ..)| *at <= now) {
+                let (_, who, report, highest) = reports.pop_front().expect("looked at");
+                flows[who].feedback(now, &report, highest, 1);
+            }
+            for who in 0..flows.len() {
+                flows[who].wake(now);
+                if now < starts[who] {
+                    continue;
+                }
+                // Two packets at most in a step keeps the flows interleaved, as pacing does.
+                for _ in 0..flows[who].room(now).min(2) {
+                    let number = numbers[who];
+                    numbers[who] += 1;
+                    flows[who].sent(now, number, true);
+                    let backlog = free_at.since(now);
+                    sent += u64::from(now >= from);
+                    if backlog.as_secs_f64() * self.rate > self.queue_packets || dice.chance(self.loss) {
+                        lost += u64::from(now >= from);
+                        continue;
+                    }
+                    free_at = free_at.max(now) + Duration::from_secs_f64(1.0 / self.rate);
+                    let arrives = free_at + self.base / 2;
+                    received[who].0 += 1;
+                    if now >= from {
+                        counted[who] += 1;
+                        waited += backlog.as_secs_f64();
+                    }
+                    // One report for every fourth packet keeps the model small.
+                    if received[who].0 % 4 == 0 {
+                        let delay = (arrives.0 - now.0) as u32;
+                        let stamp = now.0 as u32;
+                        let report = Feedback { received: received[who].0, stamp, delay, clock: arrives.0 as u32, ..Default::default() };
+                        reports.push_back((arrives + self.base / 2, who, report, number));
+                    }
+                }
+            }
+            now += step;
+        }
+        let span = until.since(from).as_secs_f64();
+        let all: u64 = counted.iter().sum();
+        Outcome {
+            rates: counted.iter().map(|count| *count as f64 / span).collect(),
+            lost: lost as f64 / sent.max(1) as f64,
+            queue: Duration::from_secs_f64(waited / all.max(1) as f64),
+        }
+    }
+}
+
+fn link(mbit: f64, rtt_ms: u64, queue_ms: f64, loss: f64) -> Bottleneck {
+    let rate = mbit * 1e6 / 8.0 / 1350.0;
+    Bottleneck { rate, base: Duration::from_millis(rtt_ms), queue_packets: rate * queue_ms / 1000.0, loss }
+}
+
+fn check(link: &Bottleneck, starts: &[Time], least_use: f64, most_loss: f64) -> Outcome {
+    let outcome = link.run(starts, Time::from_secs(3), Time::from_secs(12));
+    let used = outcome.rates.iter().sum::<f64>() / link.rate;
+    println!("use {used:.3} lost {:.4} queue {:?} shares {:.0?}", outcome.lost, outcome.queue, outcome.rates);
+    assert!(used >= least_use, "only {used:.3} of the link used");
+    assert!(outcome.lost <= most_loss, "{:.3} lost", outcome.lost);
+    outcome
+}
+
+#[test]
+fn one_flow_fills_links_of_all_kinds_with_a_short_queue() {
+    for (mbit, rtt) in [(2.0, 20), (10.0, 5), (30.0, 20), (30.0, 150), (100.0, 20), (100.0, 80)] {
+        let outcome = check(&link(mbit, rtt, 100.0, 0.0), &[Time::ZERO], 0.93, 0.01);
+        assert!(outcome.queue < Duration::from_millis(45), "{mbit} Mbit/s, {rtt} ms: {:?} of queue", outcome.queue);
+    }
+}
+
+#[test]
+fn random_loss_is_repaired_not_obeyed() {
+    check(&link(30.0, 20, 100.0, 0.01), &[Time::ZERO], 0.9, 0.02);
+    check(&link(30.0, 20, 100.0, 0.03), &[Time::ZERO], 0.85, 0.05);
+    check(&link(30.0, 20, 100.0, 0.10), &[Time::ZERO], 0.6, 0.13);
+}
+
+#[test]
+fn a_shallow_queue_is_found_by_loss() {
+    check(&link(30.0, 20, 3.0, 0.0), &[Time::ZERO], 0.75, 0.08);
+}
+
+#[test]
+fn seven_flows_share_and_the_late_ones_neither_starve_nor_reign() {
+    let starts: Vec<Time> = (0..7).map(|n| Time::from_millis(n * 300)).collect();
+    let outcome = check(&link(30.0, 20, 100.0, 0.0), &starts, 0.93, 0.01);
+    let (least, most) = outcome.rates.iter().fold((f64::MAX, 0f64), |(l, m), r| (l.min(*r), m.max(*r)));
+    assert!(most / least < 4.0, "unfair: {:.0?}", outcome.rates);
+}
+
+#[test]
+fn silence_halves_the_window_and_lets_sending_go_on() {
+    let mut flow = Flow::new();
+    (0..INITIAL as u64).for_each(|number| flow.sent(Time::ZERO, number, true));
+    assert_eq!(flow.room(Time::ZERO), 0);
+    flow.wake(flow.next_wake());
+    assert_eq!(flow.room(Time::from_secs(1)), INITIAL as usize / 2);
+    assert_eq!(flow.next_wake(), Time::NEVER, "nothing under way");
+}
+
+#[test]
+fn reports_that_lie_are_harmless() {
+    let mut flow = Flow::new();
+    (0..10).for_each(|number| flow.sent(Time::from_secs(1), number, true));
+    let now = Time::from_secs(2);
+    for (highest, received, stamp, waited) in
+        [(u64::MAX - 1, 1, 0, 0), (5, u32::MAX, 0, u32::MAX), (5, u32::MAX, u32::MAX, 5), (9, 0, 1_000_000, 0)]
+    {
+        let report = Feedback { received, stamp, waited, delay: u32::MAX / 2, clock: 7, ..Default::default() };
+        flow.feedback(now, &report, highest, 0);
+        assert!((WINDOW_MIN..=WINDOW_MAX).contains(&flow.window) && flow.window.is_finite());
+    }
+}

@@ -1,0 +1,289 @@
+//! The command line's shape, made from the table of options; help reads like a manual.
+
+use std::path::PathBuf;
+
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
+use clap::{Arg, ArgAction, Command};
+
+use crate::config::options::{ALL, Kind, OPTIONS, Opt};
+
+/// A verb: name, short help, manual text, examples, and its arguments.
+struct Verb {
+    name: &'static str,
+    about: &'static str,
+    manual: &'static str,
+    examples: &'static str,
+    arguments: &'static [Argument],
+    /// Defaults that differ for it: key, value.
+    defaults: &'static [(&'static str, &'static str)],
+}
+
+/// A positional argument.
+struct Argument {
+    name: &'static str,
+    help: &'static str,
+    optional: bool,
+    choices: &'static [&'static str],
+}
+
+const fn argument(name: &'static str, help: &'static str) -> Argument {
+    Argument { name, help, optional: false, choices: &[] }
+}
+
+const URL: &[Argument] = &[argument("URL", "The content: http://… or https://…")];
+
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "get",
+        about: "Download one file, from its origin and from everybody who has it",
+        manual: "Downloads URL. While it runs, it gives what it has to others who download the same. The bytes are checked \
+                 before they are written; FILE appears only when it is whole. A run that was cut off goes on where it was.",
+        examples: "pcdn get https://cdn.example/image.iso --tracker tracker.example:7070\n\
+                   pcdn get https://cdn.example/film.mp4 --out - | mpv -\n\
+                   pcdn get https://cdn.example/image.iso --sha256 9f86d0… --seed",
+        arguments: URL,
+        defaults: &[("admin.listen", "off")],
+    },
+    Verb {
+        name: "peer",
+        about: "Run a node with a local gateway: viewer, headless seeder, or both",
+        manual: "Runs until it is stopped. Players on this machine open http://127.0.0.1:7400/https/HOST/PATH instead of \
+                 https://HOST/PATH; the dashboard is at http://127.0.0.1:7480/.",
+        examples: "pcdn peer --tracker tracker.example:7070 --data-dir /var/lib/pcdn\n\
+                   pcdn peer --seed-only --seed https://cdn.example/film.mp4 --upload-limit 5MB/s\n\
+                   pcdn peer --upstream https://cdn.example --gateway-cors https://player.example",
+        arguments: &[],
+        defaults: &[],
+    },
+    Verb {
+        name: "play",
+        about: "Start a gateway for one URL, and a player if asked",
+        manual: "Prints the local URL of URL and serves it until stopped, or until the player ends.",
+        examples: "pcdn play https://cdn.example/film.mp4 --player mpv",
+        arguments: URL,
+        defaults: &[("gateway.listen", "127.0.0.1:0"), ("admin.listen", "off")],
+    },
+    Verb {
+        name: "tracker",
+        about: "Run a tracker: who takes part in what",
+        manual: "Answers peers over UDP, and people and scrapers over HTTP on the same port number. It knows swarms and \
+                 addresses, never URLs or contents.",
+        examples: "pcdn tracker --listen 0.0.0.0:7070\npcdn tracker --secret /etc/pcdn/tracker.secret",
+        arguments: &[],
+        defaults: &[],
+    },
+    Verb {
+        name: "sign",
+        about: "Write the publisher's signed piece list beside a file",
+        manual: "Reads FILE once (or every file below DIR) and writes FILE.pcdn. Viewers that are told --manifest sidecar then \
+                 take every byte from anybody, and read the origin about once for the whole swarm.",
+        examples: "pcdn sign film.mp4\npcdn sign /srv/www/vod --key /etc/pcdn/publisher.key",
+        arguments: &[argument("FILE|DIR", "What to sign")],
+        defaults: &[],
+    },
+    Verb {
+        name: "inspect",
+        about: "Show how a resource is cut: segments, pieces, identities",
+        manual: "Asks the origin of a URL for its head, or looks at a local file, and prints the segments every node would cut.",
+        examples: "pcdn inspect https://cdn.example/film.mp4\npcdn inspect film.mp4 --base-url https://cdn.example/film.mp4 --hash --json",
+        arguments: &[argument("URL|FILE", "What to look at")],
+        defaults: &[],
+    },
+    Verb {
+        name: "map",
+        about: "Show what a URL's content is called, and why",
+        manual: "Prints the RID, which mapper decided, and which parts of the URL it left out. Nothing is fetched.",
+        examples: "pcdn map 'https://cdn.example/film.mp4?token=abc'",
+        arguments: URL,
+        defaults: &[],
+    },
+    Verb {
+        name: "cache",
+        about: "List, remove, shrink or verify kept pieces",
+        manual: "Works on the store in --data-dir, which no running node may be using. ls lists swarms, rm drops one, gc shrinks \
+                 to --cache-size, verify reads every piece and drops those that are damaged.",
+        examples: "pcdn cache ls --data-dir /var/lib/pcdn\npcdn cache gc --data-dir /var/lib/pcdn --cache-size 5GiB",
+        arguments: &[
+            Argument { name: "ACTION", help: "What to do", optional: false, choices: &["ls", "rm", "gc", "verify"] },
+            Argument { name: "SWARM", help: "Which swarm rm drops: 64 hex digits, as ls prints them", optional: true, choices: &[] },
+        ],
+        defaults: &[],
+    },
+    Verb {
+        name: "healthcheck",
+        about: "Ask a running node whether it is ready; for containers",
+        manual: "Asks /readyz at --admin. Status 0 if the node is ready, 1 if not.",
+        examples: "pcdn healthcheck --admin 127.0.0.1:7480",
+        arguments: &[],
+        defaults: &[],
+    },
+    Verb {
+        name: "config",
+        about: "Print the configuration in force, and where each value came from",
+        manual: "Prints commented TOML: every key, its option, its variable, its value and who set it. With --default, a complete \
+                 file of defaults to start from. All options of all verbs are taken from the file and the environment.",
+        examples: "pcdn config --default > pcdn.toml\npcdn config --config pcdn.toml",
+        arguments: &[],
+        defaults: &[],
+    },
+    Verb {
+        name: "completions",
+        about: "Print completions for a shell",
+        manual: "Prints a script for bash, elvish, fish, powershell or zsh.",
+        examples: "pcdn completions bash > /etc/bash_completion.d/pcdn",
+        arguments: &[],
+        defaults: &[],
+    },
+    Verb {
+        name: "man",
+        about: "Print the manual page",
+        manual: "Prints troff.",
+        examples: "pcdn man > /usr/local/share/man/man1/pcdn.1",
+        arguments: &[],
+        defaults: &[],
+    },
+];
+
+const ABOUT: &str = "Files, audio and video from an ordinary CDN plus the viewers themselves";
+const LONG_ABOUT: &str = "pcdn delivers files, audio and video from an ordinary CDN plus the viewers themselves.\n\n\
+    Nodes that fetch the same content meet at a tracker, cut it in the same way and give one another the pieces; what nobody \
+    has comes from the origin, and every byte is checked before it is used.";
+const EXIT_STATUS: &str = "Exit status:\n  0 done, 1 other failure, 2 usage, 3 configuration, 4 not found at the origin, \
+    5 origin unreachable, 6 integrity, 7 timed out, 8 disk, 9 no peers and origin forbidden, 130 interrupted.\n  \
+    A failure prints one line on standard error.";
+const FILES: &str = "Files and environment:\n  --config FILE (or PCDN_CONFIG) is TOML; `pcdn config --default` prints a complete one.\n  \
+    Every option is also a key of that file and a variable PCDN_SECTION__KEY; `pcdn config` shows all names.\n  \
+    NOTIFY_SOCKET: readiness and stopping are told to the service manager.";
+
+/// The options of a verb, in the order of help.
+pub(crate) fn options_of(verb: &str) -> impl Iterator<Item = &'static Opt> {
+    OPTIONS.iter().filter(move |opt| opt.verbs == ALL || opt.verbs.contains(&verb))
+}
+
+/// Defaults that differ for a verb.
+pub(crate) fn defaults_of(verb: &str) -> &'static [(&'static str, &'static str)] {
+    VERBS.iter().find(|v| v.name == verb).map_or(&[], |v| v.defaults)
+}
+
+/// The whole command.
+pub(crate) fn command() -> Command {
+    Command::new("pcdn")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .after_long_help(format!("{EXIT_STATUS}\n\n{FILES}"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommands(VERBS.iter().map(verb))
+}
+
+fn verb(verb: &Verb) -> Command {
+    let examples: Vec<String> = verb.examples.lines().map(|line| format!("  {line}")).collect();
+    let mut command = Command::new(verb.name)
+        .about(verb.about)
+        .long_about(format!("{}.\n\n{}", verb.about, verb.manual))
+        .after_long_help(format!("Examples:\n{}\n\n{EXIT_STATUS}\n\n{FILES}", examples.join("\n")));
+    for argument in verb.arguments {
+        let mut arg = Arg::new(argument.name).help(argument.help).value_name(argument.name).required(!argument.optional);
+        arg = match argument.choices {
+            [] => arg.value_parser(NonEmptyStringValueParser::new()),
+            choices => arg.value_parser(PossibleValuesParser::new(choices)),
+        };
+        command = command.arg(arg);
+    }
+    match verb.name {
+        "completions" => {
+            let shell = Arg::new("SHELL").required(true).help("Which shell");
+            return command.arg(shell.value_parser(clap::value_parser!(clap_complete::Shell)));
+        }
+        "man" => return command,
+        "config" => {
+            let help = "Print a complete file of defaults instead";
+            command = command.arg(Arg::new("default").long("default").help(help).action(ArgAction::SetTrue));
+        }
+        _ => {}
+    }
+    command.args(options_of(verb.name).map(|opt| option(opt, verb))).args(globals())
+}
+
+/// What every verb has and no file can hold.
+fn globals() -> [Arg; 3] {
+    [
+        Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .help("Read this configuration file")
+            .env("PCDN_CONFIG")
+            .hide_env(true)
+            .value_parser(clap::value_parser!(PathBuf)),
+        Arg::new("verbose").short('v').long("verbose").help("Log more; repeatable").action(ArgAction::Count),
+        Arg::new("quiet").short('q').long("quiet").help("Log less; repeatable").action(ArgAction::Count),
+    ]
+}
+
+fn option(opt: &'static Opt, verb: &Verb) -> Arg {
+    let short = opt.doc.split_inclusive(". ").next().unwrap_or(opt.doc).trim_end().trim_end_matches('.');
+    let differs = verb.defaults.iter().find(|(key, _)| *key == opt.key).map(|(_, value)| (*value).to_owned());
+    let default = differs.or_else(|| default_of(opt)).map_or(String::new(), |d| format!("\n[default: {d}]"));
+    let arg = Arg::new(opt.key)
+        .long(opt.long)
+        .help(short)
+        .long_help(format!("{}{default}\n[config: {}] [env: {}]", opt.doc, opt.key, opt.env()));
+    let parser = NonEmptyStringValueParser::new();
+    match opt.kind {
+        Kind::Switch => arg.action(ArgAction::SetTrue),
+        Kind::List => arg.action(ArgAction::Append).value_name(opt.value).value_parser(parser),
+        Kind::Text | Kind::Number => arg.action(ArgAction::Set).value_name(opt.value).value_parser(parser),
+    }
+}
+
+/// The default of an option as text, if it has one worth showing.
+fn default_of(opt: &Opt) -> Option<String> {
+    let tree = toml::Value::try_from(crate::config::Config::default()).ok()?;
+    match opt.key.split('.').try_fold(&tree, |at, part| at.get(part))? {
+        toml::Value::String(text) if text.is_empty() => None,
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Array(list) => list.first().and_then(|v| v.as_str()).map(str::to_owned),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_fault_in_it() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_of_the_table_exists() {
+        for opt in OPTIONS.iter().filter(|opt| opt.verbs != ALL) {
+            for verb in opt.verbs.iter().filter(|verb| !LATER.contains(verb)) {
+                assert!(VERBS.iter().any(|v| v.name == *verb), "{verb} of --{}", opt.long);
+            }
+        }
+    }
+
+    /// Verbs whose bodies come with a part of the library that is compiled in elsewhere.
+    const LATER: [&str; 2] = ["demo", "sim"];
+
+    #[test]
+    fn defaults_of_verbs_are_keys() {
+        for verb in VERBS {
+            assert!(verb.defaults.iter().all(|(key, _)| Opt::of_key(key).is_some()), "{}", verb.name);
+        }
+    }
+
+    #[test]
+    fn help_names_example_key_variable_and_statuses() {
+        let mut get = command().find_subcommand("get").unwrap().clone();
+        let help = get.render_long_help().to_string();
+        for part in ["pcdn get https://", "[config: node.tracker]", "PCDN_NODE__TRACKER", "130 interrupted", "[default: off]"] {
+            assert!(help.contains(part), "no {part} in {help}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! An open resource, and reading it.
+
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use pcdn_core::id::{Rid, SwarmKey};
+use pcdn_core::resource::{ResourceHead, Url};
+use pcdn_core::swarm::{ReaderId, Source};
+use tokio::io::{AsyncRead, AsyncSeek, ReadBuf, SeekFrom};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::driver::{Delivery, ToSwarm};
+use super::links::Links;
+use super::{OpenError, Shared, SwarmReport, SwarmStatus};
+
+/// An open resource. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Asset {
+    info: Arc<Info>,
+    swarm: mpsc::Sender<ToSwarm>,
+    completed: watch::Receiver<bool>,
+    node: std::sync::Weak<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Info {
+    pub(super) url: Url,
+    pub(super) rid: Rid,
+    pub(super) swarm: SwarmKey,
+    pub(super) head: ResourceHead,
+}
+
+impl Asset {
+    pub(super) fn new(
+        info: Info,
+        swarm: mpsc::Sender<ToSwarm>,
+        completed: watch::Receiver<bool>,
+        node: &Arc<Shared>,
+    ) -> Self {
+        Self { info: Arc::new(info), swarm, completed, node: Arc::downgrade(node) }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.info.head.len.unwrap_or(0)
+    }
+
+    /// Whether it has no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where it is fetched from.
+    pub fn url(&self) -> &Url {
+        &self.info.url
+    }
+
+    /// The content's name.
+    pub fn rid(&self) -> Rid {
+        self.info.rid
+    }
+
+    /// Where its peers meet.
+    pub fn swarm(&self) -> SwarmKey {
+        self.info.swarm
+    }
+
+    /// What the origin said of it.
+    pub fn head(&self) -> &ResourceHead {
+        &self.info.head
+    }
+
+    /// Reads `range` in order, as a player does: what the reader needs next comes first. Dropping it ends the interest.
+    pub fn read(&self, range: Range<u64>) -> Reader {
+        Reader::new(self.clone(), range, true)
+    }
+
+    /// Follows a download: the bytes of `range` in order as they happen to come, without hurrying them.
+    pub fn follow(&self, range: Range<u64>) -> Reader {
+        Reader::new(self.clone(), range, false)
+    }
+
+    /// Wants all of it, in any order (a download); returns once it is whole and in the store.
+    ///
+    /// # Errors
+    /// [`OpenError::Closed`] when the node shuts down first. While the origin fails it waits on: peers may have the rest.
+    pub async fn complete(&self) -> Result<(), OpenError> {
+        self.tell(ToSwarm::Whole(true)).await?;
+        let mut completed = self.completed.clone();
+        completed.wait_for(|done| *done).await.map_err(|_| OpenError::Closed)?;
+        Ok(())
+    }
+
+    /// Figures so far.
+    pub async fn report(&self) -> SwarmReport {
+        self.status().await.map(|status| status.report).unwrap_or_default()
+    }
+
+    /// Everything the admin API tells of it; `None` once it is closed.
+    pub async fn status(&self) -> Option<SwarmStatus> {
+        let (answer, status) = oneshot::channel();
+        self.tell(ToSwarm::Status(answer)).await.ok()?;
+        status.await.ok()
+    }
+
+    async fn tell(&self, message: ToSwarm) -> Result<(), OpenError> {
+        self.swarm.send(message).await.map_err(|_| OpenError::Closed)
+    }
+
+    /// Leaves the swarm.
+    pub(super) async fn close(&self, links: &Links) {
+        links.swarms.remove(&self.info.swarm);
+        let (done, closed) = oneshot::channel();
+        if self.tell(ToSwarm::Close(done)).await.is_ok() {
+            // Answered, or gone already.
+            let _ = closed.await;
+        }
+    }
+}
+
+/// Bytes of a resource in order. Also an [`AsyncRead`] and [`AsyncSeek`].
+#[derive(Debug)]
+pub struct Reader {
+    asset: Asset,
+    range: Range<u64>,
+    at: u64,
+    playing: bool,
+    open: Option<Open>,
+    rest: Bytes,
+    sources: (u64, u64, u64),
+}
+
+/// The reader's place in the swarm.
+#[derive(Debug)]
+struct Open {
+    id: ReaderId,
+    deliveries: mpsc::Receiver<Delivery>,
+    swarm: mpsc::Sender<ToSwarm>,
+    /// A pull is under way.
+    pulled: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let message = ToSwarm::ReadEnd(self.id);
+        if let Err(mpsc::error::TrySendError::Full(message)) = self.swarm.try_send(message) {
+            let swarm = self.swarm.clone();
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { swarm.send(message).await });
+            }
+        }
+    }
+}
+
+/// Deliveries waiting for a reader: it pulls one at a time.
+const DELIVERIES: usize = 2;
+
+impl Reader {
+    fn new(asset: Asset, range: Range<u64>, playing: bool) -> Self {
+        let end = range.end.min(asset.len());
+        let start = range.start.min(end);
+        Self { asset, at: start, range: start..end, playing, open: None, rest: Bytes::new(), sources: (0, 0, 0) }
+    }
+
+    /// The next bytes (up to one piece), `None` at the end of the range. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<Bytes, OpenError>> {
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            self.at += rest.len() as u64;
+            return Some(Ok(rest));
+        }
+        std::future::poll_fn(|cx| self.poll_fetch(cx)).await.map(|result| {
+            result.inspect(|bytes| {
+                self.at += bytes.len() as u64;
+            })
+        })
+    }
+
+    /// Where the bytes read so far came from: (cache, origin, peers), in bytes.
+    pub fn sources(&self) -> (u64, u64, u64) {
+        self.sources
+    }
+
+    /// The next position to be read.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    fn poll_fetch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, OpenError>>> {
+        if self.at >= self.range.end {
+            return Poll::Ready(None);
+        }
+        if self.open.is_none() {
+            self.open = Some(self.enter());
+        }
+        let Some(open) = self.open.as_mut() else { return Poll::Ready(None) };
+        if !open.pulled {
+            open.pulled = true;
+            send(&open.swarm, ToSwarm::Pull(open.id));
+        }
+        let delivery = ready!(open.deliveries.poll_recv(cx));
+        open.pulled = false;
+        Poll::Ready(Some(match delivery {
+            Some(Ok((bytes, source))) => {
+                let count = bytes.len() as u64;
+                match source {
+                    Source::Cache => self.sources.0 += count,
+                    Source::Origin => self.sources.1 += count,
+                    Source::Peer => self.sources.2 += count,
+                }
+                Ok(bytes)
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(OpenError::Closed),
+        }))
+    }
+
+    fn enter(&self) -> Open {
+        let id = ReaderId(self.asset.node.upgrade().map_or(u64::MAX, |node| node.next_reader()));
+        let (to, deliveries) = mpsc::channel(DELIVERIES);
+        let swarm = self.asset.swarm.clone();
+        let read = ToSwarm::Read { reader: id, at: self.at, end: self.range.end, playing: self.playing, to };
+        send(&swarm, read);
+        Open { id, deliveries, swarm, pulled: false }
+    }
+}
+
+/// Sends without waiting if there is room, else beside; order among a reader's own messages matters little: a pull that comes
+/// before its read is repeated by none, so the read goes first by being sent first.
+fn send(swarm: &mpsc::Sender<ToSwarm>, message: ToSwarm) {
+    if let Err(mpsc::error::TrySendError::Full(message)) = swarm.try_send(message) {
+        let swarm = swarm.clone();
+        tokio::spawn(async move { swarm.send(message).await });
+    }
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.rest.is_empty() {
+            match ready!(self.poll_fetch(cx)) {
+                None => return Poll::Ready(Ok(())),
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                Some(Ok(bytes)) => self.rest = bytes,
+            }
+        }
+        let count = self.rest.len().min(into.remaining());
+        into.put_slice(&self.rest.split_to(count));
+        self.at += count as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncSeek for Reader {
+    fn start_seek(mut self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
+        let target = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(offset) => self.range.end.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.at.checked_add_signed(offset),
+        };
+        let target = target.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek before the start"))?;
+        if target != self.at {
+            self.at = target;
+            self.rest.clear();
+            // Leaves its place; the next read takes a new one.
+            self.open = None;
+        }
+        Ok(())
+    }
+
+    fn poll_complete(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Poll::Ready(Ok(self.at))
+    }
+}

@@ -1,0 +1,570 @@
+//! The shell around one swarm engine: it waits for one thing, hands it in, and does what comes out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use pcdn_core::discovery::Discovery;
+use pcdn_core::id::{PeerId, SwarmKey};
+use pcdn_core::layout::PieceKey;
+use pcdn_core::origin::{Origin, OriginError, OriginGet};
+use pcdn_core::peer::PeerRecord;
+use pcdn_core::range::ByteRange;
+use pcdn_core::resource::{ResourceHead, Url};
+use pcdn_core::schedule::Handle;
+use pcdn_core::swarm::{AskId, Event, Input, Output, ReaderId, Source, Swarm};
+use pcdn_core::transport::{Fetch, FetchError, Refuse};
+use pcdn_core::unit::Time;
+use pcdn_core::verify::{Manifest, Verified};
+use pcdn_core::wire::{self, Message};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
+
+use super::keeper::Job;
+use super::links::{Link, Links};
+use super::status::{PeerStatus, SwarmReport, SwarmStatus};
+use super::{OpenError, Throttle};
+
+/// Messages to a swarm waiting for it: a burst of arriving pieces of every neighbour, and then they wait in the transports.
+pub(crate) const INBOX: usize = 1_024;
+/// Inputs handled before the outputs' I/O gets its turn.
+const BATCH: usize = 64;
+/// Messages to one neighbour waiting for its session. A neighbour that takes none for so long is not worth more.
+const OUTBOX: usize = 256;
+
+/// What a swarm's task is told.
+#[derive(Debug)]
+pub(crate) enum ToSwarm {
+    Message(Link, Message),
+    Joined(Link),
+    NotReached(PeerId),
+    Gone(u64),
+    Ask { peer: PeerId, ask: AskId, piece: PieceKey, answer: oneshot::Sender<Result<Verified<Bytes>, Refuse>> },
+    AskGone(AskId),
+    Piece { flight: u64, result: Result<Bytes, FetchError> },
+    OriginBytes { run: u64, bytes: Bytes },
+    OriginEnd { run: u64, result: Result<(), OriginError> },
+    Loaded { key: PieceKey, bytes: Option<Bytes> },
+    Found(Vec<PeerRecord>),
+    Manifest(Arc<Manifest>, Bytes),
+    Read { reader: ReaderId, at: u64, end: u64, playing: bool, to: mpsc::Sender<Delivery> },
+    Pull(ReaderId),
+    ReadEnd(ReaderId),
+    Whole(bool),
+    P2p { take: bool, give: bool },
+    Status(oneshot::Sender<SwarmStatus>),
+    Close(oneshot::Sender<()>),
+}
+
+/// What a reader is given.
+pub(crate) type Delivery = Result<(Bytes, Source), OpenError>;
+
+/// Everything a swarm's task needs beside its engine.
+pub(crate) struct Surroundings {
+    pub(crate) key: SwarmKey,
+    pub(crate) rid: pcdn_core::id::Rid,
+    pub(crate) url: Url,
+    pub(crate) head: ResourceHead,
+    pub(crate) me: PeerRecord,
+    pub(crate) links: Arc<Links>,
+    pub(crate) origin: Arc<dyn Origin>,
+    pub(crate) discoveries: Vec<Arc<dyn Discovery>>,
+    pub(crate) keeper: mpsc::Sender<Job>,
+    pub(crate) throttle: Arc<Throttle>,
+    pub(crate) events: tokio::sync::broadcast::Sender<String>,
+    pub(crate) complete: watch::Sender<bool>,
+    pub(crate) clock: Arc<dyn pcdn_core::clock::Clock>,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// Runs a swarm until it is closed.
+pub(crate) async fn run(
+    swarm: Swarm,
+    around: Surroundings,
+    inbox: mpsc::Receiver<ToSwarm>,
+    own: mpsc::WeakSender<ToSwarm>,
+) {
+    let mut driver = Driver {
+        swarm,
+        around,
+        own,
+        members: BTreeMap::new(),
+        by_link: HashMap::new(),
+        next_handle: 0,
+        flights: HashMap::new(),
+        runs: HashMap::new(),
+        asks: HashMap::new(),
+        readers: HashMap::new(),
+        finding: false,
+    };
+    driver.live(inbox).await;
+}
+
+struct Driver {
+    swarm: Swarm,
+    around: Surroundings,
+    own: mpsc::WeakSender<ToSwarm>,
+    members: BTreeMap<Handle, Member>,
+    by_link: HashMap<u64, Handle>,
+    next_handle: u32,
+    flights: HashMap<u64, AbortHandle>,
+    runs: HashMap<u64, AbortHandle>,
+    asks: HashMap<AskId, oneshot::Sender<Result<Verified<Bytes>, Refuse>>>,
+    readers: HashMap<ReaderId, mpsc::Sender<Delivery>>,
+    finding: bool,
+}
+
+/// A neighbour of this swarm, and the queue of what it is to be told.
+struct Member {
+    link: Link,
+    outbox: mpsc::Sender<Bytes>,
+}
+
+impl Driver {
+    async fn live(&mut self, mut inbox: mpsc::Receiver<ToSwarm>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            self.drain();
+            let wake = self.swarm.next_wake().since(self.now());
+            tokio::select! {
+                count = inbox.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    for message in batch.drain(..) {
+                        if let ToSwarm::Close(done) = message {
+                            self.leave().await;
+                            let _ = done.send(());
+                            return;
+                        }
+                        self.take(message);
+                        self.drain();
+                    }
+                }
+                () = tokio::time::sleep(wake) => {
+                    let now = self.now();
+                    self.refresh_paths();
+                    self.swarm.handle(now, Input::Wake);
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.around.clock.now()
+    }
+
+    fn give(&mut self, input: Input) {
+        let now = self.now();
+        self.swarm.handle(now, input);
+    }
+
+    fn take(&mut self, message: ToSwarm) {
+        match message {
+            ToSwarm::Message(link, message) => {
+                let handle = self.member(link);
+                self.give(Input::Message { link: handle, message });
+            }
+            ToSwarm::Joined(link) => {
+                self.member(link);
+            }
+            ToSwarm::NotReached(peer) => self.give(Input::NotReached(peer)),
+            ToSwarm::Gone(number) => {
+                if let Some(link) = self.by_link.remove(&number) {
+                    self.members.remove(&link);
+                    self.give(Input::LinkDown { link });
+                }
+            }
+            ToSwarm::Ask { peer, ask, piece, answer } => self.asked(peer, ask, piece, answer),
+            ToSwarm::AskGone(ask) => {
+                self.asks.remove(&ask);
+                self.give(Input::AskGone { ask });
+            }
+            ToSwarm::Piece { flight, result } => {
+                self.flights.remove(&flight);
+                match result {
+                    Ok(bytes) => self.give(Input::Piece { flight, bytes }),
+                    Err(why) => self.give(Input::Failed { flight, why }),
+                }
+            }
+            ToSwarm::OriginBytes { run, bytes } => self.give(Input::OriginBytes { run, bytes }),
+            ToSwarm::OriginEnd { run, result } => {
+                self.runs.remove(&run);
+                self.give(Input::OriginEnd { run, result });
+            }
+            ToSwarm::Loaded { key, bytes } => self.give(Input::Loaded { key, bytes }),
+            ToSwarm::Found(records) => {
+                self.finding = false;
+                self.give(Input::Found(records));
+            }
+            ToSwarm::Manifest(manifest, raw) => self.give(Input::Manifest(manifest, Some(raw))),
+            ToSwarm::Read { reader, at, end, playing, to } => {
+                self.readers.insert(reader, to);
+                self.give(Input::Read { reader, at, end, playing });
+            }
+            ToSwarm::Pull(reader) => self.give(Input::Pull { reader }),
+            ToSwarm::ReadEnd(reader) => {
+                self.readers.remove(&reader);
+                self.give(Input::ReadEnd { reader });
+            }
+            ToSwarm::Whole(whole) => self.give(Input::Whole(whole)),
+            ToSwarm::P2p { take, give } => self.p2p(take, give),
+            ToSwarm::Status(answer) => {
+                // Whoever asked and went away does not mind.
+                let _ = answer.send(self.status());
+            }
+            ToSwarm::Close(_) => {}
+        }
+    }
+
+    /// The handle of a session in this swarm; a new one joins.
+    fn member(&mut self, link: Link) -> Handle {
+        if let Some(handle) = self.by_link.get(&link.number) {
+            return *handle;
+        }
+        let peer = link.session.peer();
+        let old = self.members.iter().find(|(_, m)| m.link.session.peer() == peer).map(|(h, m)| (*h, m.link.number));
+        if let Some((handle, number)) = old {
+            self.members.remove(&handle);
+            self.by_link.remove(&number);
+            self.give(Input::LinkDown { link: handle });
+            self.drain();
+        }
+        let handle = Handle(self.next_handle);
+        self.next_handle += 1;
+        let (outbox, queue) = mpsc::channel(OUTBOX);
+        self.around.tasks.spawn(send_all(link.session.clone(), queue));
+        let path = link.session.path();
+        self.by_link.insert(link.number, handle);
+        self.members.insert(handle, Member { link, outbox });
+        let remote = path.remote.map(|addr| addr.addr.ip());
+        self.give(Input::LinkUp { link: handle, peer, remote, rtt: path.rtt });
+        self.drain();
+        handle
+    }
+
+    fn asked(
+        &mut self,
+        peer: PeerId,
+        ask: AskId,
+        piece: PieceKey,
+        answer: oneshot::Sender<Result<Verified<Bytes>, Refuse>>,
+    ) {
+        let link = self.members.iter().find(|(_, member)| member.link.session.peer() == peer).map(|(h, _)| *h);
+        match link {
+            Some(link) => {
+                self.asks.insert(ask, answer);
+                self.give(Input::Ask { link, ask, piece });
+            }
+            None => {
+                let _ = answer.send(Err(Refuse::NoSwarm));
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.swarm.poll() {
+            self.act(output);
+        }
+    }
+
+    fn act(&mut self, output: Output) {
+        match output {
+            Output::Connect(record) => self.connect(record),
+            Output::Close(link) => {
+                // The session may serve other swarms: only this swarm leaves it.
+                if let Some(member) = self.members.remove(&link) {
+                    self.by_link.remove(&member.link.number);
+                    let _ = member.outbox.try_send(wire::encode(&self.around.key, &Message::Bye));
+                }
+            }
+            Output::Send { link, message } => self.send(link, &message),
+            Output::Ask { flight, link, fetch } => self.ask(flight, link, fetch),
+            Output::Cancel { flight } => {
+                if let Some(task) = self.flights.remove(&flight) {
+                    task.abort();
+                }
+            }
+            Output::Fetch { run, url, range } => self.fetch(run, url, range),
+            Output::Abort { run } => {
+                if let Some(task) = self.runs.remove(&run) {
+                    task.abort();
+                }
+            }
+            Output::Keep { key, layout, kept } => {
+                let job = Job::Keep { swarm: self.around.key, key, layout, kept };
+                self.store(job);
+            }
+            Output::Load(key) => {
+                let Some(to) = self.own.upgrade() else { return };
+                self.store(Job::Load { swarm: self.around.key, key, to });
+            }
+            Output::Serve { ask, bytes } => {
+                if let Some(answer) = self.asks.remove(&ask) {
+                    let _ = answer.send(Ok(bytes));
+                }
+            }
+            Output::Refuse { ask, why } => {
+                if let Some(answer) = self.asks.remove(&ask) {
+                    let _ = answer.send(Err(why));
+                }
+            }
+            Output::Deliver { reader, bytes, source } => self.deliver(reader, Ok((bytes.into_inner(), source))),
+            Output::Broken { reader, why } => {
+                self.deliver(reader, Err(OpenError::Origin(why)));
+                self.readers.remove(&reader);
+            }
+            Output::Find { want } => self.find(want),
+            Output::Ban(peer) => self.around.links.ban(&peer),
+            Output::Complete => {
+                self.around.complete.send_replace(true);
+            }
+            Output::Note(event) => self.note(&event),
+        }
+    }
+
+    fn deliver(&mut self, reader: ReaderId, delivery: Delivery) {
+        let gone = self.readers.get(&reader).is_some_and(|to| to.try_send(delivery).is_err());
+        if gone {
+            self.readers.remove(&reader);
+            self.give(Input::ReadEnd { reader });
+        }
+    }
+
+    fn send(&mut self, link: Handle, message: &Message) {
+        let Some(member) = self.members.get(&link) else { return };
+        if member.outbox.try_send(wire::encode(&self.around.key, message)).is_err() {
+            // It takes nothing: a message lost here would be missed for ever, so the link starts anew.
+            member.link.session.close();
+        }
+    }
+
+    fn connect(&mut self, record: PeerRecord) {
+        let Some(own) = self.own.upgrade() else { return };
+        let links = self.around.links.clone();
+        self.around.tasks.spawn(async move {
+            let news = match links.connect(&record).await {
+                Ok(link) => ToSwarm::Joined(link),
+                Err(error) => {
+                    tracing::debug!(peer = %record.id.short(), %error, "a peer was not reached");
+                    ToSwarm::NotReached(record.id)
+                }
+            };
+            let _ = own.send(news).await;
+        });
+    }
+
+    fn ask(&mut self, flight: u64, link: Handle, fetch: Fetch) {
+        let (Some(member), Some(own)) = (self.members.get(&link), self.own.upgrade()) else { return };
+        let session = member.link.session.clone();
+        let throttle = self.around.throttle.clone();
+        let task = self.around.tasks.spawn(async move {
+            let len = fetch.len as usize;
+            let mut fetching = session.fetch(fetch);
+            let result = assemble(&mut fetching, len).await;
+            throttle.take(len).await;
+            let _ = own.send(ToSwarm::Piece { flight, result }).await;
+        });
+        self.flights.insert(flight, task.abort_handle());
+    }
+
+    fn fetch(&mut self, run: u64, url: Url, range: ByteRange) {
+        let Some(own) = self.own.upgrade() else { return };
+        let origin = self.around.origin.clone();
+        let throttle = self.around.throttle.clone();
+        let whole = self.around.head.len;
+        let want = OriginGet {
+            validator: self.around.head.validator.clone(),
+            // The length belongs to the resource's own URL only: a segment elsewhere has another.
+            len: whole.filter(|_| url == self.around.url),
+            url,
+            range: Some(range),
+        };
+        let task = self.around.tasks.spawn(async move {
+            let result = stream(origin.as_ref(), &want, &own, run, &throttle).await;
+            let _ = own.send(ToSwarm::OriginEnd { run, result }).await;
+        });
+        self.runs.insert(run, task.abort_handle());
+    }
+
+    fn store(&mut self, job: Job) {
+        match self.around.keeper.try_send(job) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(job)) => {
+                // The disk is behind. Nothing waits for it here: the job waits for its turn beside the swarm.
+                let keeper = self.around.keeper.clone();
+                self.around.tasks.spawn(async move { keeper.send(job).await });
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+        }
+    }
+
+    fn find(&mut self, want: usize) {
+        let Some(own) = self.own.upgrade() else { return };
+        if self.finding || self.around.discoveries.is_empty() {
+            return;
+        }
+        self.finding = true;
+        let (discoveries, key, me) = (self.around.discoveries.clone(), self.around.key, self.around.me.clone());
+        self.around.tasks.spawn(async move {
+            for discovery in discoveries {
+                let mut found = discovery.find(&key, want);
+                let mut batch = Vec::new();
+                while let Some(result) = found.next().await {
+                    match result {
+                        Ok(record) if record.id != me.id => batch.push(record),
+                        Ok(_) => {}
+                        Err(error) => tracing::debug!(%error, "discovery"),
+                    }
+                }
+                let _ = own.send(ToSwarm::Found(batch)).await;
+            }
+        });
+    }
+
+    fn p2p(&mut self, take: bool, give: bool) {
+        self.give(Input::P2p { take, give });
+        if !take && !give {
+            let links: Vec<Handle> = self.members.keys().copied().collect();
+            for link in links {
+                self.act(Output::Close(link));
+                self.give(Input::LinkDown { link });
+            }
+        }
+    }
+
+    fn refresh_paths(&mut self) {
+        let paths: Vec<(Handle, Duration)> =
+            self.members.iter().map(|(handle, member)| (*handle, member.link.session.path().rtt)).collect();
+        for (link, rtt) in paths.into_iter().filter(|(_, rtt)| !rtt.is_zero()) {
+            self.give(Input::Path { link, rtt });
+        }
+    }
+
+    fn note(&self, event: &Event) {
+        tracing::debug!(swarm = %self.around.key.short(), ?event);
+        let swarm = self.around.key;
+        let line = match event {
+            Event::LinkUp { peer } => json!({"event": "neighbour", "swarm": swarm, "peer": peer}),
+            Event::LinkDown { peer } => json!({"event": "gone", "swarm": swarm, "peer": peer}),
+            Event::Rejected { peer, piece } => {
+                json!({"event": "rejected", "swarm": swarm, "peer": peer, "segment": piece.segment, "piece": piece.piece})
+            }
+            Event::Banned { peer, why } => {
+                tracing::warn!(peer = %peer, why, "banned");
+                json!({"event": "banned", "swarm": swarm, "peer": peer, "why": why})
+            }
+            Event::OriginFailed { why } => json!({"event": "origin-failed", "swarm": swarm, "why": why}),
+            Event::Stalled => json!({"event": "stalled", "swarm": swarm}),
+            Event::Complete => json!({"event": "complete", "swarm": swarm}),
+            _ => return,
+        };
+        // Nobody listening is fine.
+        let _ = self.around.events.send(line.to_string());
+    }
+
+    fn status(&self) -> SwarmStatus {
+        let report = self.swarm.report(self.now());
+        let peer = |(neighbour, from, to): (&pcdn_core::schedule::Neighbour, u64, u64)| {
+            let member = self.members.get(&neighbour.handle);
+            let addr = member.and_then(|m| m.link.session.path().remote).map(|addr| addr.to_string());
+            PeerStatus {
+                peer: neighbour.peer,
+                addr,
+                rtt_ms: neighbour.rtt.as_secs_f64() * 1e3,
+                from,
+                to,
+                rate: neighbour.rate,
+                holds: neighbour.holds.count(),
+                banned: false,
+            }
+        };
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut url = self.around.url.clone();
+        url.set_query(None);
+        SwarmStatus {
+            swarm: self.around.key,
+            rid: self.around.rid,
+            url: url.to_string(),
+            len: self.around.head.len.unwrap_or(report.bytes),
+            segments: self
+                .swarm
+                .board()
+                .segments()
+                .map(|(id, layout, map)| (id.0, layout.pieces(), hex(map.as_bytes())))
+                .collect(),
+            peers: self.swarm.neighbours().map(peer).collect(),
+            report: SwarmReport::of(&report),
+        }
+    }
+
+    /// Says goodbye to the neighbours; what is under way is given up.
+    async fn leave(&mut self) {
+        let bye = wire::encode(&self.around.key, &Message::Bye);
+        for member in self.members.values() {
+            let _ = member.outbox.try_send(bye.clone());
+        }
+        self.members.clear();
+        self.flights.drain().for_each(|(_, task)| task.abort());
+        self.runs.drain().for_each(|(_, task)| task.abort());
+        for discovery in &self.around.discoveries {
+            let goodbye = discovery.withdraw(&self.around.key, &self.around.me.id);
+            let _ = tokio::time::timeout(Duration::from_millis(500), goodbye).await;
+        }
+    }
+}
+
+/// Sends a neighbour's messages in order until either side is gone.
+async fn send_all(session: Arc<dyn pcdn_core::transport::Session>, mut queue: mpsc::Receiver<Bytes>) {
+    while let Some(message) = queue.recv().await {
+        if session.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Puts the chunks of a piece together: one copy, none if it comes in one.
+async fn assemble(fetching: &mut pcdn_core::transport::Fetching, len: usize) -> Result<Bytes, FetchError> {
+    let mut buffer = BytesMut::new();
+    let mut filled = 0;
+    while let Some(chunk) = fetching.next().await {
+        let chunk = chunk?;
+        if chunk.offset == 0 && chunk.bytes.len() == len {
+            return Ok(chunk.bytes);
+        }
+        let start = chunk.offset as usize;
+        let end = start + chunk.bytes.len();
+        if end > len {
+            return Err(FetchError::Violation("bytes beyond the piece".to_owned()));
+        }
+        if buffer.is_empty() {
+            buffer.resize(len, 0);
+        }
+        buffer[start..end].copy_from_slice(&chunk.bytes);
+        filled += chunk.bytes.len();
+    }
+    if filled == len { Ok(buffer.freeze()) } else { Err(FetchError::Closed) }
+}
+
+async fn stream(
+    origin: &dyn Origin,
+    want: &OriginGet,
+    own: &mpsc::Sender<ToSwarm>,
+    run: u64,
+    throttle: &Throttle,
+) -> Result<(), OriginError> {
+    let mut body = origin.get(want).await?;
+    while let Some(bytes) = body.bytes.next().await {
+        let bytes = bytes?;
+        throttle.take(bytes.len()).await;
+        let gone = own.send(ToSwarm::OriginBytes { run, bytes }).await.is_err();
+        if gone {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! One session for each peer, shared by all swarms.
+//!
+//! Peers that dial each other at the same moment get two sessions; both sides keep the one the lower id dialled.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use pcdn_core::id::{PeerId, SwarmKey};
+use pcdn_core::peer::PeerRecord;
+use pcdn_core::transport::{Session, Transport, TransportError};
+use pcdn_core::wire::{self, Message};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::driver::ToSwarm;
+
+/// How long a banned key is refused (reliability notes: 24 h).
+const BAN: Duration = Duration::from_secs(24 * 3600);
+/// Bans kept (reliability notes: 4096).
+const BANS_MAX: usize = 4_096;
+
+/// All sessions and all swarms of a node.
+#[derive(Debug)]
+pub(crate) struct Links {
+    me: PeerId,
+    pub(crate) transports: Vec<Arc<dyn Transport>>,
+    sessions: DashMap<PeerId, Kept>,
+    pub(crate) swarms: DashMap<SwarmKey, mpsc::Sender<ToSwarm>>,
+    bans: DashMap<PeerId, Instant>,
+    next: AtomicU64,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    link: Link,
+    /// Who dialled it.
+    by: PeerId,
+}
+
+/// A session with a number of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) number: u64,
+    pub(crate) session: Arc<dyn Session>,
+}
+
+impl Links {
+    pub(crate) fn new(me: PeerId, transports: Vec<Arc<dyn Transport>>, tasks: TaskTracker) -> Self {
+        Self {
+            me,
+            transports,
+            sessions: DashMap::new(),
+            swarms: DashMap::new(),
+            bans: DashMap::new(),
+            next: AtomicU64::new(1),
+            tasks,
+        }
+    }
+
+    /// Takes what peers dial, on every transport, until it is closed.
+    pub(crate) fn accept_all(self: &Arc<Self>) {
+        for transport in self.transports.clone() {
+            let links = self.clone();
+            self.tasks.spawn(async move {
+                loop {
+                    match transport.accept().await {
+                        Ok(session) => {
+                            let by = session.peer();
+                            links.adopt(session, by);
+                        }
+                        Err(TransportError::Closed) => return,
+                        Err(error) => {
+                            tracing::warn!(%error, "accepting a peer failed");
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    /// A session to the peer: the one there is, or a new one.
+    pub(crate) async fn connect(self: &Arc<Self>, record: &PeerRecord) -> Result<Link, TransportError> {
+        if self.is_banned(&record.id) {
+            return Err(TransportError::Closed);
+        }
+        if let Some(kept) = self.sessions.get(&record.id) {
+            return Ok(kept.link.clone());
+        }
+        let mut last = None;
+        for transport in &self.transports {
+            if !record.addrs.iter().any(|addr| addr.scheme == transport.scheme()) {
+                continue;
+            }
+            match transport.connect(record).await {
+                Ok(session) => return self.adopt(session, self.me).ok_or(TransportError::Closed),
+                Err(error) => last = Some(error),
+            }
+        }
+        let scheme = self.transports.first().map_or(pcdn_core::peer::Scheme::Other, |t| t.scheme());
+        Err(last.unwrap_or(TransportError::NoAddress(scheme)))
+    }
+
+    /// Takes a proven session in; returns the one that is kept for this peer.
+    fn adopt(self: &Arc<Self>, session: Arc<dyn Session>, by: PeerId) -> Option<Link> {
+        let peer = session.peer();
+        if self.is_banned(&peer) || peer == self.me {
+            session.close();
+            return None;
+        }
+        let link = Link { number: self.next.fetch_add(1, Ordering::Relaxed), session };
+        let preferred = self.me.min(peer);
+        let replaced = match self.sessions.entry(peer) {
+            dashmap::Entry::Vacant(vacant) => {
+                vacant.insert(Kept { link: link.clone(), by });
+                None
+            }
+            dashmap::Entry::Occupied(kept) if kept.get().by == preferred && by != preferred => {
+                link.session.close();
+                return Some(kept.get().link.clone());
+            }
+            dashmap::Entry::Occupied(mut kept) => Some(kept.insert(Kept { link: link.clone(), by })),
+        };
+        if let Some(old) = replaced {
+            old.link.session.close();
+        }
+        self.tasks.spawn(self.clone().listen(link.clone()));
+        Some(link)
+    }
+
+    /// Hands every message of a session to its swarm, until the session ends.
+    async fn listen(self: Arc<Self>, link: Link) {
+        let peer = link.session.peer();
+        while let Ok(bytes) = link.session.recv().await {
+            match wire::decode(&bytes) {
+                Ok(envelope) => {
+                    let Some(message) = envelope.message else { continue };
+                    self.route(&link, envelope.swarm, message).await;
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %peer.short(), %error, "a message against the format");
+                    break;
+                }
+            }
+        }
+        link.session.close();
+        self.sessions.remove_if(&peer, |_, kept| kept.link.number == link.number);
+        let swarms: Vec<_> = self.swarms.iter().map(|entry| entry.value().clone()).collect();
+        for swarm in swarms {
+            // A swarm that is gone needs no news.
+            let _ = swarm.send(ToSwarm::Gone(link.number)).await;
+        }
+    }
+
+    async fn route(&self, link: &Link, key: SwarmKey, message: Message) {
+        let swarm = self.swarms.get(&key).map(|entry| entry.value().clone());
+        match swarm {
+            Some(swarm) => {
+                let _ = swarm.send(ToSwarm::Message(link.clone(), message)).await;
+            }
+            None if matches!(message, Message::Hello { .. }) => {
+                // Said once, so that the other side stops waiting for this node.
+                let _ = link.session.send(wire::encode(&key, &Message::Bye)).await;
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn ban(&self, peer: &PeerId) {
+        if self.bans.len() >= BANS_MAX {
+            self.bans.retain(|_, until| *until > Instant::now());
+        }
+        if self.bans.len() < BANS_MAX {
+            self.bans.insert(*peer, Instant::now() + BAN);
+        }
+        if let Some((_, kept)) = self.sessions.remove(peer) {
+            kept.link.session.close();
+        }
+    }
+
+    pub(crate) fn is_banned(&self, peer: &PeerId) -> bool {
+        self.bans.get(peer).is_some_and(|until| *until > Instant::now())
+    }
+
+    /// Closes sessions and transports.
+    pub(crate) async fn close(&self, grace: Duration) {
+        for transport in &self.transports {
+            transport.close(grace).await;
+        }
+        self.sessions.iter().for_each(|kept| kept.link.session.close());
+        self.sessions.clear();
+    }
+}

@@ -1,0 +1,126 @@
+use std::fs;
+use std::path::Path;
+
+use pcdn_core::fragment::Fragmenter;
+use pcdn_core::id::{Identity, Rid, SwarmKey};
+use pcdn_core::layout::SegmentId;
+use pcdn_core::resource::{Resource, ResourceHead, Url};
+use pcdn_core::verify::Manifest;
+use pcdn_media::File;
+
+use super::*;
+
+fn content(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 31 % 251) as u8).collect()
+}
+
+fn url() -> Url {
+    "http://cdn.example/film.mp4".parse().unwrap()
+}
+
+fn key() -> Identity {
+    Identity::from_secret([5; 32])
+}
+
+/// 256 KiB in pieces of 64 KiB, so that small files have several segments.
+fn rule() -> File {
+    File::with(1 << 18, 16).unwrap()
+}
+
+#[test]
+fn a_manifest_says_what_plain_blake3_says_of_every_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film");
+    for len in [0, 1, 1 << 18, (1 << 18) + 1, 700_001] {
+        let bytes = content(len);
+        fs::write(&path, &bytes).unwrap();
+        let rid = Rid([8; 32]);
+        let manifest = Manifest::parse(&sign_file(&path, &rule(), &key(), Some(rid)).unwrap()).unwrap();
+        assert_eq!((manifest.rid, manifest.rule), (Some(rid), rule().rule()));
+        assert_eq!((manifest.signer, manifest.bytes()), (key().peer_id(), len as u64));
+        for (number, segment) in bytes.chunks(1 << 18).enumerate() {
+            let (layout, root) = manifest.segment(SegmentId(number as u64)).unwrap();
+            assert_eq!(layout.len(), segment.len() as u64);
+            assert_eq!(root.0, *blake3::hash(segment).as_bytes());
+            assert_eq!(manifest.list(SegmentId(number as u64)).unwrap().root(), root);
+        }
+        assert_eq!(manifest.len(), len.div_ceil(1 << 18));
+    }
+}
+
+#[test]
+fn a_missing_file_is_named_in_the_error() {
+    let error = sign_file(Path::new("/nowhere/film.mp4"), &rule(), &key(), None).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/film.mp4"), "{error}");
+}
+
+#[test]
+fn a_directory_gets_a_manifest_beside_each_file_and_again_the_same_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("a/b")).unwrap();
+    fs::create_dir_all(dir.path().join(".git")).unwrap();
+    for name in ["one.ts", "a/two.ts", "a/b/three.tar.gz", ".git/hidden", "a/.hidden"] {
+        fs::write(dir.path().join(name), content(10)).unwrap();
+    }
+    let rid = |path: &Path| Some(Rid(*blake3::hash(path.to_str().unwrap().as_bytes()).as_bytes()));
+    let names = |signed: &[Signed]| -> Vec<String> {
+        let below = signed.iter().map(|signed| signed.manifest.strip_prefix(dir.path()).unwrap());
+        below.map(|path| path.to_str().unwrap().replace('\\', "/")).collect()
+    };
+    let signed = sign_dir(dir.path(), &rule(), &key(), rid).unwrap();
+    assert_eq!(names(&signed), ["a/b/three.tar.gz.pcdn", "a/two.ts.pcdn", "one.ts.pcdn"]);
+    let manifest = Manifest::parse(&fs::read(&signed[1].manifest).unwrap()).unwrap();
+    assert_eq!(manifest.rid, rid(Path::new("a/two.ts")));
+    let again = sign_dir(dir.path(), &rule(), &key(), rid).unwrap();
+    assert_eq!(names(&again), names(&signed), "manifests are not signed, nothing else was left behind");
+}
+
+#[tokio::test]
+async fn an_inspection_has_the_shape_scripts_rely_on() {
+    let bytes = content(300_000);
+    let head = ResourceHead { len: Some(300_000), ..Default::default() };
+    let resource = Resource { url: url(), rid: Rid([8; 32]), head: Some(head) };
+    let report = inspect(&rule(), &resource, true, Some(&mut &bytes[..])).await.unwrap();
+    let (rule, swarm) = (rule().rule().to_string(), SwarmKey::of(&Rid([8; 32]), &rule().rule()).to_string());
+    let segment = |id: u64, start: usize, end: usize, pieces: u32| {
+        serde_json::json!({
+            "id": id, "url": "http://cdn.example/film.mp4", "range": [start, end], "bytes": end - start,
+            "start_s": null, "duration_s": null, "pieces": pieces, "piece_bytes": 65_536,
+            "init": false, "key": false, "discontinuity": false,
+            "blake3": blake3::hash(&bytes[start..end]).to_hex().to_string(),
+        })
+    };
+    let want = serde_json::json!({
+        "url": "http://cdn.example/film.mp4", "kind": "file", "live": false, "rid": "08".repeat(32),
+        "rule": rule, "swarm": swarm, "bytes": 300_000, "renditions": [],
+        "segments": [segment(0, 0, 262_144, 4), segment(1, 262_144, 300_000, 1)],
+    });
+    assert_eq!(serde_json::to_value(&report).unwrap(), want);
+}
+
+#[tokio::test]
+async fn a_file_is_inspected_with_and_without_hashing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film");
+    fs::write(&path, content(300_000)).unwrap();
+    let plain = inspect_file(&path, &rule(), url(), None, false).await.unwrap();
+    assert_eq!((plain.rid, plain.swarm, plain.segments.len()), (None, None, 2));
+    assert!(plain.segments.iter().all(|segment| segment.blake3.is_none()));
+    let hashed = inspect_file(&path, &rule(), url(), Some(Rid([1; 32])), true).await.unwrap();
+    let roots: Vec<_> = hashed.segments.iter().filter_map(|segment| segment.blake3).collect();
+    let manifest = Manifest::parse(&sign_file(&path, &rule(), &key(), None).unwrap()).unwrap();
+    assert_eq!(roots[1], manifest.segment(SegmentId(1)).unwrap().1, "sign and inspect agree");
+}
+
+#[tokio::test]
+async fn a_body_of_another_length_than_said_is_noticed() {
+    let head = ResourceHead { len: Some(100), ..Default::default() };
+    let resource = Resource { url: url(), rid: Rid([8; 32]), head: Some(head) };
+    for len in [99, 101] {
+        let result = inspect(&rule(), &resource, true, Some(&mut &content(len)[..])).await;
+        assert!(matches!(result, Err(PublishError::Changed { said: 100, .. })), "{len}");
+    }
+    let headless = Resource { head: None, ..resource };
+    let result = inspect(&rule(), &headless, true, None::<&mut &[u8]>).await;
+    assert!(matches!(result, Err(PublishError::NeedsMore("file"))));
+}
