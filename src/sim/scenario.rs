@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 /// Peers of one world at most: about 40 KB each with their engine.
 pub const PEERS_MAX: usize = 200_000;
 /// Bytes of a simulated content at most: it is in memory once (twice with liars).
-pub const CONTENT_BYTES_MAX: u64 = 2 << 30;
+pub(super) const CONTENT_BYTES_MAX: u64 = 2 << 30;
 
 /// A world to be simulated.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]

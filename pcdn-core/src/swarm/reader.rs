@@ -58,6 +58,13 @@ struct Reader {
     measured: Option<f64>,
 }
 
+impl Readers {
+    /// A load is done: the next may begin, without waiting for a tick.
+    pub(super) fn loaded(&mut self) {
+        self.loading = false;
+    }
+}
+
 impl Reader {
     /// The pace it plays at and how many bytes it is ahead of its virtual head.
     fn pace(&self, now: Time, fair: f64) -> (f64, f64) {

@@ -113,6 +113,7 @@ impl Swarm {
             found.is_some() && found == self.board.fact(slot).digest
         });
         let waiters = self.upload.loading.remove(&slot).unwrap_or_default();
+        self.readers.loaded();
         match right {
             Some(bytes) => {
                 let bytes = Verified::checked(bytes);

@@ -170,8 +170,8 @@ impl Flow {
         self.last_heard = now;
         self.retries = 0;
         let settled = std::mem::replace(&mut self.settled, highest + 1);
-        let arrived = u64::from(report.received.wrapping_sub(self.received as u32) as i32 as i64 as u64 as u32);
-        let arrived = arrived.min(self.settled - settled + LATE_MAX);
+        let arrived = report.received.wrapping_sub(self.received as u32) as i32;
+        let arrived = u64::from(arrived.max(0) as u32).min(self.settled - settled + LATE_MAX);
         self.received += arrived;
         let rtt = Duration::from_micros((elapsed - report.waited).into());
         self.rtt = if self.rtt.is_zero() { rtt } else { (self.rtt * 3 + rtt) / 4 };

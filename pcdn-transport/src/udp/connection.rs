@@ -1,0 +1,390 @@
+//! One session: frames in, frames out, and the timers between.
+//!
+//! A pure object. [`Endpoint`](super::endpoint::Endpoint) feeds it opened packets and time, and asks it for packets to send:
+//! first whatever [`control_due`](Connection::control_due) says, then DATA when it is this session's turn.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pcdn_core::id::PeerId;
+use pcdn_core::peer::{PeerAddr, Scheme};
+use pcdn_core::transport::{Class, FetchError, MESSAGE_BYTES_MAX, PathStats};
+use pcdn_core::unit::{Rate, Time};
+
+use super::flow::{Flow, Pacer};
+use super::frame::{self, DATA_OVERHEAD, Frame, REQ_LEN_MAX};
+use super::gauge::Gauge;
+use super::noise::Keyed;
+use super::packet::{DATAGRAM_MAX, HEADER_LEN, TAG_LEN, full_number};
+use super::pull::Pull;
+use super::rtt::Rtt;
+use super::seal::{Opener, Sealer};
+use super::serve::{Serve, refuse_of};
+use super::talk::Talk;
+
+/// A quiet session is pinged this often: NATs forget a flow after 30 s, some after 15.
+const PING_QUIET: Duration = Duration::from_secs(6);
+/// A session that waits for something is pinged this often.
+const PING_BUSY: Duration = Duration::from_secs(1);
+/// Until the first packet from the peer.
+const PING_FIRST: Duration = Duration::from_millis(200);
+/// A peer that owes an answer and says nothing for this long is gone: five pings unanswered.
+const DEAD_BUSY: Duration = Duration::from_secs(5);
+/// A new address is asked to prove itself at most this often.
+const CHALLENGE_EVERY: Duration = Duration::from_millis(200);
+/// Cancels waiting to be sent; more than fetches there can hardly be.
+const CANCELS_MAX: usize = 512;
+/// Frame bytes a packet has room for.
+const FRAMES_MAX: usize = DATAGRAM_MAX - HEADER_LEN - TAG_LEN;
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The peer said goodbye.
+    ByPeer,
+    /// This side said goodbye.
+    Here,
+    /// Nothing came for too long.
+    Silent,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) peer: PeerId,
+    pub(crate) remote: SocketAddr,
+    /// The peer's index for this session.
+    to: u32,
+    sealer: Sealer,
+    opener: Opener,
+    pub(crate) rtt: Rtt,
+    pub(crate) pull: Pull,
+    pub(crate) serve: Serve,
+    pub(crate) talk: Talk,
+    pub(crate) flow: Flow,
+    gauge: Gauge,
+    pacer: Pacer,
+    /// Content bytes this session may still send in its turn.
+    pub(crate) deficit: i64,
+    /// Whether a packet from the peer has opened: its address is real and it holds the key.
+    proven: bool,
+    cancels: VecDeque<u32>,
+    pong: Option<u32>,
+    proof: Option<(SocketAddr, [u8; 8])>,
+    challenge: Option<Challenge>,
+    ping_at: Time,
+    last_heard: Time,
+    busy_since: Option<Time>,
+    idle_timeout: Duration,
+    pub(crate) ended: Option<Ended>,
+    pub(crate) malformed: u64,
+}
+
+/// A new address of the peer that has yet to prove itself.
+#[derive(Debug)]
+struct Challenge {
+    addr: SocketAddr,
+    token: [u8; 8],
+    /// When it was or is to be sent.
+    at: Time,
+    due: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(now: Time, peer: PeerId, remote: SocketAddr, to: u32, keyed: Keyed, idle: Duration) -> Self {
+        Self {
+            peer,
+            remote,
+            to,
+            sealer: keyed.sealer,
+            opener: keyed.opener,
+            rtt: Rtt::default(),
+            pull: Pull::default(),
+            serve: Serve::default(),
+            talk: Talk::default(),
+            flow: Flow::new(),
+            gauge: Gauge::default(),
+            pacer: Pacer::new(4 * DATAGRAM_MAX as u64, 32 * DATAGRAM_MAX as u64),
+            deficit: 0,
+            proven: false,
+            cancels: VecDeque::new(),
+            pong: None,
+            proof: None,
+            challenge: None,
+            ping_at: now,
+            last_heard: now,
+            busy_since: None,
+            idle_timeout: idle,
+            ended: None,
+            malformed: 0,
+        }
+    }
+
+    /// Whether the peer has shown that it holds the key and can be reached.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Opens a datagram for this session; `false` if it is not genuine. `token` is a fresh challenge should one be needed.
+    pub(crate) fn handle(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        number: u32,
+        datagram: &mut [u8],
+        senders: usize,
+        token: impl FnOnce() -> [u8; 8],
+    ) -> bool {
+        let Some(opened) = self.opener.open(number, datagram) else { return false };
+        let newest = opened.newest;
+        self.proven = true;
+        self.last_heard = now;
+        self.gauge.packet();
+        if newest && from != self.remote && self.challenge.as_ref().is_none_or(|c| c.addr != from) {
+            self.challenge = Some(Challenge { addr: from, token: token(), at: now, due: true });
+        } else if let Some(challenge) = self.challenge.as_mut().filter(|c| c.addr == from) {
+            challenge.due |= now.since(challenge.at) >= CHALLENGE_EVERY;
+        }
+        let plain: &[u8] = opened.plain;
+        for frame in frame::decode(plain) {
+            match frame {
+                Ok(frame) => self.frame(now, from, frame, senders),
+                Err(_) => self.malformed += 1,
+            }
+        }
+        true
+    }
+
+    fn frame(&mut self, now: Time, from: SocketAddr, frame: Frame<'_>, senders: usize) {
+        match frame {
+            Frame::Ping(stamp) => self.pong = Some(stamp),
+            Frame::Pong(stamp) => self.sample_rtt(now, stamp),
+            Frame::Req(req) => self.serve.req(now, req),
+            Frame::Cancel(fetch) => self.serve.cancel(fetch),
+            Frame::Refuse { fetch, code, retry_ms } => self.pull.refused(fetch, refuse_of(code, retry_ms)),
+            Frame::Got { fetch, ask } => self.pull.got(now, &self.rtt, fetch, ask),
+            Frame::Done { fetch, ask } => self.pull.done(now, &self.rtt, fetch, ask),
+            Frame::Data(data) => {
+                let highest = self.opener.highest().unwrap_or(0);
+                self.gauge.data(now, &self.rtt, data.stamp, data.content.len(), highest);
+                self.pull.data(now, &self.rtt, &data);
+            }
+            Frame::Msg { number, first, last, bytes } => {
+                if !self.talk.msg(number, first, last, bytes, MESSAGE_BYTES_MAX) {
+                    self.malformed += 1;
+                    self.ended = Some(Ended::Here);
+                }
+            }
+            Frame::MsgAck { next, later, room } => self.talk.ack(next, later, room),
+            Frame::Feedback(report) => {
+                let highest = full_number(self.sealer.next_number(), report.highest);
+                if let Some(rtt) = self.flow.feedback(now, &report, highest, senders) {
+                    self.rtt.sample(rtt);
+                }
+            }
+            Frame::PathAsk(token) => self.proof = Some((from, token)),
+            Frame::PathProof(token) => {
+                if let Some(proven) = self.challenge.take_if(|c| c.addr == from && c.token == token) {
+                    self.remote = proven.addr;
+                }
+            }
+            Frame::Close => self.ended = Some(Ended::ByPeer),
+        }
+    }
+
+    fn sample_rtt(&mut self, now: Time, stamp: u32) {
+        let elapsed = (now.0 as u32).wrapping_sub(stamp);
+        // A stamp of more than a minute ago is none of ours.
+        if elapsed < 60_000_000 {
+            self.rtt.sample(Duration::from_micros(elapsed.into()));
+        }
+    }
+
+    /// Whether something is owed by the peer.
+    fn is_busy(&self) -> bool {
+        !self.pull.is_idle() || !self.talk.is_idle() || self.flow.under_way() > 0
+    }
+
+    /// What is known of the path.
+    pub(crate) fn path(&self, now: Time) -> PathStats {
+        PathStats {
+            rtt: self.rtt.measured(),
+            rtt_min: self.rtt.least(),
+            rate: self.gauge.rate(now),
+            loss_permille: self.gauge.loss_permille().max(self.flow.loss_permille()),
+            remote: Some(PeerAddr { scheme: Scheme::Udp, addr: self.remote }),
+        }
+    }
+
+    /// Sub-pieces that came more than once.
+    pub(crate) fn duplicates(&self) -> u64 {
+        self.pull.duplicates()
+    }
+
+    pub(crate) fn cancel(&mut self, fetch: u32) {
+        if self.pull.cancel(fetch) && self.cancels.len() < CANCELS_MAX {
+            self.cancels.push_back(fetch);
+        }
+    }
+
+    /// Ends everything that waits on this session.
+    pub(crate) fn abandon(&mut self) {
+        self.pull.fail_all(&FetchError::Closed);
+        self.serve.abandon_all();
+    }
+
+    /// When [`wake`](Self::wake) or a control packet has something to do.
+    pub(crate) fn next_wake(&self) -> Time {
+        let dead = self.dead_at();
+        let parts = [
+            self.pull.next_wake(),
+            self.serve.next_wake(),
+            self.talk.next_wake(&self.rtt),
+            self.flow.next_wake(),
+            self.gauge.report_at(),
+            self.next_ping(),
+            dead,
+        ];
+        parts.into_iter().min().unwrap_or(Time::NEVER)
+    }
+
+    pub(crate) fn wake(&mut self, now: Time) {
+        self.note_busy(now);
+        if now >= self.dead_at() {
+            self.ended = Some(Ended::Silent);
+        }
+        self.pull.wake(now, &self.rtt);
+        self.serve.wake(now);
+        self.flow.wake(now);
+    }
+
+    /// Keeps track of since when the peer owes something; call after every change.
+    pub(crate) fn note_busy(&mut self, now: Time) {
+        self.busy_since = if self.is_busy() { self.busy_since.or(Some(now)) } else { None };
+    }
+
+    fn dead_at(&self) -> Time {
+        let idle = self.last_heard + self.idle_timeout;
+        let busy = self.busy_since.map_or(Time::NEVER, |since| since.max(self.last_heard) + DEAD_BUSY);
+        idle.min(busy)
+    }
+
+    /// `ping_at` is when the last ping went (or the first is due).
+    fn next_ping(&self) -> Time {
+        match (self.proven, self.busy_since) {
+            _ if self.sealer.next_number() == 0 => self.ping_at,
+            (false, _) => self.ping_at + PING_FIRST,
+            (true, Some(_)) => self.ping_at + PING_BUSY,
+            (true, None) => self.ping_at + PING_QUIET,
+        }
+    }
+
+    /// Whether a packet other than DATA should go out now.
+    pub(crate) fn control_due(&self, now: Time) -> bool {
+        self.proof.is_some()
+            || self.challenge.as_ref().is_some_and(|challenge| challenge.due)
+            || self.pong.is_some()
+            || now >= self.next_ping()
+            || now >= self.gauge.report_at()
+            || self.serve.has_reply(now)
+            || self.pull.has_req()
+            || !self.cancels.is_empty()
+            || self.talk.has_frame(now, &self.rtt)
+    }
+
+    /// Appends one sealed packet of what is due, and says where it goes.
+    pub(crate) fn write_control(&mut self, now: Time, out: &mut Vec<u8>) -> SocketAddr {
+        if let Some((addr, token)) = self.proof.take() {
+            self.packet(now, out, |_, out| Frame::PathProof(token).encode(out));
+            return addr;
+        }
+        if let Some(challenge) = self.challenge.as_mut().filter(|challenge| challenge.due) {
+            challenge.due = false;
+            challenge.at = now;
+            let (addr, token) = (challenge.addr, challenge.token);
+            self.packet(now, out, |_, out| Frame::PathAsk(token).encode(out));
+            return addr;
+        }
+        self.packet(now, out, |me, out| me.control_frames(now, out));
+        self.remote
+    }
+
+    /// Appends a sealed goodbye.
+    pub(crate) fn write_close(&mut self, now: Time, out: &mut Vec<u8>) {
+        self.packet(now, out, |_, out| Frame::Close.encode(out));
+    }
+
+    fn control_frames(&mut self, now: Time, out: &mut Vec<u8>) {
+        let end = out.len() + FRAMES_MAX;
+        let room = |out: &Vec<u8>| end - out.len();
+        if let Some(stamp) = self.pong.take() {
+            Frame::Pong(stamp).encode(out);
+        }
+        if now >= self.next_ping() {
+            self.ping_at = now;
+            Frame::Ping(now.0 as u32).encode(out);
+        }
+        // A request says what arrived, too: it may be the only packet in a while.
+        if now >= self.gauge.report_at() || self.pull.has_req() {
+            let highest = self.opener.highest().unwrap_or(0);
+            self.gauge.report(now, highest).into_iter().for_each(|report| Frame::Feedback(report).encode(out));
+        }
+        while room(out) >= 5 && !self.cancels.is_empty() {
+            self.cancels.pop_front().into_iter().for_each(|fetch| Frame::Cancel(fetch).encode(out));
+        }
+        while room(out) >= 10 {
+            let Some(reply) = self.serve.next_reply(now, true) else { break };
+            reply.encode(out);
+        }
+        while room(out) >= REQ_LEN_MAX {
+            let Some(req) = self.pull.next_req(now, &self.rtt) else { break };
+            Frame::Req(req).encode(out);
+        }
+        while self.talk.write(now, &self.rtt, room(out), out) {}
+    }
+
+    /// How many packets of `content` bytes may go now, by window and pace; and if none, when to look again.
+    pub(crate) fn data_allowance(&mut self, now: Time, content: usize) -> Result<usize, Time> {
+        let packet = content + DATA_OVERHEAD + HEADER_LEN + TAG_LEN;
+        let room = self.flow.room(now);
+        if room == 0 {
+            return Err(Time::NEVER);
+        }
+        let rate = Rate(self.flow.pace(DATAGRAM_MAX, self.rtt.smooth()));
+        let paced = (self.pacer.fill(now, rate) / packet as u64) as usize;
+        if paced == 0 {
+            return Err(self.pacer.ready_at(rate, 2 * DATAGRAM_MAX as u64));
+        }
+        Ok(room.min(paced))
+    }
+
+    /// Appends one sealed packet of DATA and gives its content's length.
+    pub(crate) fn write_data(&mut self, now: Time, class: Class, out: &mut Vec<u8>) -> Option<usize> {
+        self.serve.next_data_len(class)?;
+        let start = out.len();
+        self.sealer.begin(self.to, out);
+        let content = self.serve.write_data(now, class, out);
+        self.seal(now, start, out, true);
+        self.pacer.take((out.len() - start) as u64);
+        content
+    }
+
+    fn packet(&mut self, now: Time, out: &mut Vec<u8>, frames: impl FnOnce(&mut Self, &mut Vec<u8>)) {
+        let start = out.len();
+        self.sealer.begin(self.to, out);
+        frames(self, out);
+        self.seal(now, start, out, false);
+    }
+
+    fn seal(&mut self, now: Time, start: usize, out: &mut Vec<u8>, data: bool) {
+        self.flow.sent(now, self.sealer.next_number(), data);
+        self.sealer.finish(start, out);
+        assert!(out.len() - start <= DATAGRAM_MAX, "a packet of {} bytes", out.len() - start);
+    }
+
+    /// Queues a message.
+    pub(crate) fn send(&mut self, message: &Bytes) {
+        self.talk.send(message);
+    }
+}

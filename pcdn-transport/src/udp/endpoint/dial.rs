@@ -1,0 +1,98 @@
+//! A call under way: hellos to all known addresses until one answers or the time is over.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pcdn_core::id::{Identity, PeerId};
+use pcdn_core::peer::PeerRecord;
+use pcdn_core::unit::Time;
+
+use crate::udp::noise::{Calling, Keyed, Secrets};
+
+/// The first repetition; it also opens holes in NATs while the other side calls back.
+const REPEAT_FIRST: Duration = Duration::from_millis(200);
+/// The pause grows by half each time, up to this.
+const REPEAT_MAX: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) peer: PeerId,
+    addrs: Vec<SocketAddr>,
+    calling: Calling,
+    /// The address whose turn it is in this repetition.
+    at: usize,
+    repeat_at: Time,
+    pause: Duration,
+    repetitions: u32,
+    began: Time,
+    until: Time,
+}
+
+impl Dial {
+    /// `None` if there is no address or the id is no key.
+    pub(super) fn new(
+        now: Time,
+        me: &Identity,
+        peer: PeerId,
+        addrs: &[SocketAddr],
+        index: u32,
+        timeout: Duration,
+        secrets: &mut Secrets,
+    ) -> Option<Self> {
+        let addrs: Vec<_> = addrs.iter().copied().take(PeerRecord::ADDRS_MAX).collect();
+        if addrs.is_empty() {
+            return None;
+        }
+        let calling = Calling::new(me, &peer, index, secrets)?;
+        Some(Self {
+            peer,
+            addrs,
+            calling,
+            at: 0,
+            repeat_at: now,
+            pause: REPEAT_FIRST,
+            repetitions: 0,
+            began: now,
+            until: now + timeout,
+        })
+    }
+
+    /// The next hello that is due.
+    pub(super) fn next_hello(&mut self, now: Time) -> Option<(SocketAddr, &[u8])> {
+        if now < self.repeat_at {
+            return None;
+        }
+        let to = self.addrs[self.at];
+        self.at += 1;
+        if self.at == self.addrs.len() {
+            self.at = 0;
+            self.repetitions += 1;
+            self.repeat_at = now + self.pause;
+            self.pause = (self.pause * 3 / 2).min(REPEAT_MAX);
+        }
+        Some((to, self.calling.hello()))
+    }
+
+    /// A cookie was demanded: the hello goes again at once.
+    pub(super) fn cookie(&mut self, now: Time, mac: &[u8; 16], cookie: &[u8; 16]) -> bool {
+        let taken = self.calling.take_cookie(mac, cookie);
+        if taken {
+            self.repeat_at = now;
+        }
+        taken
+    }
+
+    /// The keys, if this answer is from the peer, and the round trip, if it is clear which hello was answered.
+    pub(super) fn finish(&mut self, now: Time, noise: &[u8]) -> Option<(Keyed, Option<Duration>)> {
+        let keyed = self.calling.finish(noise)?;
+        Some((keyed, (self.repetitions == 1).then(|| now.since(self.began))))
+    }
+
+    pub(super) fn is_over(&self, now: Time) -> bool {
+        now >= self.until
+    }
+
+    pub(super) fn next_wake(&self) -> Time {
+        self.repeat_at.min(self.until)
+    }
+}
