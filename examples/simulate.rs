@@ -1,6 +1,6 @@
 //! Learn: run a whole swarm in virtual time and see who got what from where.
 //!
-//! Run: `cargo run --release --example simulate -- crowd8 [--seed 7] [--peers 20] [--svg chart.svg]`
+//! Run: `cargo run --release --example simulate -- crowd8 [--seed 7] [--peers 20] [--svg chart.svg | --compare]`
 
 use pcdn::sim::{Scenario, Simulation};
 
@@ -17,6 +17,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if let Some(peers) = option("--peers") {
         simulation = simulation.peers(peers.parse()?);
+    }
+    if words.iter().any(|word| word == "--compare") {
+        println!("{}", simulation.compare());
+        return Ok(());
     }
     let outcome = simulation.run();
     println!("{outcome}");

@@ -18,7 +18,9 @@ mod print;
 
 use pcdn_core::id::PeerId;
 use pcdn_core::peer::{PeerAddr, Scheme};
+use pcdn_core::schedule::Policy;
 use pcdn_core::unit::{ByteSize, Rate, Span};
+use pcdn_core::verify::Integrity;
 use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Loaded, Sources, load};
@@ -157,30 +159,6 @@ impl Default for NodeConfig {
             origin_ca: None,
         }
     }
-}
-
-/// What is bought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Policy {
-    /// As few bytes from the origin as possible.
-    Cost,
-    /// Peers first where that costs no time.
-    Balanced,
-    /// Whatever is fastest.
-    Speed,
-}
-
-/// The least proof accepted for bytes from peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Integrity {
-    /// The publisher signed them.
-    Signed,
-    /// Independent readers of the origin agree on them.
-    Witnessed,
-    /// Samples agree; for closed swarms only.
-    Sampled,
 }
 
 /// The local gateway.

@@ -13,8 +13,9 @@
 //! | `gateway/route.rs` | which URL a request means |
 //! | `gateway/range.rs`, `gateway/condition.rs` | `Range`, `If-…` |
 //! | `gateway/answer.rs` | a request and its response |
-//! | `gateway/head.rs` | response headers |
+//! | `gateway/outline.rs`, `gateway/head.rs` | status and headers |
 //! | `gateway/cors.rs` | pages that may read |
+//! | `gateway/pass.rs` | what is passed through from the origin |
 //! | `gateway/fault.rs` | errors as statuses |
 //! | `gateway/source.rs` | what is served: the node, and in tests a fake |
 
@@ -23,6 +24,8 @@ mod condition;
 mod cors;
 mod fault;
 mod head;
+mod outline;
+mod pass;
 pub(crate) mod range;
 mod route;
 mod source;
@@ -32,19 +35,21 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use pcdn_transport::origin::Http;
+
 use crate::config::GatewayConfig;
 use crate::http::guard::Names;
-use crate::http::{Limits, Served, bind, serve};
+use crate::http::{Limits, Listening, bind, serve};
 use crate::metrics::GatewayCounters;
 use crate::node::Node;
 
 use answer::Answering;
-use source::Source;
+use source::{Served, Source};
 
 /// A running gateway; ends when shut down or dropped.
 #[derive(Debug)]
 pub struct Gateway {
-    served: Served,
+    listening: Listening,
     counters: Arc<GatewayCounters>,
 }
 
@@ -68,7 +73,16 @@ impl Gateway {
     /// # Errors
     /// If the address cannot be listened on. `config.listen` being `off` is such an address: whoever starts a gateway wants one.
     pub async fn serve(node: Node, config: &GatewayConfig) -> Result<Self, GatewayError> {
-        Self::over(Arc::new(node), config).await
+        Self::over(Arc::new(Served { node, http: None }), config).await
+    }
+
+    /// As [`serve`](Self::serve), and what cannot be cut or is an error is answered exactly as the origin does: status, body and
+    /// headers. `http` is the client the node fetches with.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    pub async fn serve_with(node: Node, config: &GatewayConfig, http: Http) -> Result<Self, GatewayError> {
+        Self::over(Arc::new(Served { node, http: Some(http) }), config).await
     }
 
     async fn over(source: Arc<dyn Source>, config: &GatewayConfig) -> Result<Self, GatewayError> {
@@ -85,16 +99,16 @@ impl Gateway {
             names: Names { extra: config.hosts.clone() },
             counters: counters.clone(),
         });
-        let served = serve(listeners, limits, move |request, local| {
+        let listening = serve(listeners, limits, move |request, local| {
             let answering = answering.clone();
             async move { answering.answer(request, local).await }
         });
-        Ok(Self { served, counters })
+        Ok(Self { listening, counters })
     }
 
     /// Where it listens: the address given, and `::1` beside `127.0.0.1`.
     pub fn local_addrs(&self) -> &[SocketAddr] {
-        self.served.local_addrs()
+        self.listening.local_addrs()
     }
 
     /// What it counts, for `/metrics`.
@@ -104,6 +118,6 @@ impl Gateway {
 
     /// Takes no new request, lets open ones go on for a second, and ends.
     pub async fn shutdown(self) {
-        self.served.shutdown().await;
+        self.listening.shutdown().await;
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod guard;
 mod serve;
 mod stall;
 
-pub(crate) use serve::{Limits, Served, bind, serve};
+pub(crate) use serve::{Limits, Listening, bind, serve};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;

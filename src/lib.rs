@@ -3,6 +3,13 @@
 //! This is the facade: it composes the parts of the other crates into a [`Node`], and holds what an application or the `pcdn`
 //! binary needs around one: [`gateway`](crate::gateway), [`store`], [`identity`], [`publish`].
 
+pub mod demo;
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod gateway;
+mod http;
+pub mod metrics;
 pub mod identity;
 pub mod node;
 pub mod publish;
@@ -10,6 +17,12 @@ pub mod store;
 
 pub use node::{Asset, Node, OpenError, Reader};
 pub use pcdn_core as core;
+#[cfg(feature = "conformance")]
+pub use pcdn_core::conformance;
+#[cfg(feature = "mock")]
+pub use pcdn_core::mock;
+#[cfg(feature = "testing")]
+pub use pcdn_core::testing;
 pub use pcdn_discovery as discovery;
 pub use pcdn_mapping as mapping;
 pub use pcdn_media as media;
@@ -19,8 +32,8 @@ pub use pcdn_transport as transport;
 ///
 /// # Errors
 /// If the system has no random bytes to give.
-pub fn dice() -> Result<pcdn_core::dice::Dice, getrandom::Error> {
+pub fn dice() -> std::io::Result<pcdn_core::dice::Dice> {
     let mut seed = [0; 8];
-    getrandom::fill(&mut seed)?;
+    getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(pcdn_core::dice::Dice::new(u64::from_le_bytes(seed)))
 }

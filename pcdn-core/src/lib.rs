@@ -23,6 +23,8 @@ pub mod fragment;
 pub mod id;
 pub mod layout;
 pub mod mapping;
+#[cfg(any(test, feature = "mock"))]
+pub mod mock;
 pub mod origin;
 pub mod peer;
 pub mod range;
@@ -30,6 +32,8 @@ pub mod resource;
 pub mod schedule;
 pub mod store;
 pub mod swarm;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transport;
 pub mod unit;
 pub mod verify;

@@ -19,9 +19,11 @@
 //! impl Scheduler for Lazy {
 //!     fn plan<'v>(&mut self, view: &View<'v>, _: &mut Dice, plan: &mut Plan) {
 //!         let Some(slot) = view.missing().find(|slot| !view.piece(*slot).under_way()) else { return };
-//!         match view.neighbours.iter().find(|n| n.gives(slot) && n.flights == 0) {
+//!         let ready = |n: &&Neighbour| n.flights == 0 && n.failures < 3 && n.quiet_until <= view.now;
+//!         match view.neighbours.iter().filter(ready).find(|n| view.piece(slot).provable && n.gives(slot)) {
 //!             Some(neighbour) => plan.ask(slot, neighbour.handle, pcdn_core::transport::Class::Normal),
-//!             None => plan.fetch(slot, 1),
+//!             None if view.may_fetch() => plan.fetch(slot, 1),
+//!             None => {}
 //!         }
 //!     }
 //! }
@@ -256,6 +258,11 @@ impl View<'_> {
         Some(&self.neighbours[at])
     }
 
+    /// Whether the origin may be asked now. The engine drops what is planned against it.
+    pub fn may_fetch(&self) -> bool {
+        self.origin.allowed && self.now >= self.origin.quiet_until
+    }
+
     /// Nodes that compete for the origin: this one, and neighbours still downloading.
     pub fn downloaders(&self) -> u64 {
         1 + self.neighbours.iter().filter(|n| !n.complete).count() as u64
@@ -313,7 +320,8 @@ impl Plan {
         self.steps.push(Step::Ask { slot, from, class });
     }
 
-    /// Fetches `count` pieces from `first` on from the origin.
+    /// Fetches `count` pieces from `first` on from the origin. The run ends with its segment, or before the first piece that
+    /// is held or being fetched.
     pub fn fetch(&mut self, first: Slot, count: u32) {
         self.steps.push(Step::Fetch { first, count });
     }

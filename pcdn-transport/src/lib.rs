@@ -1,3 +1,4 @@
 //! pcdn-transport
 
 pub mod origin;
+pub mod udp;

@@ -1,7 +1,33 @@
-//! UDP.
+//! Pieces over UDP: *SPP*, sub-piece pull.
+//!
+//! The asker names the sub-pieces it lacks, the server sends them and forgets; what is lost is asked for again, of anybody.
+//! There is no send buffer, no retransmission state and no acknowledgement of every packet, so a neighbour costs little and
+//! repair is never tied to the peer that failed. One socket carries all sessions; every packet is sealed (Noise IK, then
+//! AES-128-GCM) and at most 1350 bytes long.
+//!
+//! | read | for |
+//! |---|---|
+//! | [`packet`], [`frame`] | the bytes on the wire |
+//! | [`endpoint`] | the whole protocol without socket and clock |
+//! | [`connection`] | one session of it: asking (`pull`), serving (`serve`), messages (`talk`), congestion (`flow`) |
+//! | [`Udp`] | the tokio shell: one task owns socket and endpoint |
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use pcdn_core::{id::Identity, peer::PeerRecord, transport::{Provider, Transport}};
+//! # async fn example(provider: Arc<dyn Provider>, neighbour: PeerRecord) -> Result<(), Box<dyn std::error::Error>> {
+//! use pcdn_transport::udp::{Udp, UdpConfig};
+//!
+//! let me = Identity::from_secret([7; 32]);
+//! let udp = Udp::bind("0.0.0.0:0".parse()?, &me, provider, UdpConfig::default()).await?;
+//! let session = udp.connect(&neighbour).await?;
+//! session.send("hello".into()).await?;
+//! # Ok(()) }
+//! ```
 
 pub mod config;
 pub mod connection;
+mod driver;
 pub mod endpoint;
 mod flow;
 pub mod frame;
@@ -12,9 +38,124 @@ mod pull;
 mod rtt;
 mod seal;
 mod serve;
+mod session;
+mod socket;
 pub mod subs;
 mod talk;
 mod turn;
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pcdn_core::id::Identity;
+use pcdn_core::peer::{PeerAddr, PeerRecord, Scheme};
+use pcdn_core::transport::{Provider, Session, Transport, TransportError};
+use pcdn_core::unit::Rate;
+use tokio::sync::{mpsc, oneshot};
+
 pub use config::UdpConfig;
-pub use endpoint::{Endpoint, Event, SessionId, Transmit};
+use driver::{Command, Driver};
+pub use endpoint::{Counters, Endpoint, Event, SessionId, Transmit};
+use socket::Socket;
+
+/// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.
+const ACCEPTED_MAX: usize = 128;
+
+/// The transport. Closes when dropped.
+#[derive(Debug)]
+pub struct Udp {
+    local: PeerAddr,
+    commands: mpsc::UnboundedSender<Command>,
+    accepted: tokio::sync::Mutex<mpsc::Receiver<Arc<dyn Session>>>,
+    counters: Arc<Mutex<Counters>>,
+}
+
+impl Udp {
+    /// Binds a socket and starts the task that serves it.
+    ///
+    /// # Errors
+    /// [`TransportError::Io`] if the address cannot be bound or the system has no randomness.
+    pub async fn bind(
+        addr: SocketAddr,
+        me: &Identity,
+        provider: Arc<dyn Provider>,
+        config: UdpConfig,
+    ) -> Result<Self, TransportError> {
+        let io = |what: &str| {
+            let what = format!("{what} {addr}");
+            move |source| TransportError::Io { what, source }
+        };
+        let socket = Socket::bind(addr).map_err(io("bind"))?;
+        let local = socket.local_addr().map_err(io("look up"))?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(std::io::Error::from).map_err(io("draw a seed for"))?;
+        // Unbounded, for `fetch` cannot wait; what is in it is bounded by 256 fetches, their cancels and answers, and
+        // 256 KiB of messages for each session.
+        let (commands, from_handles) = mpsc::unbounded_channel();
+        let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
+        let counters = Arc::default();
+        let endpoint = Endpoint::new(me.clone(), config, seed);
+        let weak = commands.downgrade();
+        let driver = Driver::new(socket, endpoint, provider, weak, accepts, Arc::clone(&counters));
+        tokio::spawn(driver.run(from_handles));
+        let local = PeerAddr { scheme: Scheme::Udp, addr: local };
+        Ok(Self { local, commands, accepted: tokio::sync::Mutex::new(accepted), counters })
+    }
+
+    /// Changes the limit on what all sessions send.
+    pub fn set_upload_limit(&self, limit: Rate) {
+        // Once closed there is nothing to limit.
+        let _ = self.commands.send(Command::UploadLimit(limit));
+    }
+
+    /// What was counted, up to a tenth of a second ago.
+    pub fn counters(&self) -> Counters {
+        *self.counters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Transport for Udp {
+    fn scheme(&self) -> Scheme {
+        Scheme::Udp
+    }
+
+    fn local(&self) -> Vec<PeerAddr> {
+        vec![self.local]
+    }
+
+    async fn connect(&self, peer: &PeerRecord) -> Result<Arc<dyn Session>, TransportError> {
+        let ours = |addr: &&PeerAddr| addr.scheme == Scheme::Udp;
+        let first = *peer.addrs.iter().find(ours).ok_or(TransportError::NoAddress(Scheme::Udp))?;
+        let addrs = peer.addrs.iter().filter(ours).map(|addr| addr.addr).collect();
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Connect { peer: peer.id, addrs, reply };
+        self.commands.send(command).map_err(|_| TransportError::Closed)?;
+        // Dropping `answer` is what tells the task that nobody waits any more.
+        match answer.await {
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Err(TransportError::Silent(first)),
+            Err(_) => Err(TransportError::Closed),
+        }
+    }
+
+    async fn accept(&self) -> Result<Arc<dyn Session>, TransportError> {
+        self.accepted.lock().await.recv().await.ok_or(TransportError::Closed)
+    }
+
+    async fn close(&self, grace: Duration) {
+        let (done, closed) = oneshot::channel();
+        if self.commands.send(Command::Shutdown(Some(done))).is_ok() {
+            // Whether it was done or took too long, there is nothing more to do.
+            let _ = tokio::time::timeout(grace, closed).await;
+        }
+    }
+}
+
+impl Drop for Udp {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Shutdown(None));
+    }
+}

@@ -39,6 +39,10 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
             return fault("node.mapper", format!("{mapper:?} is no mapper"), "write {} url or {} template:FILE");
         }
     }
+    if config.node.integrity == pcdn_core::verify::Integrity::Origin {
+        let what = "origin is no proof of bytes from peers".to_owned();
+        return fault("node.integrity", what, "write {} signed|witnessed|sampled, or --p2p off for the origin alone");
+    }
     if config.node.listen.is_empty() {
         return fault("node.listen", "no address to listen on".into(), "write {} 0.0.0.0:0 for any free port");
     }

@@ -1,32 +1,27 @@
 //! One request, one response.
 
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use http::header::{self, HeaderName};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use pcdn_core::origin::OriginGet;
-use pcdn_core::range::ByteRange;
-use pcdn_core::resource::{ResourceHead, Url};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use pcdn_core::origin::OriginError;
+use pcdn_core::resource::Url;
 
-use super::condition::{Verdict, judge, range_holds};
 use super::cors::{METHODS, Pages};
-use super::range::{Asked, asked};
+use super::head::{X_SOURCE, X_SWARM};
+use super::outline::{outline, with};
+use super::pass::pass;
 use super::route::{NoRoute, route};
 use super::source::{Feed, Item, Source};
 use super::{fault, head};
 use crate::http::guard::{self, Names};
-use crate::http::{Body, BodyError, full, streamed, text};
+use crate::http::{Body, BodyError, streamed, text};
 use crate::metrics::GatewayCounters;
 use crate::node::OpenError;
-
-const X_SOURCE: HeaderName = HeaderName::from_static("x-pcdn-source");
-const X_SWARM: HeaderName = HeaderName::from_static("x-pcdn-swarm");
 
 /// Everything a request is answered from.
 #[derive(Debug)]
@@ -71,7 +66,7 @@ impl Answering {
         };
         match self.source.open(&url).await {
             Ok(item) => deliver(request, item, &self.counters).await,
-            Err(OpenError::Fragment(_)) => self.pass_through(request, url).await,
+            Err(error) if is_the_origins_answer(&error) => pass(&*self.source, request, url, &error).await,
             Err(error) => fault::of_open(&error),
         }
     }
@@ -84,134 +79,16 @@ impl Answering {
             None => route(target, self.upstream.as_ref()),
         }
     }
-
-    /// What cannot be cut, straight from the origin.
-    async fn pass_through(&self, request: &Parts, url: Url) -> Response<Body> {
-        match self.try_pass_through(request, url).await {
-            Ok(response) => response,
-            Err(error) => fault::of_origin(&error),
-        }
-    }
-
-    async fn try_pass_through(
-        &self,
-        request: &Parts,
-        url: Url,
-    ) -> Result<Response<Body>, pcdn_core::origin::OriginError> {
-        let origin = self.source.origin();
-        let mut want = OriginGet::whole(url);
-        let ranged = request.headers.contains_key(header::RANGE);
-        if request.method == Method::HEAD || ranged {
-            let told = origin.head(&want.url).await?;
-            let outline = match (told.len, told.ranges || request.method == Method::HEAD) {
-                (Some(len), true) => outline(request, &told, len),
-                _ => Outline::unknown(&told),
-            };
-            let part = match outline.body.clone() {
-                Some(part) if request.method == Method::GET => part,
-                _ => return Ok(outline.response(request)),
-            };
-            if outline.status == StatusCode::PARTIAL_CONTENT {
-                want.range = ByteRange::new(part.start, part.end);
-                want.len = told.len;
-            }
-        }
-        let body = origin.get(&want).await?;
-        let mut response = match (body.head.len, &want.range) {
-            (Some(len), Some(range)) => Outline::part(&body.head, *range, len),
-            (Some(len), None) => outline(request, &body.head, len).whole(len),
-            (None, _) => Outline::unknown(&body.head),
-        };
-        response.headers.insert(X_SOURCE, HeaderValue::from_static("origin"));
-        let bytes = body.bytes.map(|chunk| chunk.map_err(BodyError::from));
-        let (status, headers) = (response.status, std::mem::take(&mut response.headers));
-        if status == StatusCode::NOT_MODIFIED || status == StatusCode::PRECONDITION_FAILED {
-            return Ok(Outline { status, headers, body: None }.response(request));
-        }
-        Ok(with(status, headers, streamed(bytes.boxed())))
-    }
 }
 
-/// A response before its body is there.
-struct Outline {
-    status: StatusCode,
-    headers: HeaderMap,
-    /// The bytes to send; `None` for an answer without content.
-    body: Option<Range<u64>>,
-}
-
-/// Status, headers and part of a resource of `len` bytes that `request` is answered with.
-fn outline(request: &Parts, told: &ResourceHead, len: u64) -> Outline {
-    let version = head::version(told);
-    let mut headers = head::of_content(told, &version);
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    match judge(&request.headers, &version) {
-        Verdict::Go => {}
-        Verdict::NotModified => return Outline { status: StatusCode::NOT_MODIFIED, headers, body: None },
-        Verdict::Failed => return Outline { status: StatusCode::PRECONDITION_FAILED, headers, body: None },
+/// Whether a client should see what the origin says instead: content that cannot be cut, and statuses that asking once more
+/// does not change. One that is overloaded (429, 5xx) is not asked again.
+fn is_the_origins_answer(error: &OpenError) -> bool {
+    match error {
+        OpenError::Fragment(_) => true,
+        OpenError::Origin(OriginError::Status { status, .. }) => matches!(status, 300..=428 | 430..=499),
+        _ => false,
     }
-    // A range has a meaning for GET only (RFC 9110 section 14.2).
-    let wanted = request.headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-    let wanted = wanted.filter(|_| request.method == Method::GET && range_holds(&request.headers, &version));
-    match asked(wanted, len) {
-        Asked::Whole => Outline { status: StatusCode::OK, headers, body: Some(0..len) }.whole(len),
-        Asked::Part(range) => Outline { status: StatusCode::PARTIAL_CONTENT, headers, body: None }.cut(range, len),
-        Asked::Nothing => {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-            head::put(&mut headers, header::CONTENT_RANGE, &format!("bytes */{len}"));
-            Outline { status: StatusCode::RANGE_NOT_SATISFIABLE, headers, body: None }
-        }
-    }
-}
-
-impl Outline {
-    /// All of a resource whose length the origin does not tell.
-    fn unknown(told: &ResourceHead) -> Self {
-        Self { status: StatusCode::OK, headers: head::of_content(told, &head::version(told)), body: Some(0..0) }
-    }
-
-    fn part(told: &ResourceHead, range: ByteRange, len: u64) -> Self {
-        let headers = head::of_content(told, &head::version(told));
-        Self { status: StatusCode::PARTIAL_CONTENT, headers, body: None }.cut(range, len)
-    }
-
-    fn cut(mut self, range: ByteRange, len: u64) -> Self {
-        let content_range = format!("bytes {}-{}/{len}", range.start(), range.end() - 1);
-        head::put(&mut self.headers, header::CONTENT_RANGE, &content_range);
-        self.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.len()));
-        self.body = Some(range.start()..range.end());
-        self
-    }
-
-    fn whole(mut self, len: u64) -> Self {
-        if self.status == StatusCode::OK {
-            self.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
-        }
-        self
-    }
-
-    /// The response without content: to HEAD, or of a status that has none.
-    fn response(self, request: &Parts) -> Response<Body> {
-        let line = match self.status {
-            StatusCode::RANGE_NOT_SATISFIABLE => "the range lies outside the content\n",
-            StatusCode::PRECONDITION_FAILED => "the content is another version\n",
-            _ => "",
-        };
-        let line = if request.method == Method::HEAD { "" } else { line };
-        let mut headers = self.headers;
-        if !line.is_empty() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        }
-        with(self.status, headers, full(line))
-    }
-}
-
-fn with(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }
 
 /// Answers from an open resource. The first bytes are waited for before the head is sent: an origin that fails shows as a

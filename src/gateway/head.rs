@@ -6,13 +6,21 @@ use pcdn_core::resource::ResourceHead;
 
 use super::condition::Version;
 
+/// Where the first bytes of a body came from.
+pub(super) const X_SOURCE: HeaderName = HeaderName::from_static("x-pcdn-source");
+/// Where the content's peers meet.
+pub(super) const X_SWARM: HeaderName = HeaderName::from_static("x-pcdn-swarm");
+
 /// Headers of the origin that are not passed on: those of its connection, those this gateway sets itself, and those that
 /// would speak for the gateway's own host (cookies, transport security, who may read).
-const DROPPED: [&str; 21] = [
+const DROPPED: [&str; 15] = [
     "connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-    "content-length", "content-range", "accept-ranges", "content-type", "etag", "last-modified", "date", "server",
-    "set-cookie", "strict-transport-security", "alt-svc", "clear-site-data", "timing-allow-origin",
+    "content-length", "date", "set-cookie", "strict-transport-security", "alt-svc", "clear-site-data",
+    "timing-allow-origin",
 ];
+
+/// Headers that are computed for an answer from a swarm, and passed on in an answer of the origin's own.
+const COMPUTED: [&str; 5] = ["content-range", "accept-ranges", "content-type", "etag", "last-modified"];
 
 /// The version that `head` tells.
 pub(super) fn version(head: &ResourceHead) -> Version {
@@ -25,12 +33,9 @@ pub(super) fn version(head: &ResourceHead) -> Version {
 
 /// Headers of every answer with or about the content: type, version, and what else is passed on.
 pub(super) fn of_content(head: &ResourceHead, version: &Version) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &head.headers {
-        let dropped = DROPPED.contains(&name.as_str()) || name.starts_with("access-control-") || name.starts_with("x-pcdn-");
-        if let (false, Ok(name)) = (dropped, HeaderName::from_bytes(name.as_bytes())) {
-            put(&mut headers, name, value);
-        }
+    let mut headers = passed_on(&head.headers);
+    for name in COMPUTED {
+        headers.remove(name);
     }
     put(&mut headers, header::CONTENT_TYPE, head.content_type.as_deref().unwrap_or("application/octet-stream"));
     if let Some(etag) = &version.etag {
@@ -38,6 +43,20 @@ pub(super) fn of_content(head: &ResourceHead, version: &Version) -> HeaderMap {
     }
     if let Some(modified) = &version.modified {
         put(&mut headers, header::LAST_MODIFIED, modified);
+    }
+    headers
+}
+
+/// The origin's headers without those that end at this gateway.
+pub(super) fn passed_on(sent: &[(String, String)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in sent {
+        let name = name.to_ascii_lowercase();
+        let dropped =
+            DROPPED.contains(&name.as_str()) || name.starts_with("access-control-") || name.starts_with("x-pcdn-");
+        if let (false, Ok(name)) = (dropped, HeaderName::from_bytes(name.as_bytes())) {
+            put(&mut headers, name, value);
+        }
     }
     headers
 }

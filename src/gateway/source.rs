@@ -7,8 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pcdn_core::id::SwarmKey;
-use pcdn_core::origin::Origin;
+use pcdn_core::origin::{Origin, OriginError};
 use pcdn_core::resource::{ResourceHead, Url};
+use pcdn_transport::origin::{Http, Passed};
 
 use crate::node::{Asset, Node, OpenError, Reader};
 
@@ -18,6 +19,8 @@ pub(super) trait Source: Send + Sync + Debug + 'static {
     async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError>;
     /// For what cannot be opened and is passed through.
     fn origin(&self) -> Arc<dyn Origin>;
+    /// The origin's answer as it is, whatever its status; `None` if this source cannot give that.
+    async fn pass(&self, head: bool, url: &Url, headers: &[(String, String)]) -> Option<Result<Passed, OriginError>>;
 }
 
 /// An open resource.
@@ -36,13 +39,26 @@ pub(super) trait Feed: Send {
     fn sources(&self) -> (u64, u64, u64);
 }
 
+/// A node, and the HTTP client it fetches with if that can give answers as they are.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) node: Node,
+    pub(super) http: Option<Http>,
+}
+
 #[async_trait]
-impl Source for Node {
+impl Source for Served {
     async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError> {
-        Ok(Box::new(Node::open(self, url).await?))
+        Ok(Box::new(self.node.open(url).await?))
     }
     fn origin(&self) -> Arc<dyn Origin> {
-        Node::origin(self)
+        self.node.origin()
+    }
+    async fn pass(&self, head: bool, url: &Url, headers: &[(String, String)]) -> Option<Result<Passed, OriginError>> {
+        match &self.http {
+            Some(http) => Some(http.pass(head, url, headers).await),
+            None => None,
+        }
     }
 }
 

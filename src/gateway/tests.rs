@@ -12,6 +12,7 @@ use pcdn_core::fragment::FragmentError;
 use pcdn_core::id::SwarmKey;
 use pcdn_core::origin::{Origin, OriginBody, OriginError, OriginGet};
 use pcdn_core::resource::{ResourceHead, Url};
+use pcdn_transport::origin::Passed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -81,6 +82,16 @@ impl Source for Fake {
     }
     fn origin(&self) -> Arc<dyn Origin> {
         Arc::new(FakeOrigin)
+    }
+    async fn pass(&self, head: bool, url: &Url, headers: &[(String, String)]) -> Option<Result<Passed, OriginError>> {
+        // As an origin without ranges that has a page for what is missing.
+        let body = format!("<p>{} {}", url.path(), headers.len());
+        let (status, len) = (404, Some(body.len() as u64));
+        let sent = [("content-type", "text/html"), ("cache-control", "no-store"), ("set-cookie", "a=b"), ("etag", "\"p\"")];
+        let sent = sent.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let bytes = if head { Vec::new() } else { vec![Ok(Bytes::from(body))] };
+        let bytes = futures_util::stream::iter(bytes).boxed();
+        (url.host_str() == Some("exact.example")).then_some(Ok(Passed { status, len, headers: sent, bytes }))
     }
 }
 
@@ -280,6 +291,25 @@ async fn what_cannot_be_cut_passes_through() {
     }
     has(&ask(addr, "GET", "/http/cdn.example/known", "Range: bytes=100000-\r\n").await.0, &["http/1.1 416", "bytes */100000"]);
     has(&ask(addr, "GET", "/http/cdn.example/known", "If-None-Match: \"v1\"\r\n").await.0, &["http/1.1 304"]);
+}
+
+#[tokio::test]
+async fn an_answer_of_the_origin_is_given_as_it_is() {
+    let (_gateway, addr) = start(Fake::default(), |_| ()).await;
+    let headers = "If-None-Match: \"x\"\r\nCookie: secret\r\nAuthorization: secret\r\nRange: bytes=0-3\r\n";
+    for target in ["/http/exact.example/404", "/http/exact.example/unknown"] {
+        let (head, body) = ask(addr, "GET", target, headers).await;
+        has(&head, &["http/1.1 404", "content-type: text/html", "cache-control: no-store", "etag: \"p\"", "x-pcdn-source: origin"]);
+        assert!(!head.contains("set-cookie"));
+        let path = target.trim_start_matches("/http/exact.example");
+        assert_eq!(String::from_utf8(body).unwrap(), format!("<p>{path} 2"), "of four headers the origin gets two");
+        let (head, body) = ask(addr, "HEAD", target, "").await;
+        has(&head, &["http/1.1 404", &format!("content-length: {}", path.len() + 5)]);
+        assert!(body.is_empty());
+    }
+    // One that is overloaded is not asked once more.
+    let (_, body) = ask(addr, "GET", "/http/exact.example/503", "").await;
+    assert_eq!(body, b"the origin answers 503\n");
 }
 
 #[tokio::test]

@@ -48,13 +48,13 @@ impl Default for Limits {
 
 /// A server that runs until it is shut down or dropped.
 #[derive(Debug)]
-pub(crate) struct Served {
+pub(crate) struct Listening {
     addrs: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     accepting: JoinSet<()>,
 }
 
-impl Served {
+impl Listening {
     /// Where it listens.
     pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
         &self.addrs
@@ -84,7 +84,7 @@ pub(crate) async fn bind(addr: SocketAddr) -> io::Result<Vec<TcpListener>> {
 }
 
 /// Serves `handler` on `listeners`. The handler also gets the address the client connected to.
-pub(crate) fn serve<H, F>(listeners: Vec<TcpListener>, limits: Limits, handler: H) -> Served
+pub(crate) fn serve<H, F>(listeners: Vec<TcpListener>, limits: Limits, handler: H) -> Listening
 where
     H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -96,7 +96,7 @@ where
     for listener in listeners {
         accepting.spawn(accept(listener, slots.clone(), limits, handler.clone(), stopped.clone()));
     }
-    Served { addrs, stop, accepting }
+    Listening { addrs, stop, accepting }
 }
 
 async fn accept<H, F>(

@@ -125,7 +125,7 @@ pub enum BuildError {
     Thread(#[from] std::io::Error),
     /// The system's random generator failed.
     #[error("the system gives no random bytes: {0}")]
-    Random(getrandom::Error),
+    Random(std::io::Error),
 }
 
 impl Builder {

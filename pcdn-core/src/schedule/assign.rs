@@ -22,14 +22,18 @@ pub trait Assign: Send + Debug {
     fn assign(&mut self, view: &View<'_>, phase: Phase, buffer: &dyn Buffer, dice: &mut Dice, plan: &mut Plan);
 }
 
-/// Requests to a neighbour: at least two, so that one is always behind the one being sent.
+/// Requests to a neighbour: at least two, so that one is always behind the one being sent. One that needs more than
+/// [`SLOW`] for a piece gets one: what waits behind it could be had elsewhere.
 const WINDOW_MIN: u64 = 2;
+const SLOW: Duration = Duration::from_secs(1);
 /// At most this many, whatever the product: 4 MiB of 64 KiB pieces.
 const WINDOW_MAX: u64 = 64;
 /// A neighbour that failed this often in a row is on parole: one request at a time.
 const PAROLE: u16 = 3;
 /// Bytes asked for twice, as a part of the resource.
 const DUPLICATES: f64 = 0.03;
+/// Runs ahead of a player that may be fetched by whom they belong to, at least: two nodes alone would often own neither of two.
+const RUNS_OPEN_MIN: u64 = 4;
 /// A player waits for what is due within this.
 const URGENT: Duration = Duration::from_secs(5);
 
@@ -73,15 +77,22 @@ impl Taken {
 
 impl EarliestArrival {
     fn from_origin(&mut self, view: &View<'_>, phase: Phase, plan: &mut Plan, taken: &mut Taken) {
-        if !view.origin.allowed || view.now < view.origin.quiet_until {
+        if !view.may_fetch() {
             return;
         }
+        rescue::needless(view).for_each(|run| plan.cut(run));
         if next_run::room(view, next_run::RUNS_RESCUE)
             && let Some((first, count)) = rescue::due_run(view)
         {
             return taken.run(first, count, plan);
         }
-        if phase == Phase::Alone || !next_run::room(view, next_run::RUNS) {
+        if !next_run::room(view, next_run::RUNS) {
+            return;
+        }
+        if let Some((first, count)) = rescue::stuck_run(view) {
+            return taken.run(first, count, plan);
+        }
+        if phase == Phase::Alone {
             return;
         }
         let chosen = self.duty(view).or_else(|| match phase {
@@ -96,7 +107,7 @@ impl EarliestArrival {
 
     /// The run this node owes the swarm: its own first, then what others leave lying, by rank and patience.
     fn duty(&mut self, view: &View<'_>) -> Option<(Slot, u32)> {
-        let mut best: Option<(u32, u64, Slot)> = None;
+        let mut open: Vec<(u64, u32, Slot)> = Vec::new();
         let mut slot = 0;
         while slot < view.pieces.len() as u32 {
             let run = duty::run_of(slot);
@@ -105,12 +116,17 @@ impl EarliestArrival {
                 let rank = duty::rank(view, run).saturating_sub(u32::from(view.copies) - 1);
                 let due = view.pieces[first as usize].due;
                 let order = if due == Time::NEVER { super::mix(super::seed_of(&view.me), u64::from(run)) } else { due.0 };
-                if best.is_none_or(|(r, o, _)| (rank, order) < (r, o)) {
-                    best = Some((rank, order, Slot(first)));
-                }
+                open.push((order, rank, Slot(first)));
             }
             slot = end;
         }
+        if !view.whole {
+            // Players need what is next: an origin that is short of capacity must not spend it on what is far ahead. As many
+            // runs as there are nodes, so that about one of them is this node's own.
+            open.sort_unstable();
+            open.truncate(view.downloaders().max(RUNS_OPEN_MIN) as usize);
+        }
+        let best = open.into_iter().map(|(order, rank, first)| (rank, order, first)).min();
         let (rank, _, first) = best?;
         if rank == 0 {
             self.idle_since = None;
@@ -223,7 +239,8 @@ fn room(neighbour: &Neighbour, piece_len: u32) -> Option<usize> {
     let reach = neighbour.rtt + Duration::from_millis(60);
     let product = (neighbour.rate as f64 * reach.as_secs_f64() * 1.5 / f64::from(piece_len)).ceil() as u64;
     let two_seconds = neighbour.rate * 2 / u64::from(piece_len);
-    let window = (product + 1).min(two_seconds).clamp(WINDOW_MIN, WINDOW_MAX);
+    let slow = neighbour.rate as f64 * SLOW.as_secs_f64() < f64::from(piece_len);
+    let window = if slow { 1 } else { (product + 1).min(two_seconds).clamp(WINDOW_MIN, WINDOW_MAX) };
     let free = window.saturating_sub(u64::from(neighbour.flights));
     (free > 0).then_some(free as usize)
 }

@@ -43,16 +43,18 @@ pub struct Hysteresis {
     phase: Phase,
     since: Time,
     company: Option<Time>,
+    origin: OriginRate,
 }
 
 impl Default for Hysteresis {
     fn default() -> Self {
-        Self { phase: Phase::Alone, since: Time::ZERO, company: None }
+        Self { phase: Phase::Alone, since: Time::ZERO, company: None, origin: OriginRate::default() }
     }
 }
 
 impl States for Hysteresis {
     fn phase(&mut self, view: &View<'_>) -> Phase {
+        self.origin.look(view);
         if view.neighbours.iter().any(|n| n.failures < 3) {
             self.company = Some(view.now);
         }
@@ -74,18 +76,40 @@ impl States for Hysteresis {
     }
 }
 
-/// Below this part of the fair share the origin assists; above [`HIGH`] it stops.
-const LOW: f64 = 0.9;
+/// What this node takes from the origin, in bytes per second.
+#[derive(Debug, Default)]
+struct OriginRate {
+    since: Time,
+    used: u64,
+    rate: f64,
+}
+
+/// The origin's rate is the mean over this long: runs come and go more often.
+const ORIGIN_SPAN: f64 = 1.0;
+
+impl OriginRate {
+    fn look(&mut self, view: &View<'_>) {
+        let span = view.now.since(self.since).as_secs_f64();
+        if span >= ORIGIN_SPAN {
+            self.rate = view.origin.used.saturating_sub(self.used) as f64 / span;
+            (self.since, self.used) = (view.now, view.origin.used);
+        }
+    }
+}
+
+/// Below this part of the fair share the origin assists; above [`HIGH`] it stops. Staggered joins (simulator, `staggered8`): 0.95
+/// takes 28 % from the origin, 1.0 takes 30 %, both in 21 s.
+const LOW: f64 = 0.95;
 const HIGH: f64 = 1.1;
 
 impl Hysteresis {
-    /// Whether peers give less than `mark` of what the origin alone would.
+    /// Whether peers, and what the origin gives beside them, bring less than `mark` of what the origin alone would.
     fn lags(&self, view: &View<'_>, mark: f64) -> bool {
         let mark = match view.policy {
             Policy::Cost => mark * 0.5,
             Policy::Balanced => mark,
             Policy::Speed => return true,
         };
-        (view.peer_rate as f64) < view.fair_share() as f64 * mark
+        view.peer_rate as f64 + self.origin.rate < view.fair_share() as f64 * mark
     }
 }

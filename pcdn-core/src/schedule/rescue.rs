@@ -3,10 +3,14 @@
 //! For a gap of missing pieces, fetching it from the origin takes T = first byte + bytes ÷ rate, on the pessimistic side of
 //! what was measured. The origin is asked once the gap's first piece is due within 1.5·T + 0.5 s and no neighbour is expected
 //! to deliver it in time. This is what makes "never worse than the origin alone" true.
+//!
+//! Where the origin has less for everyone than players take, rescues would only take from one another what each fetches
+//! twice. Then nobody would have played without a stall from the origin alone, and a piece that a neighbour is fetching
+//! already is waited for until that neighbour's claim runs out.
 
 use std::time::Duration;
 
-use super::{Slot, View};
+use super::{Neighbour, OriginRun, Piece, Slot, View};
 use crate::unit::Time;
 
 /// Margin beside the estimate: a tick, a scheduling delay, a little jitter.
@@ -15,15 +19,40 @@ const MARGIN: Duration = Duration::from_millis(500);
 const RUN_BYTES_MIN: u64 = 256 << 10;
 /// Longest rescue in one request, so that it can be cut short when peers catch up.
 const RUN_BYTES_MAX: u64 = 2 << 20;
+/// The first request of all: company may be found while it runs, and then has most of what would follow.
+const RUN_BYTES_FIRST: u64 = 256 << 10;
+/// Over how much of what is due the players' demand is measured: shorter is one or two pieces of a slow stream.
+const DEMAND: Duration = Duration::from_secs(5);
+/// A neighbour may take this many times as long as the origin to bring the last pieces: they are paid for twice otherwise.
+const STUCK: u32 = 2;
+/// With less than this part of the demand as its fair share, a node cannot play from the origin alone.
+const STARVED: f64 = 0.9;
+/// A request that is this late is not believed in any more: one tick.
+const LATE: Duration = Duration::from_millis(200);
+/// A neighbour that failed this often in a row is not hoped for.
+const FAILING: u16 = 3;
+/// A piece shall be here this long before it is due: half a tick.
+const EARLY: Duration = Duration::from_millis(100);
 
 /// The run the origin must be asked for now, if any: first slot and pieces.
 pub fn due_run(view: &View<'_>) -> Option<(Slot, u32)> {
-    let first = first_at_risk(view)?;
+    if view.origin.used == 0 && !view.origin.runs.is_empty() {
+        // The first request is under way and has brought nothing yet: neighbours are just telling what they have.
+        return None;
+    }
+    let limit = view.now + threshold(view, RUN_BYTES_MIN);
+    let mut hopes = Hopes::new(view);
+    let first = (0..view.pieces.len() as u32).map(Slot).find(|slot| {
+        let piece = view.piece(*slot);
+        !piece.held && !piece.fetching && piece.due <= limit && !hopes.fulfils(*slot, piece)
+    })?;
+    let most = if view.origin.used == 0 { RUN_BYTES_FIRST } else { RUN_BYTES_MAX };
     let mut count = 0;
     let mut bytes = 0;
     for piece in &view.pieces[first.0 as usize..] {
-        let safe = piece.held || piece.fetching || (bytes >= RUN_BYTES_MIN && piece.under_way());
-        if safe || piece.due == Time::NEVER || bytes >= RUN_BYTES_MAX {
+        let coming = piece.under_way() || (hopes.starved && (piece.claims > 0 || piece.offered()));
+        let safe = piece.held || piece.fetching || (count > 0 && bytes >= RUN_BYTES_MIN && coming);
+        if safe || piece.due == Time::NEVER || bytes >= most || (count > 0 && hopes.starved && coming) {
             break;
         }
         if bytes >= RUN_BYTES_MIN && piece.due > view.now + threshold(view, bytes) + MARGIN {
@@ -35,32 +64,113 @@ pub fn due_run(view: &View<'_>) -> Option<(Slot, u32)> {
     (count > 0).then_some((first, count))
 }
 
+/// The run a download takes from the origin at its end: every missing piece was asked of some neighbour, and the origin would
+/// bring these much sooner. Without this, the slowest (or a dead) neighbour decides when the download is done.
+pub fn stuck_run(view: &View<'_>) -> Option<(Slot, u32)> {
+    if !view.whole || view.missing().any(|slot| !view.piece(slot).under_way()) {
+        return None;
+    }
+    let hopes = Hopes::new(view);
+    let stuck = |slot: &Slot| {
+        let piece = view.piece(*slot);
+        let rescued = view.now + transfer(view, u64::from(piece.len)) * STUCK + MARGIN;
+        !piece.held && !piece.fetching && hopes.in_flight(*slot).is_none_or(|expected| expected > rescued)
+    };
+    let first = view.missing().find(stuck)?;
+    let segment = view.piece(first).key.segment;
+    let run = (first.0..view.pieces.len() as u32).map(Slot).take_while(stuck);
+    let count = run.take_while(|slot| view.piece(*slot).key.segment == segment).count() as u32;
+    Some((first, count))
+}
+
+/// Runs under way whose pieces neighbours have got meanwhile and would bring sooner: to go on is paid for and helps nobody.
+pub fn needless(view: &View<'_>) -> impl Iterator<Item = u64> {
+    // A crowded origin gives this node its share, whatever was measured in a quieter moment.
+    let share = if view.origin.capacity > 0 { view.fair_share() } else { u64::MAX };
+    let rate = view.origin.rate.min(share).max(1);
+    let helped = |run: &&OriginRun| {
+        let mut hopes = Hopes::new(view);
+        let end = (run.first.0 + run.count).min(view.pieces.len() as u32);
+        let mut ahead = run.left as f64;
+        let (mut sooner, mut rest) = (0, 0);
+        // From the last piece back: what is left of the run before each is what the origin sends first.
+        for slot in (run.first.0..end).rev().map(Slot) {
+            let piece = view.piece(slot);
+            if piece.held || ahead < f64::from(piece.len) {
+                break;
+            }
+            let sent = view.now + Duration::from_secs_f64((ahead / rate as f64).min(3_600.0));
+            ahead -= f64::from(piece.len);
+            rest += 1;
+            sooner += u32::from(hopes.offered(slot, piece).is_some_and(|hope| hope < sent));
+        }
+        // The piece being sent is finished in any case, so a run of two is not worth a new connection.
+        rest > 2 && sooner * 4 >= rest * 3
+    };
+    let runs: Vec<u64> = view.origin.runs.iter().filter(helped).map(|run| run.id).collect();
+    runs.into_iter()
+}
+
 /// How long before it is due a gap of `bytes` must be asked for.
 pub fn threshold(view: &View<'_>, bytes: u64) -> Duration {
-    let transfer = Duration::from_secs_f64(bytes as f64 / view.origin.rate.max(1) as f64);
-    (view.origin.first_byte + transfer).mul_f64(1.5) + MARGIN
+    transfer(view, bytes).mul_f64(1.5) + MARGIN
 }
 
-/// The first piece that is due soon and that no neighbour will bring in time.
-fn first_at_risk(view: &View<'_>) -> Option<Slot> {
-    let limit = view.now + threshold(view, RUN_BYTES_MIN);
-    view.pieces
-        .iter()
-        .enumerate()
-        .filter(|(_, piece)| !piece.held && !piece.fetching && piece.due <= limit)
-        .map(|(at, piece)| (Slot(at as u32), piece.due))
-        .find(|(slot, due)| !arrives_by(view, *slot, *due))
-        .map(|(slot, _)| slot)
+/// How long a gap of `bytes` takes from the origin.
+fn transfer(view: &View<'_>, bytes: u64) -> Duration {
+    view.origin.first_byte + Duration::from_secs_f64(bytes as f64 / view.origin.rate.max(1) as f64)
 }
 
-/// Whether a request under way will bring the piece before it is due, with room for a tick.
-fn arrives_by(view: &View<'_>, slot: Slot, due: Time) -> bool {
-    let piece = view.piece(slot);
-    if piece.flights == 0 {
-        return false;
+/// Whether the origin's fair share for this node is less than its players take.
+fn starved(view: &View<'_>) -> bool {
+    let mut dues = view.pieces.iter().filter(|piece| !piece.held && piece.due < Time::NEVER);
+    let Some(first) = dues.next() else { return false };
+    let start = first.due.max(view.now);
+    let bytes: u64 = dues.take_while(|piece| piece.due <= start + DEMAND).map(|piece| u64::from(piece.len)).sum();
+    (view.fair_share() as f64) < bytes as f64 / DEMAND.as_secs_f64() * STARVED
+}
+
+/// What neighbours may be hoped to bring, piece by piece in the order of need: each hope makes a neighbour's queue longer.
+struct Hopes<'v> {
+    view: &'v View<'v>,
+    starved: bool,
+    /// Bytes hoped for from each neighbour beside those it was asked for.
+    queued: Vec<u64>,
+}
+
+impl<'v> Hopes<'v> {
+    fn new(view: &'v View<'v>) -> Self {
+        Self { view, starved: starved(view), queued: vec![0; view.neighbours.len()] }
     }
-    view.flights.iter().filter(|flight| flight.slot == slot).any(|flight| {
-        let late = view.now > flight.expected + Duration::from_millis(200);
-        !late && flight.expected + Duration::from_millis(100) <= due
-    })
+
+    /// Whether a piece will come in time, or no later than the origin would bring it.
+    fn fulfils(&mut self, slot: Slot, piece: &Piece) -> bool {
+        if self.starved && piece.claims > 0 {
+            return true;
+        }
+        let hope = if piece.flights > 0 { self.in_flight(slot) } else { self.offered(slot, piece) };
+        let rescued = self.view.now + transfer(self.view, RUN_BYTES_MIN);
+        hope.is_some_and(|hope| hope + EARLY <= piece.due || hope <= rescued)
+    }
+
+    fn in_flight(&self, slot: Slot) -> Option<Time> {
+        let trusted = |from| self.view.neighbour(from).is_some_and(|n| n.failures < FAILING);
+        let flights = self.view.flights.iter().filter(|flight| flight.slot == slot && trusted(flight.from));
+        flights.map(|flight| flight.expected).filter(|expected| self.view.now <= *expected + LATE).min()
+    }
+
+    fn offered(&mut self, slot: Slot, piece: &Piece) -> Option<Time> {
+        if !piece.offered() {
+            return None;
+        }
+        let willing = |n: &&Neighbour| n.gives(slot) && n.failures == 0 && n.quiet_until <= self.view.now;
+        let arrival = |at: usize, n: &Neighbour| {
+            let bytes = (n.pending + self.queued[at]) as f64 + f64::from(piece.len);
+            self.view.now + n.rtt + Duration::from_secs_f64((bytes / n.rate.max(1) as f64).min(3_600.0))
+        };
+        let all = self.view.neighbours.iter().enumerate().filter(|(_, n)| willing(n));
+        let (at, hope) = all.map(|(at, n)| (at, arrival(at, n))).min_by_key(|(at, hope)| (*hope, *at))?;
+        self.queued[at] += u64::from(piece.len);
+        Some(hope)
+    }
 }

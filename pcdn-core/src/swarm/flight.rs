@@ -14,6 +14,8 @@ use crate::verify::list;
 
 /// Shortest time-out of a request, above a round trip with its jitter and a full queue at the sender.
 const TIMEOUT_MIN: Duration = Duration::from_millis(2_500);
+/// Longest, however slow the neighbour: what takes longer is had elsewhere.
+const TIMEOUT_MAX: Duration = Duration::from_secs(15);
 /// Of an urgent one: a player waits.
 const TIMEOUT_URGENT: Duration = Duration::from_millis(1_200);
 /// A neighbour that timed out is left alone for this long times its failures in a row.
@@ -56,7 +58,7 @@ impl Swarm {
         let expected = neighbour.arrival(now, len);
         neighbour.pending += u64::from(len);
         neighbour.flights += 1;
-        let wait = expected.since(now) * 3;
+        let wait = (expected.since(now) * 3).min(TIMEOUT_MAX);
         let timeout = wait.max(if class == Class::Urgent { TIMEOUT_URGENT } else { TIMEOUT_MIN });
         let id = self.flights.next;
         self.flights.next += 1;

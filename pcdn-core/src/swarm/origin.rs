@@ -29,6 +29,11 @@ const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 /// Failures in a row after which readers are told, though it is tried on: about 8 s of pauses.
 const FAILURES_TOLD: u32 = 6;
+/// The share of a crowded origin is not believed to be less than this, so that no claim holds for ever.
+const MIN_SHARE: u64 = 64 << 10;
+/// A run says something of the rate once it has sent for this long, or sent nothing for that long.
+const RATE_SEEN: Duration = Duration::from_millis(250);
+const SILENCE_SEEN: Duration = Duration::from_millis(800);
 /// Runs at once, whatever a scheduler plans.
 const RUNS_MAX: usize = 4;
 
@@ -116,6 +121,9 @@ impl Runs {
 
 impl Swarm {
     pub(super) fn fetch(&mut self, now: Time, first: Slot, count: u32) {
+        if self.origin.forbidden || now < self.origin.quiet_until {
+            return;
+        }
         let free = |slot: &u32| {
             let piece = self.board.piece(Slot(*slot));
             !piece.held && !piece.fetching
@@ -173,7 +181,9 @@ impl Swarm {
 
     /// Tells the neighbours, so that they wait for these pieces instead of fetching them too.
     fn claim(&mut self, segment: SegmentId, first: u32, count: u32, bytes: u64) {
-        let transfer = Duration::from_secs_f64(bytes as f64 / self.origin.rate.max(1) as f64);
+        // Where the origin is crowded, its share is a better guess than the rate of a quieter moment.
+        let rate = self.origin.rate.min(self.fair_share().max(MIN_SHARE)).max(1);
+        let transfer = Duration::from_secs_f64(bytes as f64 / rate as f64);
         let within = (self.origin.first_byte + transfer) * 2 + Duration::from_secs(1);
         let within_ms = within.as_millis().min(30_000) as u32;
         self.tell_all(&Message::Claim { segment, first, count, within_ms });
@@ -325,8 +335,16 @@ impl Swarm {
         }
     }
 
+    /// What the slowest judge of a run under way says: it has run for a while, or been silent for long.
     fn running_rate(&self, now: Time) -> Option<u64> {
-        let run = self.origin.runs.values().find(|run| now.since(run.asked) > Duration::from_millis(800))?;
-        Some((run.bytes as f64 / now.since(run.asked).as_secs_f64()) as u64)
+        let seen = |run: &Run| {
+            let (since, enough) = match run.first_byte {
+                Some(first) => (first, RATE_SEEN),
+                None => (run.asked, SILENCE_SEEN),
+            };
+            let span = now.since(since);
+            (span > enough).then(|| (run.bytes as f64 / span.as_secs_f64()) as u64)
+        };
+        self.origin.runs.values().filter_map(seen).min()
     }
 }

@@ -203,7 +203,7 @@ impl Swarm {
     }
 
     /// What the origin alone would give this node.
-    fn fair_share(&self) -> u64 {
+    pub(super) fn fair_share(&self) -> u64 {
         let downloaders = 1 + self.links.all().iter().filter(|n| !n.complete).count() as u64;
         self.origin.view_capacity() / downloaders
     }

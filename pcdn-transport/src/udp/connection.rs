@@ -13,7 +13,7 @@ use pcdn_core::peer::{PeerAddr, Scheme};
 use pcdn_core::transport::{Class, FetchError, MESSAGE_BYTES_MAX, PathStats};
 use pcdn_core::unit::{Rate, Time};
 
-use super::flow::{Flow, Pacer};
+use super::flow::{Company, Flow, Pacer};
 use super::frame::{self, DATA_OVERHEAD, Frame, REQ_LEN_MAX};
 use super::gauge::Gauge;
 use super::noise::Keyed;
@@ -133,7 +133,7 @@ impl Connection {
         from: SocketAddr,
         number: u32,
         datagram: &mut [u8],
-        senders: usize,
+        company: Company,
         token: impl FnOnce() -> [u8; 8],
     ) -> bool {
         let Some(opened) = self.opener.open(number, datagram) else { return false };
@@ -149,14 +149,14 @@ impl Connection {
         let plain: &[u8] = opened.plain;
         for frame in frame::decode(plain) {
             match frame {
-                Ok(frame) => self.frame(now, from, frame, senders),
+                Ok(frame) => self.frame(now, from, frame, company),
                 Err(_) => self.malformed += 1,
             }
         }
         true
     }
 
-    fn frame(&mut self, now: Time, from: SocketAddr, frame: Frame<'_>, senders: usize) {
+    fn frame(&mut self, now: Time, from: SocketAddr, frame: Frame<'_>, company: Company) {
         match frame {
             Frame::Ping(stamp) => self.pong = Some(stamp),
             Frame::Pong(stamp) => self.sample_rtt(now, stamp),
@@ -179,7 +179,7 @@ impl Connection {
             Frame::MsgAck { next, later, room } => self.talk.ack(next, later, room),
             Frame::Feedback(report) => {
                 let highest = full_number(self.sealer.next_number(), report.highest);
-                if let Some(rtt) = self.flow.feedback(now, &report, highest, senders) {
+                if let Some(rtt) = self.flow.feedback(now, &report, highest, company) {
                     self.rtt.sample(rtt);
                 }
             }

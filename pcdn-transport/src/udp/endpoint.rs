@@ -15,6 +15,7 @@ use pcdn_core::unit::{Rate, Time};
 
 use super::config::UdpConfig;
 use super::connection::{Connection, Ended};
+use super::flow::Company;
 use super::noise::{Entry, Gate, Secrets, answer, hello_mac};
 use super::packet::{self, Datagram};
 use super::pull::Progress;
@@ -30,6 +31,8 @@ const HALF_OPEN_MAX: usize = 256;
 const HALF_OPEN_FOR: Duration = Duration::from_secs(5);
 /// Answers to hellos waiting to be sent, at most; more are dropped, the caller will ask again.
 const ANSWERS_MAX: usize = 64;
+/// The mean window of all that are sending is good for this long: less than a round of any controller.
+const COMPANY_FOR: Duration = Duration::from_millis(10);
 
 /// The state of the protocol.
 ///
@@ -49,6 +52,7 @@ pub struct Endpoint {
     /// Sessions that may have a control packet to send.
     talkative: BTreeSet<u32>,
     turns: Turns,
+    company: (Company, Time),
     uplink: Uplink,
     answers: VecDeque<(SocketAddr, Vec<u8>)>,
     events: VecDeque<Event>,
@@ -88,6 +92,7 @@ impl Endpoint {
             timers: Timers::default(),
             talkative: BTreeSet::new(),
             turns: Turns::default(),
+            company: (Company::ALONE, Time::ZERO),
             answers: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -209,7 +214,8 @@ impl Endpoint {
 
     /// Does what time demands.
     pub fn wake(&mut self, now: Time) {
-        while let Some(index) = self.timers.take_due(now) {
+        // Once each: a session that now has something to send stays due until it is sent.
+        for index in self.timers.due(now) {
             self.with(now, SessionId(index), |connection| connection.wake(now));
         }
         while self.half_open.front().is_some_and(|half| now >= half.at + HALF_OPEN_FOR) {
@@ -256,7 +262,7 @@ impl Endpoint {
     }
 
     fn packet(&mut self, now: Time, from: SocketAddr, to: u32, number: u32, datagram: &mut [u8]) {
-        let senders = self.turns.senders();
+        let company = self.company(now);
         let secrets = &mut self.secrets;
         let Some(connection) = self.sessions.get_mut(&to) else {
             self.counters.dropped += 1;
@@ -264,7 +270,7 @@ impl Endpoint {
         };
         let was_proven = connection.is_proven();
         let malformed = connection.malformed;
-        if !connection.handle(now, from, number, datagram, senders, || secrets.draw_8()) {
+        if !connection.handle(now, from, number, datagram, company, || secrets.draw_8()) {
             self.counters.dropped += 1;
             return;
         }
@@ -273,6 +279,16 @@ impl Endpoint {
             self.confirm(to);
         }
         self.with(now, SessionId(to), |_| ());
+    }
+
+    /// What the sessions that are sending have in common; counted anew every 10 ms.
+    fn company(&mut self, now: Time) -> Company {
+        if now.since(self.company.1) >= COMPANY_FOR {
+            let windows = self.turns.senders().filter_map(|index| Some(self.sessions.get(&index)?.flow.window()));
+            let (senders, sum) = windows.fold((0, 0.0), |(count, sum), window| (count + 1, sum + window));
+            self.company = (Company { senders, window: sum / f64::max(senders as f64, 1.0) }, now);
+        }
+        self.company.0
     }
 
     /// The initiator of session `index` has answered: the session counts.
@@ -429,7 +445,9 @@ impl Timers {
     fn set(&mut self, session: u32, at: Time) {
         let before = self.by_session.insert(session, at);
         if before != Some(at) {
-            before.into_iter().for_each(|before| drop(self.by_time.remove(&(before, session))));
+            if let Some(before) = before {
+                self.by_time.remove(&(before, session));
+            }
             self.by_time.insert((at, session));
         }
     }
@@ -440,12 +458,7 @@ impl Timers {
         }
     }
 
-    fn take_due(&mut self, now: Time) -> Option<u32> {
-        let (at, session) = *self.by_time.first()?;
-        if at > now {
-            return None;
-        }
-        self.clear(session);
-        Some(session)
+    fn due(&self, now: Time) -> Vec<u32> {
+        self.by_time.iter().take_while(|(at, _)| *at <= now).map(|(_, session)| *session).collect()
     }
 }

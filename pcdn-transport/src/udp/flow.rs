@@ -11,7 +11,7 @@
 //! are sending, for they share one uplink. *Queue* is the least one-way delay of a round above the least one of the last
 //! half minute: a pause of the receiver's processor delays some packets of a round, a queue delays all.
 //!
-//! Loss below 5 % is repaired, not obeyed. Above, the window shrinks by half the loss each round; if it has halved and the
+//! Loss below 5 % is repaired, not obeyed. Above, the window shrinks by the loss each round; if it has halved and the
 //! loss has not fallen, the loss is the path's own and only what exceeds it counts from then on.
 
 mod least;
@@ -35,6 +35,8 @@ const WINDOW_MAX: f64 = 10_000.0;
 const TARGET: Duration = Duration::from_millis(8);
 /// Packets that all sessions of this node together put there beyond that.
 const FEW: f64 = 4.0;
+/// A session far below the mean takes so many times its part of the few.
+const EVEN_OUT: f64 = 8.0;
 /// The first doubling ends at this much queue.
 const START_QUEUE: Duration = Duration::from_millis(10);
 /// Growth and shrinking in one round are bounded.
@@ -42,10 +44,34 @@ const GROW_MAX: f64 = 1.25;
 const SHRINK_MAX: f64 = 0.5;
 /// Loss beyond the path's own that is obeyed.
 const LOSS_FELT: f64 = 0.05;
+/// Loss is averaged over about so many packets, or a round if that is more.
+const LOSS_MEMORY: f64 = 80.0;
 /// What was found to be the path's own loss is believed this long.
 const PATH_LOSS_FOR: Duration = Duration::from_secs(10);
+/// More than this is never believed to be the path's own.
+const PATH_LOSS_MAX: f64 = 0.2;
 /// All sessions halve their windows at the same moments, to see the path without their own queue.
-const LULL_EVERY: Duration = Duration::from_secs(10);
+const LULL_EVERY: Duration = Duration::from_secs(5);
+/// The pause after the start takes two round trips, at most this.
+const HUSH_MAX: Duration = Duration::from_millis(200);
+
+/// The sessions of this node that are sending.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Company {
+    pub(crate) senders: usize,
+    /// Their mean window, packets.
+    pub(crate) window: f64,
+}
+
+impl Company {
+    pub(crate) const ALONE: Self = Self { senders: 1, window: 0.0 };
+
+    /// This session's part of [`FEW`]: more for those with small windows, so that shares become equal.
+    fn few(&self, window: f64) -> f64 {
+        let part = FEW / self.senders.max(1) as f64;
+        if self.senders < 2 { part } else { part * (self.window / window).powi(2).clamp(0.0, EVEN_OUT) }
+    }
+}
 
 /// The controller of one session. Pure: it is told what was sent and what the peer reports.
 #[derive(Debug)]
@@ -68,11 +94,24 @@ pub(crate) struct Flow {
     best_rate: f64,
     rounds_without_growth: u32,
     loss: f64,
+    /// Loss in the last round.
+    loss_now: f64,
     path_loss: Option<(f64, Time)>,
-    /// Window and loss when the loss was first felt.
-    trial: Option<(f64, f64)>,
+    trial: Option<Trial>,
+    /// Packets a second that arrived in the last round.
+    rate: f64,
+    /// After the start the session all but stops for a moment, to see the path without its own queue.
+    hush_until: Time,
     last_heard: Time,
     retries: u32,
+}
+
+/// How things stood when loss was first felt.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    window: f64,
+    loss: f64,
+    rate: f64,
 }
 
 /// What is gathered during a round trip.
@@ -106,8 +145,11 @@ impl Flow {
             best_rate: 0.0,
             rounds_without_growth: 0,
             loss: 0.0,
+            loss_now: 0.0,
             path_loss: None,
             trial: None,
+            rate: 0.0,
+            hush_until: Time::ZERO,
             last_heard: Time::ZERO,
             retries: 0,
         }
@@ -131,7 +173,10 @@ impl Flow {
     /// How many more packets may go now.
     pub(crate) fn room(&mut self, now: Time) -> usize {
         let mut window = self.window;
-        if self.in_lull(now) {
+        if now < self.hush_until {
+            window = WINDOW_MIN;
+            self.round.void = true;
+        } else if self.in_lull(now) {
             window = (window / 2.0).max(WINDOW_MIN);
             self.round.void = true;
         }
@@ -152,14 +197,18 @@ impl Flow {
         (self.window * haste / rtt * packet as f64) as u64
     }
 
+    /// The window, packets.
+    pub(crate) fn window(&self) -> f64 {
+        self.window
+    }
+
     /// Loss lately, of a thousand.
     pub(crate) fn loss_permille(&self) -> u16 {
         (self.loss * 1000.0) as u16
     }
 
-    /// Takes a report; `highest` is its packet number in full, `senders` how many sessions of this node are sending. Gives
-    /// the round trip it shows.
-    pub(crate) fn feedback(&mut self, now: Time, report: &Feedback, highest: u64, senders: usize) -> Option<Duration> {
+    /// Takes a report; `highest` is its packet number in full. Gives the round trip it shows.
+    pub(crate) fn feedback(&mut self, now: Time, report: &Feedback, highest: u64, company: Company) -> Option<Duration> {
         if highest >= self.sent || highest + 1 < self.settled {
             return None;
         }
@@ -183,7 +232,7 @@ impl Flow {
             self.window = (self.window + arrived.min(self.settled - settled) as f64).min(WINDOW_MAX);
         }
         if self.settled >= self.round.ends_at {
-            self.end_round(now, report.clock, senders);
+            self.end_round(now, report.clock, company);
         }
         Some(rtt)
     }
@@ -223,7 +272,7 @@ impl Flow {
         !self.starting && now.0 % (LULL_EVERY.as_micros() as u64) < lasts.as_micros() as u64
     }
 
-    fn end_round(&mut self, now: Time, clock: u32, senders: usize) {
+    fn end_round(&mut self, now: Time, clock: u32, company: Company) {
         let next = Round {
             ends_at: self.sent,
             settled: self.settled,
@@ -237,14 +286,16 @@ impl Flow {
         let arrived = if round.void { 0 } else { self.received - round.received };
         if over > 0 {
             let lost = 1.0 - (arrived as f64 / over as f64).min(1.0);
-            self.loss += (lost - self.loss) * (over as f64 / (over as f64 + 128.0));
+            self.loss_now = lost;
+            self.loss += (lost - self.loss) * (over as f64 / (over as f64 + LOSS_MEMORY));
         }
         let spent = f64::from(clock.wrapping_sub(round.clock)) / 1e6;
         let rate = if round.void || spent <= 0.0 { None } else { Some(arrived as f64 / spent) };
+        self.rate = rate.unwrap_or(self.rate);
         if self.starting {
-            self.judge_start(queue, rate, round.filled, senders);
+            self.judge_start(now, queue, rate, round.filled, company);
         } else if !round.void {
-            self.steer(now, queue, round.filled, senders);
+            self.steer(now, queue, round.filled, company);
         }
     }
 
@@ -253,7 +304,7 @@ impl Flow {
     }
 
     /// Ends the doubling once a queue stands, or the rate has not grown for three rounds, or the loss is plain.
-    fn judge_start(&mut self, queue: Duration, rate: Option<f64>, filled: bool, senders: usize) {
+    fn judge_start(&mut self, now: Time, queue: Duration, rate: Option<f64>, filled: bool, company: Company) {
         if let Some(rate) = rate.filter(|_| filled) {
             let grew = rate > self.best_rate * 1.15;
             self.rounds_without_growth = if grew { 0 } else { self.rounds_without_growth + 1 };
@@ -264,18 +315,21 @@ impl Flow {
         }
         self.starting = false;
         if let Some(rate) = rate {
-            let fits = rate * (self.base() + TARGET).as_secs_f64() + FEW / senders.max(1) as f64;
+            let fits = rate * (self.base() + TARGET).as_secs_f64() + company.few(self.window);
             self.window = self.window.min(fits).max(WINDOW_MIN);
         }
+        self.hush_until = now + (self.rtt + self.base()).min(HUSH_MAX);
     }
 
-    fn steer(&mut self, now: Time, queue: Duration, filled: bool, senders: usize) {
+    fn steer(&mut self, now: Time, queue: Duration, filled: bool, company: Company) {
         let base = self.base();
-        let factor = ((base + TARGET).as_secs_f64() / (base + queue).as_secs_f64()).clamp(SHRINK_MAX, GROW_MAX);
-        let mut goal = self.window * factor + FEW / senders.max(1) as f64;
+        // With hardly a queue a long path would take many round trips to fill by the law alone.
+        let law = if queue < TARGET / 4 { GROW_MAX } else { (base + TARGET).as_secs_f64() / (base + queue).as_secs_f64() };
+        let factor = law.clamp(SHRINK_MAX, GROW_MAX);
+        let mut goal = self.window * factor + company.few(self.window);
         let excess = self.excess_loss(now);
         if excess > LOSS_FELT {
-            goal = goal.min(self.window * (1.0 - excess / 2.0));
+            goal = goal.min(self.window * (1.0 - 2.0 * excess).max(SHRINK_MAX));
         }
         if goal < self.window || filled {
             self.window = ((self.window + goal) / 2.0).clamp(WINDOW_MIN, WINDOW_MAX);
@@ -284,17 +338,19 @@ impl Flow {
 
     /// Loss beyond the path's own, and the trial that tells them apart.
     fn excess_loss(&mut self, now: Time) -> f64 {
-        self.path_loss = self.path_loss.filter(|(_, until)| now < *until);
+        // The path's own loss cannot be more than what is lost now.
+        self.path_loss = self.path_loss.filter(|(_, until)| now < *until).map(|(loss, until)| (loss.min(self.loss), until));
         let excess = self.loss - self.path_loss.map_or(0.0, |(loss, _)| loss);
         if excess <= LOSS_FELT {
             self.trial = None;
             return excess;
         }
-        let (window, loss) = *self.trial.get_or_insert((self.window, self.loss));
-        if self.window <= window / 2.0 {
+        let trial = *self.trial.get_or_insert(Trial { window: self.window, loss: self.loss, rate: self.rate });
+        if self.window <= trial.window / 2.0 {
             self.trial = None;
-            if self.loss > loss * 2.0 / 3.0 {
-                self.path_loss = Some((self.loss, now + PATH_LOSS_FOR));
+            // An overfull link would deliver as much as before; a lossy one delivers less of less.
+            if self.loss_now > trial.loss / 3.0 && self.rate < trial.rate * 0.85 {
+                self.path_loss = Some((self.loss.min(PATH_LOSS_MAX), now + PATH_LOSS_FOR));
                 return 0.0;
             }
         }

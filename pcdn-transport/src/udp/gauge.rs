@@ -116,6 +116,7 @@ mod tests {
             }
         }
         assert!((35..60).contains(&reports), "{reports}");
+        gauge.report(Time::from_millis(49), 999);
         gauge.data(Time::from_millis(50), &rtt, 0, 1280, 1000);
         assert_eq!(gauge.report_at(), Time::from_millis(75));
     }

@@ -23,6 +23,10 @@ use run::Run;
 
 /// Later packets that make a missing one lost; three, as in RFC 9002 section 6.1.1.
 const OVERTAKEN_BY: u8 = 3;
+/// On a path that reorders more than that, time alone decides: so many eighths of a round trip at most.
+const REORDERING_MAX: u32 = 8;
+/// So many sub-pieces without one that came twice make the path one eighth more orderly.
+const ORDERLY_AFTER: u32 = 1000;
 /// A silent fetch is asked about at most this rarely.
 const QUERY_EVERY_MAX: Duration = Duration::from_secs(1);
 /// Fetches of one session under way at most; the serving side queues no more either.
@@ -43,6 +47,9 @@ pub(crate) struct Pull {
     wants: BTreeMap<u32, Want>,
     progress: Vec<Progress>,
     duplicates: u64,
+    /// How much the path reorders, in eighths of a round trip; learnt from what was asked for again and came twice.
+    reordering: u32,
+    orderly: u32,
 }
 
 /// One fetch.
@@ -122,12 +129,18 @@ impl Pull {
             want.keep(data.sub, data.content, |chunk| self.progress.push(Progress::Chunk(data.fetch, chunk)));
         } else {
             self.duplicates += 1;
+            self.reordering = (self.reordering + 1).min(REORDERING_MAX);
+            self.orderly = 0;
+        }
+        self.orderly += 1;
+        if self.orderly >= ORDERLY_AFTER {
+            (self.reordering, self.orderly) = (self.reordering.saturating_sub(1), 0);
         }
         if want.missing.is_empty() {
             self.finish(data.fetch);
         } else {
             let before = if data.last { SUBS_MAX } else { data.sub };
-            want.overtake(now, rtt, data.ask, before);
+            want.overtake(now, rtt, data.ask, before, self.reordering);
         }
         true
     }
@@ -145,7 +158,7 @@ impl Pull {
     pub(crate) fn done(&mut self, now: Time, rtt: &Rtt, id: u32, ask: u16) {
         if let Some(want) = self.wants.get_mut(&id) {
             want.heard(now, rtt, ask.min(want.ask));
-            want.overtake(now, rtt, ask, SUBS_MAX);
+            want.overtake(now, rtt, ask, SUBS_MAX, self.reordering);
         }
     }
 
@@ -256,15 +269,15 @@ impl Want {
     }
 
     /// All missing below `before` that were part of `ask` or an earlier one should have come by now.
-    fn overtake(&mut self, now: Time, rtt: &Rtt, ask: u16, before: u16) {
+    fn overtake(&mut self, now: Time, rtt: &Rtt, ask: u16, before: u16, reordering: u32) {
         let mut any = false;
         for sub in self.missing.iter().take_while(|sub| *sub < before) {
             let (asked, overtaken) = &mut self.asked[usize::from(sub)];
             if *asked > ask || self.lost.contains(sub) {
                 continue;
             }
-            *overtaken += 1;
-            if *overtaken >= OVERTAKEN_BY {
+            *overtaken = overtaken.saturating_add(1);
+            if *overtaken >= OVERTAKEN_BY && reordering == 0 {
                 self.lost.insert(sub);
                 self.due = true;
             } else {
@@ -272,7 +285,7 @@ impl Want {
             }
         }
         if any && self.overtaken_until.is_none() {
-            self.overtaken_until = Some(now + rtt.reordering());
+            self.overtaken_until = Some(now + rtt.reordering() * reordering.max(1));
         }
     }
 
@@ -300,16 +313,14 @@ impl Want {
         if !self.lost.is_empty() {
             self.ask = self.ask.saturating_add(1);
         }
-        // What the server may not know of is said again, for the REQ that asked for it may be lost.
         let mut subs = std::mem::take(&mut self.lost);
-        for sub in self.missing.iter() {
-            if self.asked[usize::from(sub)].0 > self.seen {
-                subs.insert(sub);
-            }
+        if subs.is_empty() {
+            // A query. What the server may not know of is said again, for the REQ that asked for it may be lost.
+            self.missing.iter().filter(|sub| self.asked[usize::from(*sub)].0 > self.seen).for_each(|sub| subs.insert(sub));
         }
         subs.iter().for_each(|sub| self.asked[usize::from(sub)] = (self.ask, 0));
         if subs.is_empty() {
-            // A mere query: should the server have forgotten everything, this is what it must send.
+            // The server knew of everything; should it have forgotten, this is what it must send.
             subs = self.missing.clone();
         }
         self.query_at = self.query_at.min(now + query_interval(rtt, self.queries)).max(now + rtt.patience());

@@ -16,7 +16,7 @@ use super::frame::{DATA_OVERHEAD, Data, Frame, Req};
 use super::subs::{SUB_BYTES_MAX, SUB_BYTES_MIN, SubSet};
 
 /// Requests of one peer that wait or are being sent, at most; each costs about 300 bytes and perhaps a task.
-pub const REQUESTS_MAX: usize = 256;
+pub(super) const REQUESTS_MAX: usize = 256;
 /// Finished fetches remembered, to answer a late query with DONE.
 const FINISHED_MAX: usize = 64;
 /// Finished fetches whose bytes stay at hand, at most 8 MiB and mostly shared with the store.

@@ -59,13 +59,15 @@ pub fn ahead(view: &View<'_>, first: Slot, plan: &mut Plan) {
 
 /// The same, as part of a larger plan.
 pub(super) fn alone(view: &View<'_>, plan: &mut Plan, taken: &mut Taken) {
-    if let Some(first) = in_order(view).filter(|slot| !taken.has(*slot)) {
+    // A player's first, short request: who is near is about to be known.
+    let first_under_way = !view.whole && view.origin.used == 0 && !view.origin.runs.is_empty();
+    if let Some(first) = in_order(view).filter(|slot| !first_under_way && !taken.has(*slot)) {
         fetch_ahead(view, first, plan, taken);
     }
 }
 
 fn fetch_ahead(view: &View<'_>, first: Slot, plan: &mut Plan, taken: &mut Taken) {
-    if !view.origin.allowed || view.now < view.origin.quiet_until || !room(view, RUNS) || !taken.runs.is_empty() {
+    if !view.may_fetch() || !room(view, RUNS) || !taken.runs.is_empty() {
         return;
     }
     let max = (ALONE_BYTES / u64::from(view.piece(first).len.max(1))).max(1) as u32;

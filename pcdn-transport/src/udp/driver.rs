@@ -1,0 +1,269 @@
+//! The task that owns socket and endpoint: it waits for one of datagram, command and timer, and drains what follows.
+
+mod peers;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pcdn_core::id::PeerId;
+use pcdn_core::transport::{Fetch, Grant, Provider, Refuse, Session};
+use pcdn_core::unit::{Rate, Time};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::endpoint::{Counters, DialId, Endpoint, Event, SessionId, Transmit};
+use super::session::Step;
+use super::socket::Socket;
+use peers::Peers;
+
+/// Batches read before anything is sent: about 4 MiB, then others get a turn.
+const READS_MAX: usize = 8;
+/// Trains sent before the socket is read again.
+const WRITES_MAX: usize = 64;
+/// What handles show of paths and counters is renewed this often.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
+/// The clock starts here, so that no span since "long ago" is cut off at zero.
+const START: Time = Time::from_secs(60);
+
+/// What handles ask of the task.
+#[derive(Debug)]
+pub(super) enum Command {
+    Connect { peer: PeerId, addrs: Vec<SocketAddr>, reply: oneshot::Sender<Option<Arc<dyn Session>>> },
+    Fetch { session: SessionId, token: u64, want: Fetch, steps: mpsc::UnboundedSender<Step> },
+    Cancel { session: SessionId, token: u64 },
+    Message { session: SessionId, message: Bytes },
+    Read { session: SessionId, bytes: usize },
+    Close(SessionId),
+    Answer { session: SessionId, fetch: u32, answer: Result<Grant, Refuse> },
+    UploadLimit(Rate),
+    Shutdown(Option<oneshot::Sender<()>>),
+}
+
+#[derive(Debug)]
+pub(super) struct Driver {
+    socket: Socket,
+    endpoint: Endpoint,
+    peers: Peers,
+    dials: HashMap<DialId, oneshot::Sender<Option<Arc<dyn Session>>>>,
+    began: Instant,
+    shown_at: Time,
+    counters: Arc<Mutex<Counters>>,
+    /// A train the socket had no room for.
+    unsent: Option<Transmit>,
+    train: Vec<u8>,
+    more_to_read: bool,
+}
+
+impl Driver {
+    pub(super) fn new(
+        socket: Socket,
+        endpoint: Endpoint,
+        provider: Arc<dyn Provider>,
+        commands: mpsc::WeakUnboundedSender<Command>,
+        accepts: mpsc::Sender<Arc<dyn Session>>,
+        counters: Arc<Mutex<Counters>>,
+    ) -> Self {
+        Self {
+            socket,
+            endpoint,
+            peers: Peers::new(provider, commands, accepts),
+            dials: HashMap::new(),
+            began: Instant::now(),
+            shown_at: START,
+            counters,
+            unsent: None,
+            train: Vec::with_capacity(1 << 16),
+            more_to_read: false,
+        }
+    }
+
+    /// Runs until shut down, or until nobody has a handle any more.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => Some(command),
+                    None => return,
+                },
+                () = self.something_to_do() => None,
+            };
+            if let Some(Command::Shutdown(done)) = command.and_then(|command| self.command(command)) {
+                self.goodbye(done);
+                return;
+            }
+            while let Ok(command) = commands.try_recv() {
+                if let Some(Command::Shutdown(done)) = self.command(command) {
+                    self.goodbye(done);
+                    return;
+                }
+            }
+            self.read();
+            self.wake();
+            self.react();
+            self.write();
+            self.show();
+        }
+    }
+
+    fn now(&self) -> Time {
+        START + self.began.elapsed()
+    }
+
+    async fn something_to_do(&self) {
+        if self.more_to_read {
+            return;
+        }
+        let next = self.endpoint.next_wake();
+        let timer = async {
+            match next {
+                Time::NEVER => std::future::pending().await,
+                at => tokio::time::sleep_until(self.began + at.since(START)).await,
+            }
+        };
+        // Errors of readiness show up again when reading.
+        tokio::select! {
+            _ = self.socket.readable() => {}
+            _ = self.socket.writable(), if self.unsent.is_some() => {}
+            () = timer => {}
+        }
+    }
+
+    /// Does what a handle asks; gives a shutdown back.
+    fn command(&mut self, command: Command) -> Option<Command> {
+        let now = self.now();
+        match command {
+            Command::Connect { peer, addrs, reply } => {
+                let dial = self.endpoint.connect(now, peer, &addrs);
+                self.dials.insert(dial, reply);
+            }
+            Command::Fetch { session, token, want, steps } => match self.endpoint.fetch(now, session, want) {
+                Some(fetch) => self.peers.fetch_begun(session, fetch, token, steps),
+                // The session is over: the dropped sender says so.
+                None => drop(steps),
+            },
+            Command::Cancel { session, token } => {
+                if let Some(fetch) = self.peers.fetch_cancelled(session, token) {
+                    self.endpoint.cancel(now, session, fetch);
+                }
+            }
+            Command::Message { session, message } => {
+                self.peers.message_sent(session, &message);
+                self.endpoint.send(now, session, &message);
+            }
+            Command::Read { session, bytes } => self.endpoint.message_read(now, session, bytes),
+            Command::Close(session) => self.endpoint.close(now, session),
+            Command::Answer { session, fetch, answer } => {
+                self.peers.answered(session, fetch);
+                match answer {
+                    Ok(grant) => self.endpoint.granted(now, session, fetch, grant),
+                    Err(why) => self.endpoint.refused(now, session, fetch, why),
+                }
+            }
+            Command::UploadLimit(limit) => self.endpoint.set_upload_limit(limit),
+            shutdown @ Command::Shutdown(_) => return Some(shutdown),
+        }
+        self.react();
+        None
+    }
+
+    fn read(&mut self) {
+        let endpoint = &mut self.endpoint;
+        let began = self.began;
+        self.more_to_read = false;
+        for _ in 0..READS_MAX {
+            let now = START + began.elapsed();
+            if !self.socket.receive(|from, datagram| endpoint.handle(now, from, datagram)) {
+                return;
+            }
+        }
+        self.more_to_read = true;
+    }
+
+    fn wake(&mut self) {
+        let now = self.now();
+        if now >= self.endpoint.next_wake() {
+            self.endpoint.wake(now);
+            let endpoint = &mut self.endpoint;
+            // Calls whose caller has gone are not made any longer.
+            self.dials.retain(|dial, reply| {
+                if reply.is_closed() {
+                    endpoint.hang_up(*dial);
+                }
+                !reply.is_closed()
+            });
+        }
+    }
+
+    fn react(&mut self) {
+        while let Some(event) = self.endpoint.poll_event() {
+            match event {
+                Event::Connected { dial, session, peer } => {
+                    let path = self.endpoint.path(self.now(), session).unwrap_or_default();
+                    let handle = self.peers.opened(session, peer, path);
+                    let reply = self.dials.remove(&dial);
+                    // If nobody waits any more, dropping the handle closes the session.
+                    if let (Some(reply), Some(handle)) = (reply, handle) {
+                        let _ = reply.send(Some(handle));
+                    }
+                }
+                Event::Unreachable { dial } => {
+                    if let Some(reply) = self.dials.remove(&dial) {
+                        let _ = reply.send(None);
+                    }
+                }
+                Event::Accepted { session, peer } => {
+                    let path = self.endpoint.path(self.now(), session).unwrap_or_default();
+                    self.peers.accepted(session, peer, path);
+                }
+                other => self.peers.event(other),
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        for _ in 0..WRITES_MAX {
+            let transmit = match self.unsent.take() {
+                Some(transmit) => transmit,
+                None => {
+                    self.train.clear();
+                    let (now, segments) = (self.now(), self.socket.segments_max());
+                    match self.endpoint.poll_transmit(now, segments, &mut self.train) {
+                        Some(transmit) => transmit,
+                        None => return,
+                    }
+                }
+            };
+            if !self.socket.send(transmit.to, &self.train, transmit.segment) {
+                self.unsent = Some(transmit);
+                return;
+            }
+        }
+        // There is more; come back at once after a look at the socket.
+        self.more_to_read = true;
+    }
+
+    fn show(&mut self) {
+        let now = self.now();
+        if now.since(self.shown_at) >= SHOW_EVERY {
+            self.shown_at = now;
+            let endpoint = &self.endpoint;
+            self.peers.show(|session| endpoint.path(now, session));
+            *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = endpoint.counters();
+        }
+    }
+
+    fn goodbye(&mut self, done: Option<oneshot::Sender<()>>) {
+        let now = self.now();
+        self.endpoint.close_all(now);
+        self.react();
+        self.write();
+        self.shown_at = Time::ZERO;
+        self.show();
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! From the configuration to a node: which parts, made how.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pcdn_core::id::Identity;
+use pcdn_core::mapping::Mapper;
+use pcdn_core::peer::Scheme;
+use pcdn_core::unit::ByteSize;
+use pcdn_discovery::Tracker;
+use pcdn_mapping::{FirstOf, Template, UrlHash};
+use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
+use pcdn_transport::udp::{Udp, UdpConfig};
+
+use super::{Exit, Failure};
+use crate::config::{AdminConfig, Config, NodeConfig};
+use crate::node::{Builder, ManifestFrom, Node, Settings};
+use crate::store::{Disk, DiskConfig, Memory, Store};
+
+/// Pieces kept in memory by a node without a data directory: some minutes of video, and what a small machine can spare.
+const MEMORY_MAX: ByteSize = ByteSize::mib(256);
+
+/// A node and what the verbs need beside it.
+pub(crate) struct Composed {
+    pub(crate) node: Node,
+    /// The node's own origin, for what is passed through as it is.
+    pub(crate) origin: Http,
+}
+
+/// Where pieces are kept when the configuration names no directory.
+pub(crate) enum Keep {
+    /// In memory.
+    Memory,
+    /// In a directory of this run's own, without a bound: it goes when the download is whole.
+    Beside(PathBuf),
+}
+
+/// The node that `config` describes.
+pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Failure> {
+    let node = &config.node;
+    if let Some(dir) = &node.data_dir {
+        make_private_dir(Path::new(dir))?;
+    }
+    let me = identity(node)?;
+    let origin = origin(node)?;
+    let store = store(node, keep).await?;
+    let mut builder = Node::builder(me.clone())
+        .origin(origin.clone())
+        .shared_store(store)
+        .mapper(mapper(node)?)
+        .fragmenters(pcdn_media::standard())
+        .settings(settings(node)?);
+    for tracker in trackers(node)? {
+        builder = builder.discovery(tracker);
+    }
+    builder = listen(builder, node, &me).await?;
+    let node = builder.build().map_err(Failure::other)?;
+    Ok(Composed { node, origin })
+}
+
+async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Result<Builder, Failure> {
+    for at in &node.listen {
+        if at.scheme != Scheme::Udp {
+            let line = format!("--listen {at}: this build speaks udp only; write udp://IP:PORT");
+            return Err(Failure::new(Exit::Config, line));
+        }
+        let config = UdpConfig { upload_limit: node.upload_limit, ..UdpConfig::default() };
+        let udp = Udp::bind(at.addr, me, builder.provider(), config).await.map_err(|e| {
+            Failure::other(format!("cannot listen on {at}: {e}; give another address or port 0 with --listen"))
+        })?;
+        builder = builder.transport(udp);
+    }
+    Ok(builder)
+}
+
+/// What the verbs fetch from origins with.
+pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
+    let config_fault = |line: String| Failure::new(Exit::Config, line);
+    let mut config = HttpConfig { only_allowed: !node.origin.is_empty(), bind: node.origin_bind, ..HttpConfig::default() };
+    for pattern in &node.origin {
+        let pattern: OriginPattern =
+            pattern.parse().map_err(|e| config_fault(format!("--origin {pattern}: {e}; write HOST[:PORT]")))?;
+        config.allow.push(pattern);
+    }
+    for header in &node.header {
+        config.headers.push(header.parse().map_err(|e| config_fault(format!("--header: {e}")))?);
+    }
+    config.ca = node.origin_ca.as_ref().map(PathBuf::from);
+    let dice = crate::dice().map_err(|e| Failure::other(format!("the system gives no random bytes: {e}")))?;
+    Http::new(config, dice).map_err(|e| config_fault(e.to_string()))
+}
+
+/// What names contents.
+pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
+    let mut mappers: Vec<Arc<dyn Mapper>> = Vec::new();
+    for text in &node.mapper {
+        match text.strip_prefix("template:") {
+            Some(file) => {
+                let template = Template::load(Path::new(file));
+                mappers.push(Arc::new(template.map_err(|e| Failure::new(Exit::Config, format!("--mapper {text}: {e}")))?));
+            }
+            None => mappers.push(Arc::new(UrlHash::default())),
+        }
+    }
+    Ok(FirstOf::new(mappers))
+}
+
+/// The directory of pieces within a data directory.
+pub(crate) fn pieces_dir(data_dir: &str) -> PathBuf {
+    Path::new(data_dir).join("pieces")
+}
+
+async fn store(node: &NodeConfig, keep: Keep) -> Result<Arc<dyn Store>, Failure> {
+    let (dir, quota) = match (&node.data_dir, keep) {
+        (Some(dir), _) => (pieces_dir(dir), node.cache_size),
+        (None, Keep::Beside(dir)) => (dir, ByteSize(u64::MAX)),
+        (None, Keep::Memory) => return Ok(Arc::new(Memory::of(node.cache_size.min(MEMORY_MAX)))),
+    };
+    let open = move || Disk::open(dir, DiskConfig { quota, ..DiskConfig::default() });
+    let disk = tokio::task::spawn_blocking(open).await.map_err(Failure::other)??;
+    Ok(Arc::new(disk))
+}
+
+fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
+    let beside_pieces = node.data_dir.as_ref().map(|dir| Path::new(dir).join("node.key"));
+    let file = node.identity.as_ref().map(PathBuf::from).or(beside_pieces);
+    Ok(match file {
+        Some(file) => crate::identity::load_or_create(file)?,
+        None => crate::identity::ephemeral()?,
+    })
+}
+
+fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
+    let secret = node.swarm_secret.as_ref().map(|file| secret(file, "--swarm-secret")).transpose()?;
+    let tracker = |text: &String| {
+        let parsed = text.parse::<Tracker>();
+        let tracker = parsed.map_err(|e| Failure::new(Exit::Config, format!("--tracker {text}: {e}; write HOST:PORT")))?;
+        Ok(match &secret {
+            Some(secret) => tracker.with_secret(secret.clone()),
+            None => tracker,
+        })
+    };
+    node.tracker.iter().map(tracker).collect()
+}
+
+/// The secret in `file`, which `option` named.
+pub(crate) fn secret(file: &str, option: &str) -> Result<pcdn_discovery::Secret, Failure> {
+    pcdn_discovery::Secret::load(Path::new(file)).map_err(|e| Failure::new(Exit::Config, format!("{option} {file}: {e}")))
+}
+
+fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
+    let manifest = match node.manifest.as_str() {
+        "off" | "" => ManifestFrom::Off,
+        "sidecar" => ManifestFrom::Sidecar,
+        text if text.starts_with("http://") || text.starts_with("https://") => ManifestFrom::Url(
+            text.parse().map_err(|e| Failure::new(Exit::Config, format!("--manifest {text}: {e}; write a whole URL")))?,
+        ),
+        file => ManifestFrom::File(file.into()),
+    };
+    Ok(Settings {
+        policy: node.policy,
+        integrity: node.integrity,
+        manifest,
+        trust: node.trust,
+        p2p: node.p2p,
+        download_limit: node.download_limit,
+        ..Settings::default()
+    })
+}
+
+/// A directory that only its owner may look into: it holds the node's key, and what somebody watches is nobody's business.
+pub(crate) fn make_private_dir(dir: &Path) -> Result<(), Failure> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir).map_err(|e| Failure::disk(format!("{} cannot be made", dir.display()), &e))
+}
+
+/// The admin server, unless it is off.
+pub(crate) async fn admin(
+    config: &Config,
+    node: &Node,
+    gateway: Option<&crate::gateway::Gateway>,
+) -> Result<Option<crate::admin::Admin>, Failure> {
+    let AdminConfig { listen, .. } = &config.admin;
+    if listen == "off" {
+        return Ok(None);
+    }
+    let counters = gateway.map(|gateway| gateway.counters());
+    let admin = crate::admin::Admin::serve(node.clone(), config, counters).await;
+    admin.map(Some).map_err(Failure::other)
+}

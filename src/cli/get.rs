@@ -1,0 +1,235 @@
+//! `pcdn get`: one download.
+
+mod output;
+mod progress;
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use pcdn_core::id::{PeerId, Rid, SwarmKey};
+use pcdn_core::origin::OriginGet;
+use pcdn_core::resource::Url;
+use serde::Serialize;
+
+use super::compose::{Composed, Keep, admin, compose};
+use super::stop::{GRACE, Stop};
+use super::{Exit, Failure, tell};
+use crate::config::{Config, Loaded};
+use crate::gateway::range::parse_plain;
+use crate::node::{Asset, OpenError, Reader, SwarmReport};
+
+use output::{Output, Target};
+
+/// A download to which not a byte was added for so long is given up. Longer than any origin retry and than the time peers
+/// need to be found anew.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// How often the progress line is rewritten.
+const TICK: Duration = Duration::from_millis(250);
+
+/// The final report of `get --json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    url: String,
+    rid: Option<Rid>,
+    swarm: Option<SwarmKey>,
+    bytes: u64,
+    seconds: f64,
+    from_origin: u64,
+    from_peers: u64,
+    from_cache: u64,
+    p2p_ratio: f64,
+    wasted: u64,
+    start_ms: u64,
+    stalls: u32,
+    stalled_ms: u64,
+    peers_used: u32,
+    rejected_pieces: u64,
+    integrity: String,
+    sha256: String,
+    peer: PeerId,
+    banned: Vec<PeerId>,
+    uploaded: u64,
+    neighbours: u32,
+}
+
+/// What was downloaded.
+struct Got {
+    asset: Option<Asset>,
+    bytes: u64,
+    sha256: String,
+    report: SwarmReport,
+}
+
+/// Runs the verb.
+pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
+    let config = &loaded.config;
+    let url: Url = url.parse().map_err(|e| Failure::new(Exit::Usage, format!("{url}: {e}; write http://… or https://…")))?;
+    let target = Target::of(&url, config)?;
+    let mut stop = Stop::catch()?;
+    let started = Instant::now();
+    let keep = target.store_beside().map_or(Keep::Memory, Keep::Beside);
+    let composed = compose(config, keep).await?;
+    let admin = admin(config, &composed.node, None).await?;
+    let outcome = tokio::select! {
+        outcome = download(&composed, &url, &target, config) => outcome,
+        () = stop.asked() => Err(Failure::new(Exit::Interrupted, "interrupted; the same command goes on from here")),
+    };
+    let exit = match outcome {
+        Ok(got) => {
+            let report = report(&url, got, started.elapsed(), composed.node.peer_id());
+            let told = if config.json { tell::json(&report) } else { summarize(&target, &report) };
+            if config.get.seed && told.is_ok() {
+                let places: Vec<_> = composed.node.record().addrs.iter().map(|a| ("peer", a.addr)).collect();
+                tell::ready(&places);
+                stop.asked().await;
+            }
+            told
+        }
+        Err(failure) => Err(failure),
+    };
+    if let Some(admin) = admin {
+        admin.shutdown().await;
+    }
+    composed.node.shutdown(GRACE).await;
+    drop(composed);
+    if exit.is_ok() {
+        target.forget_store().await;
+    }
+    exit
+}
+
+async fn download(composed: &Composed, url: &Url, target: &Target, config: &Config) -> Result<Got, Failure> {
+    let failed = |error: OpenError| Failure::of_open(url, &error);
+    let asset = match composed.node.open(url).await {
+        Ok(asset) => asset,
+        Err(OpenError::Fragment(why)) if config.get.range.is_none() => {
+            tracing::info!(%why, "taken from the origin alone");
+            return plain(composed, url, target, config).await;
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let range = match config.get.range.as_deref().and_then(parse_plain) {
+        None => 0..asset.len(),
+        Some((first, last)) if first < asset.len() => {
+            first..last.map_or(asset.len(), |last| last.saturating_add(1).min(asset.len()))
+        }
+        Some((first, _)) => {
+            return Err(Failure::other(format!("--range: byte {first} lies outside the {} bytes of {url}", asset.len())));
+        }
+    };
+    // A download wants pieces in whatever order serves the swarm. That needs room for all of them; a part, a pipe or a file
+    // larger than the cache is read in order.
+    let is_part = range.end - range.start < asset.len();
+    let room = if target.store_beside().is_some() { u64::MAX } else { config.node.cache_size.0 };
+    let in_order = is_part || target.is_pipe() || asset.len() > room;
+    let reader = if in_order { asset.read(range.clone()) } else { asset.follow(range.clone()) };
+    let output = Output::create(target)?;
+    let watched = progress::watch(&asset, range.end - range.start, STUCK_AFTER, TICK);
+    let output = tokio::select! {
+        copied = copy(reader, output) => copied.map_err(|e| e.failure(url))?,
+        Err(error) = complete(&asset, in_order) => return Err(failed(error)),
+        () = watched => {
+            let line = format!("nothing came for {} s; the same command goes on from here", STUCK_AFTER.as_secs());
+            return Err(Failure::new(Exit::TimedOut, format!("{}: {line}", super::exit::shown(url))));
+        }
+    };
+    progress::end();
+    let bytes = output.bytes;
+    let checked = output.finish(target, config.get.sha256.as_deref());
+    if checked.as_ref().is_err_and(|failure| failure.exit == Exit::Integrity) {
+        // What is kept would only give the same wrong bytes again.
+        composed.node.forget(&asset.swarm()).await;
+        target.forget_store().await;
+    }
+    let report = asset.report().await;
+    Ok(Got { bytes, sha256: checked?, report, asset: Some(asset) })
+}
+
+/// Wants everything, if order does not matter; ends only with an error.
+async fn complete(asset: &Asset, in_order: bool) -> Result<(), OpenError> {
+    if !in_order {
+        asset.complete().await?;
+    }
+    std::future::pending().await
+}
+
+enum CopyError {
+    Open(OpenError),
+    Output(Failure),
+}
+
+impl CopyError {
+    fn failure(self, url: &Url) -> Failure {
+        match self {
+            Self::Open(error) => Failure::of_open(url, &error),
+            Self::Output(failure) => failure,
+        }
+    }
+}
+
+async fn copy(mut reader: Reader, mut output: Output) -> Result<output::Written, CopyError> {
+    while let Some(bytes) = reader.next().await {
+        output.write(bytes.map_err(CopyError::Open)?).await.map_err(CopyError::Output)?;
+    }
+    output.close().await.map_err(CopyError::Output)
+}
+
+/// What cannot be cut, from the origin alone.
+async fn plain(composed: &Composed, url: &Url, target: &Target, config: &Config) -> Result<Got, Failure> {
+    let failed = |error| Failure::of_open(url, &OpenError::Origin(error));
+    let mut output = Output::create(target)?;
+    let mut body = composed.node.origin().get(&OriginGet::whole(url.clone())).await.map_err(failed)?;
+    while let Some(bytes) = body.bytes.next().await {
+        output.write(bytes.map_err(failed)?).await?;
+    }
+    let written = output.close().await?;
+    let bytes = written.bytes;
+    let sha256 = written.finish(target, config.get.sha256.as_deref())?;
+    let report = SwarmReport { bytes, from_origin: bytes, integrity: "origin".into(), ..SwarmReport::default() };
+    Ok(Got { asset: None, bytes, sha256, report })
+}
+
+fn report(url: &Url, got: Got, took: Duration, peer: PeerId) -> Report {
+    let it = got.report;
+    Report {
+        url: url.to_string(),
+        rid: got.asset.as_ref().map(Asset::rid),
+        swarm: got.asset.as_ref().map(Asset::swarm),
+        bytes: got.bytes,
+        seconds: (took.as_secs_f64() * 1e3).round() / 1e3,
+        from_origin: it.from_origin,
+        from_peers: it.from_peers,
+        from_cache: it.from_cache,
+        p2p_ratio: it.p2p_ratio,
+        wasted: it.wasted,
+        start_ms: it.start_ms,
+        stalls: it.stalls,
+        stalled_ms: it.stalled_ms,
+        peers_used: it.peers_used,
+        rejected_pieces: it.rejected_pieces,
+        integrity: it.integrity,
+        sha256: got.sha256,
+        peer,
+        banned: it.banned,
+        uploaded: it.uploaded,
+        neighbours: it.neighbours,
+    }
+}
+
+/// The report for people: on standard error, because standard output may be the file.
+fn summarize(target: &Target, report: &Report) -> Result<Exit, Failure> {
+    let size = progress::human(report.bytes);
+    let rate = progress::human((report.bytes as f64 / report.seconds.max(0.001)) as u64);
+    tell::line(&format!(
+        "{target}: {size} in {:.1} s ({rate}/s): origin {}, {} peers {}, cache {}; {}",
+        report.seconds,
+        progress::human(report.from_origin),
+        report.peers_used,
+        progress::human(report.from_peers),
+        progress::human(report.from_cache),
+        report.integrity,
+    ));
+    tell::line(&format!("sha256 {}", report.sha256));
+    Ok(Exit::Done)
+}
+
