@@ -40,7 +40,9 @@ pub struct Admin {
 #[non_exhaustive]
 pub enum AdminError {
     /// The address cannot be listened on.
-    #[error("the admin server cannot listen on {addr}: {source}; give another address, port 0 or off with --admin")]
+    #[error(
+        "the admin server cannot listen on {addr}: {source}; give another address, port 0 or off with --admin"
+    )]
     Listen {
         /// Which.
         addr: String,
@@ -65,7 +67,11 @@ impl Admin {
     ///
     /// # Errors
     /// If the address cannot be listened on, or the token cannot be read.
-    pub async fn serve(node: Node, config: &Config, gateway: Option<Arc<GatewayCounters>>) -> Result<Self, AdminError> {
+    pub async fn serve(
+        node: Node,
+        config: &Config,
+        gateway: Option<Arc<GatewayCounters>>,
+    ) -> Result<Self, AdminError> {
         Self::over(Arc::new(node), config, gateway).await
     }
 

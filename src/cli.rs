@@ -3,6 +3,7 @@
 mod cache;
 mod command;
 mod compose;
+mod demo;
 mod exit;
 mod get;
 mod health;
@@ -12,6 +13,7 @@ mod map;
 mod peer;
 mod play;
 mod sign;
+mod sim;
 mod stop;
 mod tell;
 mod tracker;
@@ -30,11 +32,7 @@ pub(crate) use exit::{Exit, Failure};
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let matches = match command::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) => {
-            let _ = error.print();
-            let told = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if told { ExitCode::SUCCESS } else { Exit::Usage.into() };
-        }
+        Err(error) => return misused(&error),
     };
     let (verb, matches) = matches.subcommand().expect("clap demands a verb");
     match dispatch(verb, matches) {
@@ -44,6 +42,33 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
             failure.exit.into()
         }
     }
+}
+
+/// Help was asked for, or the arguments make no sense: then one line says why.
+fn misused(error: &clap::Error) -> ExitCode {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match error.kind() {
+        // Where it goes to, and that it may be a closed pipe, is clap's business.
+        DisplayHelp | DisplayVersion => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            Exit::Usage.into()
+        }
+        _ => {
+            tell::line(&format!("pcdn: {}", one_line(&error.to_string())));
+            Exit::Usage.into()
+        }
+    }
+}
+
+/// What clap says over several lines, up to its usage lines.
+fn one_line(text: &str) -> String {
+    let words = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let words: Vec<&str> = words.filter(|line| !line.is_empty() && !line.starts_with("For more")).collect();
+    format!("{}; see --help", words.join(" ").trim_start_matches("error: "))
 }
 
 fn dispatch(verb: &str, matches: &ArgMatches) -> Result<Exit, Failure> {
@@ -57,6 +82,10 @@ fn dispatch(verb: &str, matches: &ArgMatches) -> Result<Exit, Failure> {
     logging::start(&loaded.config.log)?;
     if verb == "config" {
         return tell::out(config::effective(&loaded).trim_end());
+    }
+    if verb == "sim" {
+        // Computes in one thread; no socket, no timer.
+        return sim::run(matches.get_one::<String>("SCENARIO").map(String::as_str), &loaded.config);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::other(format!("no threads to run on: {e}")))?;
@@ -76,6 +105,7 @@ async fn run_verb(verb: &str, matches: &ArgMatches, loaded: &Loaded) -> Result<E
         "inspect" => inspect::run(&argument(matches, "URL|FILE"), &loaded.config).await,
         "map" => map::run(&argument(matches, "URL"), &loaded.config).await,
         "cache" => cache::run(&argument(matches, "ACTION"), matches.get_one("SWARM"), &loaded.config).await,
+        "demo" => demo::run(&loaded.config).await,
         "healthcheck" => health::run(&loaded.config).await,
         _ => Err(Failure::other(format!("{verb} has no body"))),
     }
@@ -132,4 +162,24 @@ fn man() -> Result<Exit, Failure> {
     };
     write().map_err(|e| Failure::other(format!("the page cannot be written: {e}")))?;
     tell::out(String::from_utf8_lossy(&page).trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misuse_is_said_in_one_line() {
+        let said = |arguments: &[&str]| {
+            one_line(&command::command().try_get_matches_from(arguments).unwrap_err().to_string())
+        };
+        let missing = said(&["pcdn", "get"]);
+        assert!(
+            missing.contains("<URL>") && !missing.contains('\n') && !missing.starts_with("error"),
+            "{missing}"
+        );
+        let typo = said(&["pcdn", "get", "http://h/x", "--traker", "a:1"]);
+        assert!(typo.contains("--traker") && typo.contains("'--tracker'"), "{typo}");
+        assert!(said(&["pcdn", "gett"]).contains("'get'"));
+    }
 }

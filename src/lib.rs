@@ -3,16 +3,17 @@
 //! This is the facade: it composes the parts of the other crates into a [`Node`], and holds what an application or the `pcdn`
 //! binary needs around one: [`gateway`](crate::gateway), [`store`], [`identity`], [`publish`].
 
-pub mod demo;
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod gateway;
 mod http;
-pub mod metrics;
 pub mod identity;
+pub mod metrics;
 pub mod node;
 pub mod publish;
+pub mod sim;
 pub mod store;
 
 pub use node::{Asset, Node, OpenError, Reader};

@@ -90,7 +90,8 @@ impl Udp {
         let socket = Socket::bind(addr).map_err(io("bind"))?;
         let local = socket.local_addr().map_err(io("look up"))?;
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(std::io::Error::from).map_err(io("draw a seed for"))?;
+        let dry = |error: getrandom::Error| std::io::Error::other(error.to_string());
+        getrandom::fill(&mut seed).map_err(dry).map_err(io("draw a seed for"))?;
         // Unbounded, for `fetch` cannot wait; what is in it is bounded by 256 fetches, their cancels and answers, and
         // 256 KiB of messages for each session.
         let (commands, from_handles) = mpsc::unbounded_channel();

@@ -60,9 +60,9 @@ pub(super) fn openapi() -> Value {
     })
 }
 
-pub(super) fn status(snapshots: &Snapshots) -> Value {
+pub(super) async fn status(snapshots: &Snapshots) -> Value {
+    let swarms = snapshots.now().await;
     let totals = snapshots.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner).totals();
-    let swarms = snapshots.latest();
     let fetched = totals.from_peers + totals.from_origin;
     let p2p_ratio = if fetched == 0 { 0.0 } else { totals.from_peers as f64 / fetched as f64 };
     json!({
@@ -93,11 +93,15 @@ pub(super) fn swarms(all: &[SwarmStatus]) -> Value {
 pub(super) fn peers(all: &[SwarmStatus]) -> Value {
     let with_swarm = |swarm: &SwarmStatus| {
         let key = swarm.swarm;
-        swarm.peers.iter().map(move |peer| {
-            let mut shown = serde_json::to_value(peer).unwrap_or_default();
-            shown["swarm"] = json!(key);
-            shown
-        }).collect::<Vec<_>>()
+        swarm
+            .peers
+            .iter()
+            .map(move |peer| {
+                let mut shown = serde_json::to_value(peer).unwrap_or_default();
+                shown["swarm"] = json!(key);
+                shown
+            })
+            .collect::<Vec<_>>()
     };
     all.iter().flat_map(with_swarm).collect()
 }
@@ -114,10 +118,10 @@ pub(super) fn shown(config: &Config) -> Value {
 }
 
 /// A status and the swarms, at once and then with every snapshot.
-pub(super) fn follow(snapshots: &Snapshots) -> impl Stream<Item = String> + Send + use<> {
+pub(super) async fn follow(snapshots: &Snapshots) -> impl Stream<Item = String> + Send + use<> {
     // A listener lives as long as its connection; what it needs of the server is kept apart from it.
     let (node, ledger, started) = (snapshots.node.clone(), snapshots.ledger.clone(), snapshots.started);
-    stream::unfold(snapshots.follow(), move |mut following| {
+    stream::unfold(snapshots.follow().await, move |mut following| {
         let (node, ledger) = (node.clone(), ledger.clone());
         async move {
             following.changed().await.ok()?;
@@ -145,7 +149,9 @@ pub(super) fn told(events: broadcast::Receiver<String>) -> impl Stream<Item = St
         match events.recv().await {
             // One line each: a line break would end the event early.
             Ok(line) => Some((line.replace('\n', " "), events)),
-            Err(broadcast::error::RecvError::Lagged(lost)) => Some((json!({ "event": "lagged", "lost": lost }).to_string(), events)),
+            Err(broadcast::error::RecvError::Lagged(lost)) => {
+                Some((json!({ "event": "lagged", "lost": lost }).to_string(), events))
+            }
             Err(broadcast::error::RecvError::Closed) => None,
         }
     })

@@ -60,11 +60,15 @@ impl Routes {
                 page
             }
             "/healthz" => text(StatusCode::OK, "ok"),
-            "/readyz" => json(&serde_json::json!({ "ready": true, "listening": true, "swarms": self.snapshots.latest().len() })),
-            "/metrics" => typed(metrics::CONTENT_TYPE, self.metrics()),
+            "/readyz" => json(
+                &serde_json::json!({ "ready": true, "listening": true, "swarms": self.snapshots.now().await.len() }),
+            ),
+            "/metrics" => typed(metrics::CONTENT_TYPE, self.metrics().await),
             _ => match path.strip_prefix("/api/v1") {
                 Some(call) => self.api(call).await,
-                None => text(StatusCode::NOT_FOUND, "try /, /healthz, /readyz, /metrics or /api/v1/openapi.json"),
+                None => {
+                    text(StatusCode::NOT_FOUND, "try /, /healthz, /readyz, /metrics or /api/v1/openapi.json")
+                }
             },
         }
     }
@@ -74,32 +78,36 @@ impl Routes {
         match call {
             "" | "/" => json(&api::index()),
             "/openapi.json" => json(&api::openapi()),
-            "/status" => json(&api::status(snapshots)),
-            "/swarms" => json(&api::swarms(&snapshots.latest())),
-            "/peers" => json(&api::peers(&snapshots.latest())),
+            "/status" => json(&api::status(snapshots).await),
+            "/swarms" => json(&api::swarms(&snapshots.now().await)),
+            "/peers" => json(&api::peers(&snapshots.now().await)),
             "/config" => json(&self.config),
-            "/events" => self.events(),
+            "/events" => self.events().await,
             _ => {
                 let key = call.strip_prefix("/swarms/").unwrap_or_default();
-                match snapshots.latest().iter().find(|swarm| swarm.swarm.to_string() == key) {
+                match snapshots.now().await.iter().find(|swarm| swarm.swarm.to_string() == key) {
                     Some(swarm) => json(swarm),
-                    None => text(StatusCode::NOT_FOUND, "no such call or swarm; /api/v1/openapi.json lists the calls"),
+                    None => text(
+                        StatusCode::NOT_FOUND,
+                        "no such call or swarm; /api/v1/openapi.json lists the calls",
+                    ),
                 }
             }
         }
     }
 
-    fn metrics(&self) -> String {
+    async fn metrics(&self) -> String {
         let snapshots = &self.snapshots;
+        let swarms = snapshots.now().await;
         let totals = snapshots.ledger.lock().unwrap_or_else(PoisonError::into_inner).totals();
         let uptime_s = snapshots.started.elapsed().as_secs_f64();
-        metrics::render(&totals, &snapshots.latest(), snapshots.gateway.as_deref(), snapshots.node.p2p(), uptime_s)
+        metrics::render(&totals, &swarms, snapshots.gateway.as_deref(), snapshots.node.p2p(), uptime_s)
     }
 
     /// Server-sent events: `status` once a second, and whatever the node tells.
-    fn events(&self) -> Response<Body> {
+    async fn events(&self) -> Response<Body> {
         let sse = |name: &str, data: &str| Ok(bytes::Bytes::from(format!("event: {name}\ndata: {data}\n\n")));
-        let following = api::follow(&self.snapshots);
+        let following = api::follow(&self.snapshots).await;
         let told = api::told(self.snapshots.node.events());
         let stream = futures_util::stream::select(
             following.map(move |status| sse("status", &status)),
@@ -126,9 +134,13 @@ impl Routes {
         match (&self.token, given) {
             (Some(token), Some(given)) if same(token, given) => Ok(()),
             (None, _) if local.ip().to_canonical().is_loopback() => Ok(()),
-            (None, _) => refuse(StatusCode::FORBIDDEN, "changing calls need a token here: start with --admin-token FILE"),
+            (None, _) => refuse(
+                StatusCode::FORBIDDEN,
+                "changing calls need a token here: start with --admin-token FILE",
+            ),
             (Some(_), _) => {
-                let mut refusal = text(StatusCode::UNAUTHORIZED, "changing calls need Authorization: Bearer TOKEN");
+                let mut refusal =
+                    text(StatusCode::UNAUTHORIZED, "changing calls need Authorization: Bearer TOKEN");
                 let scheme = HeaderValue::from_static("Bearer");
                 refusal.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
                 Err(Box::new(refusal))

@@ -1,4 +1,4 @@
-//! What is watched: one snapshot a second of the node, shared by the page, the metrics and all listeners.
+//! What is watched: a snapshot of the node each second for those who listen, and one for whoever asks.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::metrics::{GatewayCounters, Ledger};
 use crate::node::{Node, P2p, SwarmStatus};
 
-/// How old a snapshot may get. A dashboard wants seconds, and asking every swarm costs each of them one message.
+/// How often listeners are told. A dashboard wants seconds, and asking every swarm costs each of them one message.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// A node as the admin server needs it; a fake in tests.
@@ -55,26 +55,45 @@ pub(super) struct Snapshots {
     pub(super) gateway: Option<Arc<GatewayCounters>>,
     pub(super) started: Instant,
     pub(super) ledger: Arc<Mutex<Ledger>>,
-    latest: watch::Receiver<Arc<Vec<SwarmStatus>>>,
+    camera: Arc<Camera>,
     taking: JoinHandle<()>,
+}
+
+/// Takes snapshots, one at a time: a ledger that saw them out of order would count twice.
+#[derive(Debug)]
+struct Camera {
+    node: Arc<dyn Watched>,
+    ledger: Arc<Mutex<Ledger>>,
+    latest: tokio::sync::Mutex<watch::Sender<Arc<Vec<SwarmStatus>>>>,
+}
+
+impl Camera {
+    async fn take(&self) -> Arc<Vec<SwarmStatus>> {
+        let to = self.latest.lock().await;
+        let swarms = Arc::new(self.node.swarms().await);
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).observe(&swarms);
+        to.send_replace(swarms.clone());
+        swarms
+    }
 }
 
 impl Snapshots {
     pub(super) fn start(node: Arc<dyn Watched>, gateway: Option<Arc<GatewayCounters>>) -> Self {
-        let (to, latest) = watch::channel(Arc::default());
         let ledger = Arc::<Mutex<Ledger>>::default();
-        let taking = tokio::spawn(take(node.clone(), ledger.clone(), to));
-        Self { node, gateway, started: Instant::now(), ledger, latest, taking }
+        let latest = tokio::sync::Mutex::new(watch::Sender::default());
+        let camera = Arc::new(Camera { node: node.clone(), ledger: ledger.clone(), latest });
+        let taking = tokio::spawn(keep_taking(camera.clone()));
+        Self { node, gateway, started: Instant::now(), ledger, camera, taking }
     }
 
-    /// The latest one.
-    pub(super) fn latest(&self) -> Arc<Vec<SwarmStatus>> {
-        self.latest.borrow().clone()
+    /// One taken now: who asks once must not be told what was a second ago.
+    pub(super) async fn now(&self) -> Arc<Vec<SwarmStatus>> {
+        self.camera.take().await
     }
 
     /// All to come, the latest first.
-    pub(super) fn follow(&self) -> watch::Receiver<Arc<Vec<SwarmStatus>>> {
-        let mut following = self.latest.clone();
+    pub(super) async fn follow(&self) -> watch::Receiver<Arc<Vec<SwarmStatus>>> {
+        let mut following = self.camera.latest.lock().await.subscribe();
         following.mark_changed();
         following
     }
@@ -86,15 +105,11 @@ impl Drop for Snapshots {
     }
 }
 
-async fn take(node: Arc<dyn Watched>, ledger: Arc<Mutex<Ledger>>, to: watch::Sender<Arc<Vec<SwarmStatus>>>) {
+async fn keep_taking(camera: Arc<Camera>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let swarms = node.swarms().await;
-        ledger.lock().unwrap_or_else(PoisonError::into_inner).observe(&swarms);
-        if to.send(Arc::new(swarms)).is_err() {
-            return;
-        }
+        camera.take().await;
     }
 }

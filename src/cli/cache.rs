@@ -10,12 +10,22 @@ use crate::store::{Disk, DiskConfig, Store as _};
 
 /// Runs the verb.
 pub(crate) async fn run(action: &str, swarm: Option<&String>, config: &Config) -> Result<Exit, Failure> {
-    let dir = config.node.data_dir.as_deref().ok_or_else(|| Failure::new(Exit::Usage, "which store? give --data-dir DIR"))?;
-    let parse = |text: &String| text.parse::<SwarmKey>().map_err(|e| Failure::new(Exit::Usage, format!("{text}: {e}; pcdn cache ls prints swarms")));
+    let dir = config
+        .node
+        .data_dir
+        .as_deref()
+        .ok_or_else(|| Failure::new(Exit::Usage, "which store? give --data-dir DIR"))?;
+    let parse = |text: &String| {
+        text.parse::<SwarmKey>()
+            .map_err(|e| Failure::new(Exit::Usage, format!("{text}: {e}; pcdn cache ls prints swarms")))
+    };
     let swarm = swarm.map(parse).transpose()?;
     let pieces = pieces_dir(dir);
     if !pieces.is_dir() {
-        return Err(Failure::new(Exit::Disk, format!("{dir} holds no pieces; give the --data-dir of a node")));
+        return Err(Failure::new(
+            Exit::Disk,
+            format!("{dir} holds no pieces; give the --data-dir of a node"),
+        ));
     }
     let (action, quota, json) = (action.to_owned(), config.node.cache_size, config.json);
     let work = move || -> Result<Exit, Failure> {
@@ -35,13 +45,17 @@ fn act(disk: &Disk, action: &str, swarm: Option<SwarmKey>, json: bool) -> Result
                 return tell::json(&json!({ "stats": stats, "swarms": swarms }));
             }
             for swarm in swarms {
-                tell::out(&format!("{} {:>8} pieces {:>14} bytes", swarm.swarm, swarm.pieces, swarm.bytes.0))?;
+                tell::out(&format!(
+                    "{} {:>8} pieces {:>14} bytes",
+                    swarm.swarm, swarm.pieces, swarm.bytes.0
+                ))?;
             }
             tell::line(&format!("{} of {} used", stats.used, stats.quota));
             Ok(Exit::Done)
         }
         "rm" => {
-            let swarm = swarm.ok_or_else(|| Failure::new(Exit::Usage, "which swarm? pcdn cache ls prints them"))?;
+            let swarm =
+                swarm.ok_or_else(|| Failure::new(Exit::Usage, "which swarm? pcdn cache ls prints them"))?;
             disk.forget(&swarm, None)?;
             Ok(Exit::Done)
         }

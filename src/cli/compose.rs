@@ -66,7 +66,9 @@ async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Resul
         }
         let config = UdpConfig { upload_limit: node.upload_limit, ..UdpConfig::default() };
         let udp = Udp::bind(at.addr, me, builder.provider(), config).await.map_err(|e| {
-            Failure::other(format!("cannot listen on {at}: {e}; give another address or port 0 with --listen"))
+            Failure::other(format!(
+                "cannot listen on {at}: {e}; give another address or port 0 with --listen"
+            ))
         })?;
         builder = builder.transport(udp);
     }
@@ -76,10 +78,12 @@ async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Resul
 /// What the verbs fetch from origins with.
 pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
     let config_fault = |line: String| Failure::new(Exit::Config, line);
-    let mut config = HttpConfig { only_allowed: !node.origin.is_empty(), bind: node.origin_bind, ..HttpConfig::default() };
+    let mut config =
+        HttpConfig { only_allowed: !node.origin.is_empty(), bind: node.origin_bind, ..HttpConfig::default() };
     for pattern in &node.origin {
-        let pattern: OriginPattern =
-            pattern.parse().map_err(|e| config_fault(format!("--origin {pattern}: {e}; write HOST[:PORT]")))?;
+        let pattern: OriginPattern = pattern
+            .parse()
+            .map_err(|e| config_fault(format!("--origin {pattern}: {e}; write HOST[:PORT]")))?;
         config.allow.push(pattern);
     }
     for header in &node.header {
@@ -97,7 +101,9 @@ pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
         match text.strip_prefix("template:") {
             Some(file) => {
                 let template = Template::load(Path::new(file));
-                mappers.push(Arc::new(template.map_err(|e| Failure::new(Exit::Config, format!("--mapper {text}: {e}")))?));
+                mappers.push(Arc::new(
+                    template.map_err(|e| Failure::new(Exit::Config, format!("--mapper {text}: {e}")))?,
+                ));
             }
             None => mappers.push(Arc::new(UrlHash::default())),
         }
@@ -134,7 +140,8 @@ fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
     let secret = node.swarm_secret.as_ref().map(|file| secret(file, "--swarm-secret")).transpose()?;
     let tracker = |text: &String| {
         let parsed = text.parse::<Tracker>();
-        let tracker = parsed.map_err(|e| Failure::new(Exit::Config, format!("--tracker {text}: {e}; write HOST:PORT")))?;
+        let tracker = parsed
+            .map_err(|e| Failure::new(Exit::Config, format!("--tracker {text}: {e}; write HOST:PORT")))?;
         Ok(match &secret {
             Some(secret) => tracker.with_secret(secret.clone()),
             None => tracker,
@@ -145,16 +152,19 @@ fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
 
 /// The secret in `file`, which `option` named.
 pub(crate) fn secret(file: &str, option: &str) -> Result<pcdn_discovery::Secret, Failure> {
-    pcdn_discovery::Secret::load(Path::new(file)).map_err(|e| Failure::new(Exit::Config, format!("{option} {file}: {e}")))
+    pcdn_discovery::Secret::load(Path::new(file))
+        .map_err(|e| Failure::new(Exit::Config, format!("{option} {file}: {e}")))
 }
 
 fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
     let manifest = match node.manifest.as_str() {
         "off" | "" => ManifestFrom::Off,
         "sidecar" => ManifestFrom::Sidecar,
-        text if text.starts_with("http://") || text.starts_with("https://") => ManifestFrom::Url(
-            text.parse().map_err(|e| Failure::new(Exit::Config, format!("--manifest {text}: {e}; write a whole URL")))?,
-        ),
+        text if text.starts_with("http://") || text.starts_with("https://") => {
+            ManifestFrom::Url(text.parse().map_err(|e| {
+                Failure::new(Exit::Config, format!("--manifest {text}: {e}; write a whole URL"))
+            })?)
+        }
         file => ManifestFrom::File(file.into()),
     };
     Ok(Settings {

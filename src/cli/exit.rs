@@ -64,7 +64,9 @@ impl Failure {
             OpenError::Origin(OriginError::Status { status: 401 | 403, .. }) => {
                 "; give credentials with --header 'Authorization: …'"
             }
-            OpenError::Origin(OriginError::Unreachable { .. } | OriginError::Silent(_)) => "; check the network and the host",
+            OpenError::Origin(OriginError::Unreachable { .. } | OriginError::Silent(_)) => {
+                "; check the network and the host"
+            }
             OpenError::Store(_) => "; give another --data-dir or a smaller --cache-size",
             _ if error.transient() => "; try again later",
             _ => "",

@@ -63,7 +63,9 @@ struct Got {
 /// Runs the verb.
 pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
     let config = &loaded.config;
-    let url: Url = url.parse().map_err(|e| Failure::new(Exit::Usage, format!("{url}: {e}; write http://… or https://…")))?;
+    let url: Url = url
+        .parse()
+        .map_err(|e| Failure::new(Exit::Usage, format!("{url}: {e}; write http://… or https://…")))?;
     let target = Target::of(&url, config)?;
     let mut stop = Stop::catch()?;
     let started = Instant::now();
@@ -114,7 +116,10 @@ async fn download(composed: &Composed, url: &Url, target: &Target, config: &Conf
             first..last.map_or(asset.len(), |last| last.saturating_add(1).min(asset.len()))
         }
         Some((first, _)) => {
-            return Err(Failure::other(format!("--range: byte {first} lies outside the {} bytes of {url}", asset.len())));
+            return Err(Failure::other(format!(
+                "--range: byte {first} lies outside the {} bytes of {url}",
+                asset.len()
+            )));
         }
     };
     // A download wants pieces in whatever order serves the swarm. That needs room for all of them; a part, a pipe or a file
@@ -185,7 +190,8 @@ async fn plain(composed: &Composed, url: &Url, target: &Target, config: &Config)
     let written = output.close().await?;
     let bytes = written.bytes;
     let sha256 = written.finish(target, config.get.sha256.as_deref())?;
-    let report = SwarmReport { bytes, from_origin: bytes, integrity: "origin".into(), ..SwarmReport::default() };
+    let report =
+        SwarmReport { bytes, from_origin: bytes, integrity: "origin".into(), ..SwarmReport::default() };
     Ok(Got { asset: None, bytes, sha256, report })
 }
 
@@ -232,4 +238,3 @@ fn summarize(target: &Target, report: &Report) -> Result<Exit, Failure> {
     tell::line(&format!("sha256 {}", report.sha256));
     Ok(Exit::Done)
 }
-

@@ -29,7 +29,8 @@ async fn of_url(text: &str, config: &Config) -> Result<Inspection, Failure> {
     let origin = origin(&config.node)?;
     let head = origin.head(&url).await.map_err(failed)?;
     let fragmenter = choose(config.inspect.kind.as_deref(), &url, head.content_type.clone())?;
-    let mapping = mapper(&config.node)?.map(&url).await.map_err(|e| Failure::other(format!("{text}: {e}")))?;
+    let mapping =
+        mapper(&config.node)?.map(&url).await.map_err(|e| Failure::other(format!("{text}: {e}")))?;
     let resource = Resource { url: url.clone(), rid: mapping.rid, head: Some(head) };
     if !config.inspect.hash {
         return Ok(inspect(&*fragmenter, &resource, true, None::<&mut tokio::io::Empty>).await?);
@@ -41,7 +42,8 @@ async fn of_url(text: &str, config: &Config) -> Result<Inspection, Failure> {
 
 async fn of_file(text: &str, config: &Config) -> Result<Inspection, Failure> {
     let path = std::path::absolute(text).map_err(|e| Failure::disk(text, &e))?;
-    let own = || Url::from_file_path(&path).map_err(|()| Failure::new(Exit::Usage, format!("{text} is no path")));
+    let own =
+        || Url::from_file_path(&path).map_err(|()| Failure::new(Exit::Usage, format!("{text} is no path")));
     let url = config.inspect.base_url.clone().map_or_else(own, Ok)?;
     let rid = match &config.inspect.base_url {
         Some(url) => mapper(&config.node)?.map(url).await.ok().map(|mapping| mapping.rid),
@@ -52,16 +54,24 @@ async fn of_file(text: &str, config: &Config) -> Result<Inspection, Failure> {
 }
 
 /// The fragmenter of that name, else the one that a node would take.
-fn choose(kind: Option<&str>, url: &Url, content_type: Option<String>) -> Result<Arc<dyn Fragmenter>, Failure> {
+fn choose(
+    kind: Option<&str>,
+    url: &Url,
+    content_type: Option<String>,
+) -> Result<Arc<dyn Fragmenter>, Failure> {
     let all = pcdn_media::standard();
     if let Some(kind) = kind {
         let names: Vec<_> = all.iter().map(|f| f.name()).collect();
         let found = all.iter().find(|f| f.name() == kind).cloned();
-        return found.ok_or_else(|| Failure::new(Exit::Usage, format!("--as {kind}: known kinds are {}", names.join(", "))));
+        return found.ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("--as {kind}: known kinds are {}", names.join(", ")))
+        });
     }
     let hint = ResourceHint { url: url.clone(), content_type, first_bytes: Vec::new() };
     let with = |fit: Fit| all.iter().find(|f| f.fit(&hint) == fit).cloned();
-    with(Fit::Sure).or_else(|| with(Fit::Maybe)).ok_or_else(|| Failure::other("no fragmenter knows this kind; give --as KIND"))
+    with(Fit::Sure)
+        .or_else(|| with(Fit::Maybe))
+        .ok_or_else(|| Failure::other("no fragmenter knows this kind; give --as KIND"))
 }
 
 fn table(report: &Inspection) -> String {
@@ -80,7 +90,8 @@ fn table(report: &Inspection) -> String {
         "piece bytes",
     );
     for segment in &report.segments {
-        let range = segment.range.map_or_else(String::new, |range| format!("{range:?}"));
+        let range =
+            segment.range.map_or_else(String::new, |range| format!("{}..{}", range.start(), range.end()));
         let hash = segment.blake3.map_or_else(String::new, |hash| format!("  {hash}"));
         text += &format!(
             "{:>8} {:>12} {:>8} {:>11}  {range}{hash}\n",

@@ -20,8 +20,11 @@ struct Report {
 
 /// Runs the verb.
 pub(crate) async fn run(url: &str, config: &Config) -> Result<Exit, Failure> {
-    let parsed = url.parse().map_err(|e| Failure::new(Exit::Usage, format!("{url}: {e}; write http://… or https://…")))?;
-    let mapping = mapper(&config.node)?.map(&parsed).await.map_err(|e| Failure::other(format!("{url}: {e}")))?;
+    let parsed = url
+        .parse()
+        .map_err(|e| Failure::new(Exit::Usage, format!("{url}: {e}; write http://… or https://…")))?;
+    let mapping =
+        mapper(&config.node)?.map(&parsed).await.map_err(|e| Failure::other(format!("{url}: {e}")))?;
     let report = Report {
         url: url.to_owned(),
         rid: mapping.rid,

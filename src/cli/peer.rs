@@ -26,7 +26,8 @@ pub(crate) async fn run(loaded: &Loaded) -> Result<Exit, Failure> {
     places.extend(gateway.iter().flat_map(Gateway::local_addrs).map(|addr| ("gateway", *addr)));
     places.extend(admin.iter().flat_map(|admin| admin.local_addrs()).map(|addr| ("admin", *addr)));
     tell::ready(&places);
-    let seeding = config.peer.seed.iter().map(|url| tokio::spawn(seed(node.clone(), url.clone()))).collect::<Vec<_>>();
+    let seeding =
+        config.peer.seed.iter().map(|url| tokio::spawn(seed(node.clone(), url.clone()))).collect::<Vec<_>>();
     stop.asked().await;
     seeding.iter().for_each(tokio::task::JoinHandle::abort);
     if let Some(gateway) = gateway {

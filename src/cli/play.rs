@@ -19,7 +19,11 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
     let gateway = Gateway::serve_with(composed.node.clone(), &config.gateway, composed.origin.clone()).await;
     let gateway = gateway.map_err(Failure::other)?;
     let addr = gateway.local_addrs().first().ok_or_else(|| Failure::other("the gateway has no address"))?;
-    let local = format!("http://{addr}/{}/{}", url.scheme(), &url[url::Position::BeforeHost..url::Position::AfterQuery]);
+    let local = format!(
+        "http://{addr}/{}/{}",
+        url.scheme(),
+        &url[url::Position::BeforeHost..url::Position::AfterQuery]
+    );
     tell::out(&local)?;
     let outcome = match &config.play.player {
         None => {
@@ -29,7 +33,8 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
         Some(player) => {
             let mut command = tokio::process::Command::new(player);
             let child = command.arg(&local).kill_on_drop(true).spawn();
-            let mut child = child.map_err(|e| Failure::other(format!("--player {player} cannot be started: {e}")))?;
+            let mut child =
+                child.map_err(|e| Failure::other(format!("--player {player} cannot be started: {e}")))?;
             tokio::select! {
                 _ = child.wait() => {}
                 () = stop.asked() => {}

@@ -20,11 +20,14 @@ struct Report {
 /// Runs the verb.
 pub(crate) async fn run(what: &str, config: &Config) -> Result<Exit, Failure> {
     if what.contains("://") {
-        let line = format!("{what}: sign the file itself, where it lies: bytes that came over a network prove nothing yet");
+        let line = format!(
+            "{what}: sign the file itself, where it lies: bytes that came over a network prove nothing yet"
+        );
         return Err(Failure::new(Exit::Usage, line));
     }
     let (what, sign) = (PathBuf::from(what), config.sign.clone());
-    let report = tokio::task::spawn_blocking(move || sign_all(&what, sign.key.as_deref(), sign.out.as_deref()));
+    let report =
+        tokio::task::spawn_blocking(move || sign_all(&what, sign.key.as_deref(), sign.out.as_deref()));
     let report = report.await.map_err(Failure::other)??;
     if config.json {
         return tell::json(&report);
@@ -43,10 +46,14 @@ fn sign_all(what: &Path, key: Option<&str>, out: Option<&str>) -> Result<Report,
     };
     let key = crate::identity::load_or_create(&key_file)?;
     let rule = pcdn_media::File::default();
-    let meta = std::fs::metadata(what).map_err(|e| Failure::disk(format!("{} cannot be read", what.display()), &e))?;
+    let meta = std::fs::metadata(what)
+        .map_err(|e| Failure::disk(format!("{} cannot be read", what.display()), &e))?;
     let signed = if meta.is_dir() {
         if out.is_some() {
-            return Err(Failure::new(Exit::Usage, "--out names one manifest and a directory gives many; leave it out"));
+            return Err(Failure::new(
+                Exit::Usage,
+                "--out names one manifest and a directory gives many; leave it out",
+            ));
         }
         publish::sign_dir(what, &rule, &key, |_| None)?
     } else {
@@ -61,7 +68,9 @@ fn sign_all(what: &Path, key: Option<&str>, out: Option<&str>) -> Result<Report,
 fn default_key() -> Result<PathBuf, Failure> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
-    let base = base.ok_or_else(|| Failure::new(Exit::Config, "no place for the publisher's key: HOME is not set; give --key FILE"))?;
+    let base = base.ok_or_else(|| {
+        Failure::new(Exit::Config, "no place for the publisher's key: HOME is not set; give --key FILE")
+    })?;
     let dir = base.join("pcdn");
     make_private_dir(&dir)?;
     Ok(dir.join("publisher.key"))

@@ -11,21 +11,39 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     let fault = |key: &str, what: String, remedy: &str| {
         let long = Opt::of_key(key).map_or("", |opt| opt.long);
         let source_name = loaded.origin_of(key).to_owned();
-        Err(ConfigError { what, key: key.into(), source_name, remedy: remedy.replace("{}", &format!("--{long}")) })
+        Err(ConfigError {
+            what,
+            key: key.into(),
+            source_name,
+            remedy: remedy.replace("{}", &format!("--{long}")),
+        })
     };
-    for (key, listen) in [("gateway.listen", &config.gateway.listen), ("admin.listen", &config.admin.listen)] {
+    for (key, listen) in [("gateway.listen", &config.gateway.listen), ("admin.listen", &config.admin.listen)]
+    {
         if listen != "off" && listen.parse::<SocketAddr>().is_err() {
-            return fault(key, format!("{listen:?} is no address to listen on"), "write {} IP:PORT or {} off");
+            return fault(
+                key,
+                format!("{listen:?} is no address to listen on"),
+                "write {} IP:PORT or {} off",
+            );
         }
     }
     for page in &config.gateway.cors {
         if let Err(what) = page_origin(page) {
-            return fault("gateway.cors", format!("{page:?} {what}"), "write {} https://HOST[:PORT] of the page");
+            return fault(
+                "gateway.cors",
+                format!("{page:?} {what}"),
+                "write {} https://HOST[:PORT] of the page",
+            );
         }
     }
     if let Some(url) = &config.gateway.upstream {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || url.query().is_some() {
-            return fault("gateway.upstream", format!("{url} is no origin"), "write {} https://HOST[/PREFIX]");
+            return fault(
+                "gateway.upstream",
+                format!("{url} is no origin"),
+                "write {} https://HOST[/PREFIX]",
+            );
         }
     }
     for header in &config.node.header {
@@ -36,15 +54,27 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     }
     for mapper in &config.node.mapper {
         if mapper != "url" && !mapper.starts_with("template:") {
-            return fault("node.mapper", format!("{mapper:?} is no mapper"), "write {} url or {} template:FILE");
+            return fault(
+                "node.mapper",
+                format!("{mapper:?} is no mapper"),
+                "write {} url or {} template:FILE",
+            );
         }
     }
     if config.node.integrity == pcdn_core::verify::Integrity::Origin {
         let what = "origin is no proof of bytes from peers".to_owned();
-        return fault("node.integrity", what, "write {} signed|witnessed|sampled, or --p2p off for the origin alone");
+        return fault(
+            "node.integrity",
+            what,
+            "write {} signed|witnessed|sampled, or --p2p off for the origin alone",
+        );
     }
     if config.node.listen.is_empty() {
-        return fault("node.listen", "no address to listen on".into(), "write {} 0.0.0.0:0 for any free port");
+        return fault(
+            "node.listen",
+            "no address to listen on".into(),
+            "write {} 0.0.0.0:0 for any free port",
+        );
     }
     if config.gateway.connections_max == 0 {
         return fault("gateway.connections_max", "no connection is allowed".into(), "write {} 256");
@@ -60,7 +90,11 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     }
     if let Some(range) = &config.get.range {
         if crate::gateway::range::parse_plain(range).is_none() {
-            return fault("get.range", format!("{range:?} is no range"), "write {} A-B, first and last byte, or {} A-");
+            return fault(
+                "get.range",
+                format!("{range:?} is no range"),
+                "write {} A-B, first and last byte, or {} A-",
+            );
         }
     }
     Ok(())

@@ -30,7 +30,11 @@ pub struct Sources {
 
 impl Sources {
     /// The process's environment and the given command line.
-    pub fn of_process(verb: &str, file: Option<PathBuf>, command_line: Vec<(&'static str, Vec<String>)>) -> Self {
+    pub fn of_process(
+        verb: &str,
+        file: Option<PathBuf>,
+        command_line: Vec<(&'static str, Vec<String>)>,
+    ) -> Self {
         let text = |s: std::ffi::OsString| s.to_string_lossy().into_owned();
         let env = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
         Self { verb: (verb.to_owned(), Vec::new()), file, env, command_line }
@@ -131,7 +135,8 @@ impl Layer {
 
     fn of_texts(opt: &Opt, texts: &[String], by: String) -> Result<Self, ConfigError> {
         let value = read(opt, texts, &by)?;
-        let nested = opt.key.rsplit('.').fold(value, |value, part| Dict::from([(part.to_owned(), value)]).into());
+        let nested =
+            opt.key.rsplit('.').fold(value, |value, part| Dict::from([(part.to_owned(), value)]).into());
         Ok(Self { by, values: nested.into_dict().expect("a key has at least one part") })
     }
 
@@ -144,11 +149,19 @@ impl Layer {
             remedy: remedy.to_owned(),
         };
         let unreadable = |e: std::io::Error| {
-            err(format!("the configuration file cannot be read: {e}"), "", "give --config the path of a readable TOML file")
+            err(
+                format!("the configuration file cannot be read: {e}"),
+                "",
+                "give --config the path of a readable TOML file",
+            )
         };
         let meta = std::fs::metadata(path).map_err(unreadable)?;
         if meta.len() > FILE_BYTES_MAX {
-            return Err(err("the configuration file is larger than 1 MiB".into(), "", "pcdn config --default prints a complete one"));
+            return Err(err(
+                "the configuration file is larger than 1 MiB".into(),
+                "",
+                "pcdn config --default prints a complete one",
+            ));
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let table: toml::Table = toml::from_str(&text).map_err(|e| {
@@ -226,7 +239,9 @@ fn explain(error: figment::Error) -> ConfigError {
     let source_name = error.metadata.as_ref().map_or_else(String::new, |m| m.name.to_string());
     let what = error.kind.to_string().trim_end_matches('.').to_owned();
     let remedy = match Opt::of_key(&key) {
-        Some(opt) if !opt.value.is_empty() => format!("write --{} {}, as pcdn config --default shows", opt.long, opt.value),
+        Some(opt) if !opt.value.is_empty() => {
+            format!("write --{} {}, as pcdn config --default shows", opt.long, opt.value)
+        }
         _ => "pcdn config --default shows every key with its form".into(),
     };
     ConfigError { what, key, source_name, remedy }
@@ -303,7 +318,11 @@ mod tests {
         check_error("[node]\np2p = \"maybe\"", &[], &["node.p2p", "maybe", "--p2p"]);
         check_error("node = 3", &[], &["node"]);
         check_error("[node", &[], &["not TOML in line 1"]);
-        check_error("", &[("PCDN_DEMO__PEERS", "many")], &["many", "demo.peers", "PCDN_DEMO__PEERS", "whole number"]);
+        check_error(
+            "",
+            &[("PCDN_DEMO__PEERS", "many")],
+            &["many", "demo.peers", "PCDN_DEMO__PEERS", "whole number"],
+        );
     }
 
     #[test]

@@ -6,7 +6,9 @@ const SHARE: usize = 2;
 /// The nearest of `known` to `word`, if any is near enough to have been meant.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let by_distance = known.into_iter().map(|candidate| (distance(word, candidate), candidate)).min();
-    by_distance.filter(|(distance, candidate)| *distance * SHARE <= candidate.len()).map(|(_, candidate)| candidate)
+    by_distance
+        .filter(|(distance, candidate)| *distance * SHARE <= candidate.len())
+        .map(|(_, candidate)| candidate)
 }
 
 /// Levenshtein: letters put in, left out or replaced. Words from outside are cut to 100 letters, so the cost is bounded.

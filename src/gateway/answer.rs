@@ -55,7 +55,8 @@ impl Answering {
             Method::GET | Method::HEAD => {}
             Method::OPTIONS => return self.pages.preflight(&request.headers),
             _ => {
-                let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and OPTIONS are answered");
+                let mut response =
+                    text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and OPTIONS are answered");
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
                 return response;
             }

@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn if_range_is_exact() {
-        for (value, want) in [("\"v1\"", true), ("\"v2\"", false), ("W/\"v1\"", false), (DAY, true), (EARLIER, false)] {
+        for (value, want) in
+            [("\"v1\"", true), ("\"v2\"", false), ("W/\"v1\"", false), (DAY, true), (EARLIER, false)]
+        {
             assert_eq!(range_holds(&request(&[(IF_RANGE, value)]), &version()), want, "{value}");
         }
         assert!(range_holds(&HeaderMap::new(), &version()));

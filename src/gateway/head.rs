@@ -14,8 +14,20 @@ pub(super) const X_SWARM: HeaderName = HeaderName::from_static("x-pcdn-swarm");
 /// Headers of the origin that are not passed on: those of its connection, those this gateway sets itself, and those that
 /// would speak for the gateway's own host (cookies, transport security, who may read).
 const DROPPED: [&str; 15] = [
-    "connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-    "content-length", "date", "set-cookie", "strict-transport-security", "alt-svc", "clear-site-data",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "date",
+    "set-cookie",
+    "strict-transport-security",
+    "alt-svc",
+    "clear-site-data",
     "timing-allow-origin",
 ];
 
@@ -37,7 +49,11 @@ pub(super) fn of_content(head: &ResourceHead, version: &Version) -> HeaderMap {
     for name in COMPUTED {
         headers.remove(name);
     }
-    put(&mut headers, header::CONTENT_TYPE, head.content_type.as_deref().unwrap_or("application/octet-stream"));
+    put(
+        &mut headers,
+        header::CONTENT_TYPE,
+        head.content_type.as_deref().unwrap_or("application/octet-stream"),
+    );
     if let Some(etag) = &version.etag {
         put(&mut headers, header::ETAG, etag);
     }
@@ -52,8 +68,9 @@ pub(super) fn passed_on(sent: &[(String, String)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in sent {
         let name = name.to_ascii_lowercase();
-        let dropped =
-            DROPPED.contains(&name.as_str()) || name.starts_with("access-control-") || name.starts_with("x-pcdn-");
+        let dropped = DROPPED.contains(&name.as_str())
+            || name.starts_with("access-control-")
+            || name.starts_with("x-pcdn-");
         if let (false, Ok(name)) = (dropped, HeaderName::from_bytes(name.as_bytes())) {
             put(&mut headers, name, value);
         }

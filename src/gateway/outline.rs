@@ -35,7 +35,9 @@ pub(super) fn outline(request: &Parts, told: &ResourceHead, len: u64) -> Outline
     let wanted = wanted.filter(|_| request.method == Method::GET && range_holds(&request.headers, &version));
     match asked(wanted, len) {
         Asked::Whole => Outline { status: StatusCode::OK, headers, body: Some(0..len) }.whole(len),
-        Asked::Part(range) => Outline { status: StatusCode::PARTIAL_CONTENT, headers, body: None }.cut(range, len),
+        Asked::Part(range) => {
+            Outline { status: StatusCode::PARTIAL_CONTENT, headers, body: None }.cut(range, len)
+        }
         Asked::Nothing => {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -48,7 +50,11 @@ pub(super) fn outline(request: &Parts, told: &ResourceHead, len: u64) -> Outline
 impl Outline {
     /// All of a resource whose length the origin does not tell.
     pub(super) fn unknown(told: &ResourceHead) -> Self {
-        Self { status: StatusCode::OK, headers: head::of_content(told, &head::version(told)), body: Some(0..0) }
+        Self {
+            status: StatusCode::OK,
+            headers: head::of_content(told, &head::version(told)),
+            body: Some(0..0),
+        }
     }
 
     pub(super) fn part(told: &ResourceHead, range: ByteRange, len: u64) -> Self {

@@ -31,7 +31,8 @@ const FORWARDED: [HeaderName; 9] = [
 /// The origin's answer to `request`, which could not be opened because of `why`: exactly, if the source can give it so, else
 /// as the seam tells it.
 pub(super) async fn pass(source: &dyn Source, request: &Parts, url: Url, why: &OpenError) -> Response<Body> {
-    let answered = match source.pass(request.method == Method::HEAD, &url, &forwarded(&request.headers)).await {
+    let answered = match source.pass(request.method == Method::HEAD, &url, &forwarded(&request.headers)).await
+    {
         Some(Ok(passed)) => Ok(exact(passed)),
         Some(Err(error)) => Err(error),
         None if matches!(why, OpenError::Fragment(_)) => retold(&*source.origin(), request, url).await,
@@ -50,7 +51,9 @@ fn forwarded(headers: &HeaderMap) -> Vec<(String, String)> {
 fn exact(passed: Passed) -> Response<Body> {
     let status = StatusCode::from_u16(passed.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut headers = head::passed_on(&passed.headers);
-    if let Some(len) = passed.len.filter(|_| status != StatusCode::NOT_MODIFIED && status != StatusCode::NO_CONTENT) {
+    if let Some(len) =
+        passed.len.filter(|_| status != StatusCode::NOT_MODIFIED && status != StatusCode::NO_CONTENT)
+    {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     }
     let bytes = passed.bytes.map(|chunk| chunk.map_err(BodyError::from));

@@ -80,7 +80,9 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_the_whole() {
-        for header in ["bytes=5-2", "bytes=a-b", "bytes=-", "bytes=", "lines=1-2", "bytes=0-1,3-4", "bytes=+1-2", "0-1"] {
+        for header in
+            ["bytes=5-2", "bytes=a-b", "bytes=-", "bytes=", "lines=1-2", "bytes=0-1,3-4", "bytes=+1-2", "0-1"]
+        {
             check(header, 10, Asked::Whole);
         }
         assert_eq!(asked(None, 10), Asked::Whole);

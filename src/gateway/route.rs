@@ -33,7 +33,8 @@ pub(crate) fn route(target: &Uri, upstream: Option<&Url>) -> Result<Url, NoRoute
         return url(scheme, authority.as_str(), path);
     }
     for scheme in ["http", "https"] {
-        let rest = path.strip_prefix('/').and_then(|p| p.strip_prefix(scheme)).and_then(|p| p.strip_prefix('/'));
+        let rest =
+            path.strip_prefix('/').and_then(|p| p.strip_prefix(scheme)).and_then(|p| p.strip_prefix('/'));
         if let Some(rest) = rest {
             let end = rest.find(['/', '?']).unwrap_or(rest.len());
             return url(scheme, &rest[..end], &rest[end..]);

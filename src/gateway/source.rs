@@ -20,7 +20,12 @@ pub(super) trait Source: Send + Sync + Debug + 'static {
     /// For what cannot be opened and is passed through.
     fn origin(&self) -> Arc<dyn Origin>;
     /// The origin's answer as it is, whatever its status; `None` if this source cannot give that.
-    async fn pass(&self, head: bool, url: &Url, headers: &[(String, String)]) -> Option<Result<Passed, OriginError>>;
+    async fn pass(
+        &self,
+        head: bool,
+        url: &Url,
+        headers: &[(String, String)],
+    ) -> Option<Result<Passed, OriginError>>;
 }
 
 /// An open resource.
@@ -54,7 +59,12 @@ impl Source for Served {
     fn origin(&self) -> Arc<dyn Origin> {
         self.node.origin()
     }
-    async fn pass(&self, head: bool, url: &Url, headers: &[(String, String)]) -> Option<Result<Passed, OriginError>> {
+    async fn pass(
+        &self,
+        head: bool,
+        url: &Url,
+        headers: &[(String, String)],
+    ) -> Option<Result<Passed, OriginError>> {
         match &self.http {
             Some(http) => Some(http.pass(head, url, headers).await),
             None => None,

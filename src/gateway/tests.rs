@@ -52,7 +52,8 @@ struct FakeFeed {
 }
 
 fn told(len: Option<u64>) -> ResourceHead {
-    let headers = [("cache-control", "max-age=60"), ("access-control-allow-origin", "*"), ("last-modified", DAY)];
+    let headers =
+        [("cache-control", "max-age=60"), ("access-control-allow-origin", "*"), ("last-modified", DAY)];
     ResourceHead {
         len,
         content_type: Some("video/mp4".into()),
@@ -65,7 +66,8 @@ fn told(len: Option<u64>) -> ResourceHead {
 #[async_trait]
 impl Source for Fake {
     async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError> {
-        let status = |status| OriginError::Status { status, retry_after: Some(std::time::Duration::from_secs(7)) };
+        let status =
+            |status| OriginError::Status { status, retry_after: Some(std::time::Duration::from_secs(7)) };
         let len = match url.path_segments().and_then(|mut s| s.next_back()).unwrap_or_default() {
             "film.mp4" => LEN,
             "endless" => 1 << 40,
@@ -74,7 +76,13 @@ impl Source for Fake {
             "404" => return Err(status(404).into()),
             "503" => return Err(status(503).into()),
             "silent" => return Err(OriginError::Silent(std::time::Duration::from_secs(15)).into()),
-            "lan" => return Err(OriginError::Forbidden { host: "10.0.0.1".into(), why: "private; name it with --origin".into() }.into()),
+            "lan" => {
+                return Err(OriginError::Forbidden {
+                    host: "10.0.0.1".into(),
+                    why: "private; name it with --origin".into(),
+                }
+                .into());
+            }
             _ => return Err(OriginError::Unreachable { why: "refused".into() }.into()),
         };
         let (pulled, dropped) = (self.pulled.clone(), self.dropped.clone());
@@ -83,11 +91,21 @@ impl Source for Fake {
     fn origin(&self) -> Arc<dyn Origin> {
         Arc::new(FakeOrigin)
     }
-    async fn pass(&self, head: bool, url: &Url, headers: &[(String, String)]) -> Option<Result<Passed, OriginError>> {
+    async fn pass(
+        &self,
+        head: bool,
+        url: &Url,
+        headers: &[(String, String)],
+    ) -> Option<Result<Passed, OriginError>> {
         // As an origin without ranges that has a page for what is missing.
         let body = format!("<p>{} {}", url.path(), headers.len());
         let (status, len) = (404, Some(body.len() as u64));
-        let sent = [("content-type", "text/html"), ("cache-control", "no-store"), ("set-cookie", "a=b"), ("etag", "\"p\"")];
+        let sent = [
+            ("content-type", "text/html"),
+            ("cache-control", "no-store"),
+            ("set-cookie", "a=b"),
+            ("etag", "\"p\""),
+        ];
         let sent = sent.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let bytes = if head { Vec::new() } else { vec![Ok(Bytes::from(body))] };
         let bytes = futures_util::stream::iter(bytes).boxed();
@@ -169,7 +187,9 @@ async fn raw(addr: SocketAddr, request: &str) -> (String, Vec<u8>) {
 }
 
 async fn ask(addr: SocketAddr, method: &str, target: &str, headers: &str) -> (String, Vec<u8>) {
-    let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost:{{port}}\r\nConnection: close\r\n{headers}\r\n");
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: localhost:{{port}}\r\nConnection: close\r\n{headers}\r\n"
+    );
     raw(addr, &head).await
 }
 
@@ -184,14 +204,25 @@ async fn whole_part_suffix_and_outside() {
     let (_gateway, addr) = start(Fake::default(), |_| ()).await;
     let film = "/http/cdn.example/film.mp4?t=1";
     let (head, body) = ask(addr, "GET", film, "").await;
-    has(&head, &[
-        "http/1.1 200", "content-length: 100000", "content-type: video/mp4", "etag: \"v1\"", "accept-ranges: bytes",
-        "cache-control: max-age=60", "x-pcdn-source: peer", "x-pcdn-swarm: 0707", "last-modified: sun, 22",
-    ]);
+    has(
+        &head,
+        &[
+            "http/1.1 200",
+            "content-length: 100000",
+            "content-type: video/mp4",
+            "etag: \"v1\"",
+            "accept-ranges: bytes",
+            "cache-control: max-age=60",
+            "x-pcdn-source: peer",
+            "x-pcdn-swarm: 0707",
+            "last-modified: sun, 22",
+        ],
+    );
     assert!(!head.contains("access-control"));
     assert_eq!(body, content());
 
-    for (range, want) in [("0-0", 0..1), ("5-9", 5..10), ("99990-", 99_990..100_000), ("-7", 99_993..100_000)] {
+    for (range, want) in [("0-0", 0..1), ("5-9", 5..10), ("99990-", 99_990..100_000), ("-7", 99_993..100_000)]
+    {
         let (head, body) = ask(addr, "GET", film, &format!("Range: bytes={range}\r\n")).await;
         let content_range = format!("content-range: bytes {}-{}/100000", want.start, want.end - 1);
         has(&head, &["http/1.1 206", &content_range, &format!("content-length: {}", want.len())]);
@@ -241,8 +272,13 @@ async fn one_connection_carries_many_requests() {
 
 #[tokio::test]
 async fn proxy_requests_and_an_upstream() {
-    let (_gateway, addr) = start(Fake::default(), |c| c.upstream = Some("https://cdn.example/vod".parse().unwrap())).await;
-    let (head, _) = raw(addr, "GET http://cdn.example/film.mp4 HTTP/1.1\r\nHost: cdn.example\r\nConnection: close\r\n\r\n").await;
+    let (_gateway, addr) =
+        start(Fake::default(), |c| c.upstream = Some("https://cdn.example/vod".parse().unwrap())).await;
+    let (head, _) = raw(
+        addr,
+        "GET http://cdn.example/film.mp4 HTTP/1.1\r\nHost: cdn.example\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     has(&head, &["http/1.1 200"]);
     let (head, _) = ask(addr, "GET", "/a/film.mp4", "").await;
     has(&head, &["http/1.1 200"]);
@@ -276,7 +312,10 @@ async fn faults_are_statuses_with_a_line() {
 async fn what_cannot_be_cut_passes_through() {
     let (_gateway, addr) = start(Fake::default(), |_| ()).await;
     let (head, body) = ask(addr, "GET", "/http/cdn.example/unknown", "Range: bytes=0-3\r\n").await;
-    has(&head, &["http/1.1 200", "transfer-encoding: chunked", "x-pcdn-source: origin", "cache-control: max-age=60"]);
+    has(
+        &head,
+        &["http/1.1 200", "transfer-encoding: chunked", "x-pcdn-source: origin", "cache-control: max-age=60"],
+    );
     assert!(body.len() as u64 > LEN);
     let (head, body) = ask(addr, "GET", "/http/cdn.example/known", "").await;
     has(&head, &["http/1.1 200", "content-length: 100000"]);
@@ -289,7 +328,10 @@ async fn what_cannot_be_cut_passes_through() {
         has(&head, &["http/1.1 200", "content-type: video/mp4"]);
         assert!(body.is_empty());
     }
-    has(&ask(addr, "GET", "/http/cdn.example/known", "Range: bytes=100000-\r\n").await.0, &["http/1.1 416", "bytes */100000"]);
+    has(
+        &ask(addr, "GET", "/http/cdn.example/known", "Range: bytes=100000-\r\n").await.0,
+        &["http/1.1 416", "bytes */100000"],
+    );
     has(&ask(addr, "GET", "/http/cdn.example/known", "If-None-Match: \"v1\"\r\n").await.0, &["http/1.1 304"]);
 }
 
@@ -299,10 +341,23 @@ async fn an_answer_of_the_origin_is_given_as_it_is() {
     let headers = "If-None-Match: \"x\"\r\nCookie: secret\r\nAuthorization: secret\r\nRange: bytes=0-3\r\n";
     for target in ["/http/exact.example/404", "/http/exact.example/unknown"] {
         let (head, body) = ask(addr, "GET", target, headers).await;
-        has(&head, &["http/1.1 404", "content-type: text/html", "cache-control: no-store", "etag: \"p\"", "x-pcdn-source: origin"]);
+        has(
+            &head,
+            &[
+                "http/1.1 404",
+                "content-type: text/html",
+                "cache-control: no-store",
+                "etag: \"p\"",
+                "x-pcdn-source: origin",
+            ],
+        );
         assert!(!head.contains("set-cookie"));
         let path = target.trim_start_matches("/http/exact.example");
-        assert_eq!(String::from_utf8(body).unwrap(), format!("<p>{path} 2"), "of four headers the origin gets two");
+        assert_eq!(
+            String::from_utf8(body).unwrap(),
+            format!("<p>{path} 2"),
+            "of four headers the origin gets two"
+        );
         let (head, body) = ask(addr, "HEAD", target, "").await;
         has(&head, &["http/1.1 404", &format!("content-length: {}", path.len() + 5)]);
         assert!(body.is_empty());
@@ -341,8 +396,14 @@ async fn methods_hosts_and_framing() {
 async fn a_smuggled_request_is_never_answered() {
     let (gateway, addr) = start(Fake::default(), |_| ()).await;
     let smuggled = "GET /http/cdn.example/film.mp4 HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n";
-    for framing in ["Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: xchunked\r\n", "Content-Length: +3\r\n"] {
-        let request = format!("GET /http/cdn.example/film.mp4 HTTP/1.1\r\nHost: localhost:{{port}}\r\n{framing}\r\n0\r\n\r\n{smuggled}");
+    for framing in [
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Content-Length: +3\r\n",
+    ] {
+        let request = format!(
+            "GET /http/cdn.example/film.mp4 HTTP/1.1\r\nHost: localhost:{{port}}\r\n{framing}\r\n0\r\n\r\n{smuggled}"
+        );
         let (head, rest) = raw(addr, &request).await;
         has(&head, &["http/1.1 400"]);
         assert!(!String::from_utf8_lossy(&rest).contains("HTTP/1.1"), "{framing}");
@@ -361,18 +422,40 @@ async fn a_huge_head_is_refused() {
 
 #[tokio::test]
 async fn only_pages_that_were_named_may_read() {
-    let (_gateway, addr) = start(Fake::default(), |c| c.cors = vec!["https://player.example".into(), "*".into()]).await;
+    let (_gateway, addr) =
+        start(Fake::default(), |c| c.cors = vec!["https://player.example".into(), "*".into()]).await;
     let page = "Origin: https://player.example\r\n";
     let may = "access-control-allow-origin: https://player.example";
     let (head, _) = ask(addr, "GET", "/http/cdn.example/film.mp4", page).await;
-    has(&head, &[may, "access-control-expose-headers: content-length, content-range", "vary: origin", "timing-allow-origin"]);
+    has(
+        &head,
+        &[
+            may,
+            "access-control-expose-headers: content-length, content-range",
+            "vary: origin",
+            "timing-allow-origin",
+        ],
+    );
     has(&ask(addr, "GET", "/http/cdn.example/404", page).await.0, &["http/1.1 404", may]);
-    let preflight = format!("{page}Access-Control-Request-Method: GET\r\nAccess-Control-Request-Private-Network: true\r\n");
+    let preflight = format!(
+        "{page}Access-Control-Request-Method: GET\r\nAccess-Control-Request-Private-Network: true\r\n"
+    );
     let (head, _) = ask(addr, "OPTIONS", "/http/cdn.example/film.mp4", &preflight).await;
-    has(&head, &["http/1.1 204", may, "access-control-allow-headers: range", "access-control-allow-private-network: true"]);
-    for origin in ["https://evil.example", "null", "*", "https://player.example.evil.example", "http://player.example"] {
+    has(
+        &head,
+        &[
+            "http/1.1 204",
+            may,
+            "access-control-allow-headers: range",
+            "access-control-allow-private-network: true",
+        ],
+    );
+    for origin in
+        ["https://evil.example", "null", "*", "https://player.example.evil.example", "http://player.example"]
+    {
         for method in ["GET", "OPTIONS"] {
-            let (head, _) = ask(addr, method, "/http/cdn.example/film.mp4", &format!("Origin: {origin}\r\n")).await;
+            let (head, _) =
+                ask(addr, method, "/http/cdn.example/film.mp4", &format!("Origin: {origin}\r\n")).await;
             assert!(!head.contains("access-control-allow"), "{origin}: {head}");
         }
     }
@@ -384,7 +467,8 @@ async fn bytes_are_pulled_as_the_client_takes_them_and_a_hang_up_ends_it() {
     let (pulled, dropped) = (fake.pulled.clone(), fake.dropped.clone());
     let (gateway, addr) = start(fake, |_| ()).await;
     let mut client = TcpStream::connect(addr).await.unwrap();
-    let request = format!("GET /http/cdn.example/endless HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", addr.port());
+    let request =
+        format!("GET /http/cdn.example/endless HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", addr.port());
     client.write_all(request.as_bytes()).await.unwrap();
     let mut some = vec![0; 1 << 20];
     client.read_exact(&mut some).await.unwrap();

@@ -17,7 +17,11 @@ pub(crate) struct Names {
 }
 
 /// Refuses what is ambiguous or not meant for us. `local` is the address the client connected to.
-pub(crate) fn check<B>(request: &Request<B>, names: &Names, local: SocketAddr) -> Result<(), Box<Response<Body>>> {
+pub(crate) fn check<B>(
+    request: &Request<B>,
+    names: &Names,
+    local: SocketAddr,
+) -> Result<(), Box<Response<Body>>> {
     framing(request.headers())?;
     if request.uri().authority().is_some() {
         // A proxy request: its target is the authority, and a web page cannot make one.
@@ -106,8 +110,19 @@ mod tests {
     #[test]
     fn all_other_names_are_not() {
         for host in [
-            "evil.example:7400", "evil.example", "localhost:7401", "localhost", "127.0.0.1.evil.example:7400",
-            "192.168.1.5:7400", "localhost.:7400", "127.0.0.2:7400", "", ":7400", "localhost:+7400", "[::1", "]:7400",
+            "evil.example:7400",
+            "evil.example",
+            "localhost:7401",
+            "localhost",
+            "127.0.0.1.evil.example:7400",
+            "192.168.1.5:7400",
+            "localhost.:7400",
+            "127.0.0.2:7400",
+            "",
+            ":7400",
+            "localhost:+7400",
+            "[::1",
+            "]:7400",
         ] {
             check_host(host, "127.0.0.1:7400", false);
         }
@@ -117,7 +132,8 @@ mod tests {
     fn ambiguous_framing_is_refused() {
         let local = "127.0.0.1:7400".parse().unwrap();
         let request = |name: &str, value: &str| {
-            let request = Request::builder().header("host", "localhost:7400").header(name, value).body(()).unwrap();
+            let request =
+                Request::builder().header("host", "localhost:7400").header(name, value).body(()).unwrap();
             check(&request, &Names::default(), local).map_err(|r| r.status().as_u16())
         };
         assert_eq!(request("transfer-encoding", "chunked"), Err(400));

@@ -64,7 +64,8 @@ impl Ledger {
         let now: BTreeMap<_, _> = swarms.iter().map(|s| (s.swarm, Totals::of(s))).collect();
         for (key, last) in std::mem::take(&mut self.live) {
             // A swarm that counts less than before was left and joined anew between two snapshots.
-            let joined_anew = now.get(&key).is_none_or(|n| n.zip(last, |n, l| u64::from(n < l)) != Totals::default());
+            let joined_anew =
+                now.get(&key).is_none_or(|n| n.zip(last, |n, l| u64::from(n < l)) != Totals::default());
             if joined_anew {
                 self.gone = self.gone.zip(last, u64::saturating_add);
             }

@@ -51,8 +51,8 @@ pub(crate) fn render(
     let held: u64 = swarms.iter().map(|s| u64::from(s.report.pieces.0)).sum();
     page.gauge("pcdn_pieces_held", "Pieces held of the contents this node takes part in.", held as f64);
     if let Some(gateway) = gateway {
-        let classes: [(&str, u64); 5] =
-            [("1xx", 1), ("2xx", 2), ("3xx", 3), ("4xx", 4), ("5xx", 5)].map(|(code, n)| (code, gateway.class(n as usize)));
+        let classes: [(&str, u64); 5] = [("1xx", 1), ("2xx", 2), ("3xx", 3), ("4xx", 4), ("5xx", 5)]
+            .map(|(code, n)| (code, gateway.class(n as usize)));
         page.by("pcdn_gateway_requests", "Requests of players, by status.", "code", &classes);
         let in_flight = gateway.requests_in_flight() as f64;
         page.gauge("pcdn_gateway_requests_in_flight", "Requests whose head is not answered yet.", in_flight);

@@ -114,7 +114,8 @@ impl Driver {
 
     async fn something_to_do(&self) {
         if self.more_to_read {
-            return;
+            // Others on this thread get their turn, too.
+            return tokio::task::yield_now().await;
         }
         let next = self.endpoint.next_wake();
         let timer = async {

@@ -35,6 +35,8 @@ const WINDOW_MAX: f64 = 10_000.0;
 const TARGET: Duration = Duration::from_millis(8);
 /// Packets that all sessions of this node together put there beyond that.
 const FEW: f64 = 4.0;
+/// Packets other than DATA that a round may hold without its figures becoming worthless.
+const UNREPORTED_MAX: u64 = 3;
 /// A session far below the mean takes so many times its part of the few.
 const EVEN_OUT: f64 = 8.0;
 /// The first doubling ends at this much queue.
@@ -159,15 +161,22 @@ impl Flow {
     pub(crate) fn sent(&mut self, now: Time, number: u64, data: bool) {
         if data {
             if self.under_way() == 0 {
-                // After a pause: silence counts from here, and so does the round.
-                self.last_heard = now;
-                self.retries = 0;
-                self.settled = number;
-                self.round = Round { ends_at: number + 1, void: true, ..Round::default() };
+                self.resume(now, number);
             }
             self.data_sent = number + 1;
         }
         self.sent = number + 1;
+    }
+
+    /// The first DATA after a pause, however short: packets in between needed no report and count as arrived.
+    fn resume(&mut self, now: Time, number: u64) {
+        let unreported = number - self.settled;
+        if unreported > UNREPORTED_MAX || now.since(self.last_heard) > self.patience() {
+            self.round = Round { ends_at: number + 1, void: true, ..Round::default() };
+        }
+        self.settled = number;
+        self.last_heard = now;
+        self.retries = 0;
     }
 
     /// How many more packets may go now.
@@ -290,11 +299,11 @@ impl Flow {
             self.loss += (lost - self.loss) * (over as f64 / (over as f64 + LOSS_MEMORY));
         }
         let spent = f64::from(clock.wrapping_sub(round.clock)) / 1e6;
-        let rate = if round.void || spent <= 0.0 { None } else { Some(arrived as f64 / spent) };
+        let rate = if over < WINDOW_MIN as u64 || spent <= 0.0 { None } else { Some(arrived as f64 / spent) };
         self.rate = rate.unwrap_or(self.rate);
         if self.starting {
             self.judge_start(now, queue, rate, round.filled, company);
-        } else if !round.void {
+        } else if over > 0 {
             self.steer(now, queue, round.filled, company);
         }
     }
@@ -316,7 +325,7 @@ impl Flow {
         self.starting = false;
         if let Some(rate) = rate {
             let fits = rate * (self.base() + TARGET).as_secs_f64() + company.few(self.window);
-            self.window = self.window.min(fits).max(WINDOW_MIN);
+            self.window = self.window.min(fits).max(INITIAL / 2.0);
         }
         self.hush_until = now + (self.rtt + self.base()).min(HUSH_MAX);
     }

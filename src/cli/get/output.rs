@@ -32,9 +32,10 @@ impl Target {
     pub(super) fn of(url: &Url, config: &Config) -> Result<Self, Failure> {
         let own_store = config.node.data_dir.is_none();
         match config.get.out.as_deref() {
-            Some("-") if config.json => {
-                Err(Failure::new(Exit::Usage, "--out - and --json both want standard output; give --out FILE"))
-            }
+            Some("-") if config.json => Err(Failure::new(
+                Exit::Usage,
+                "--out - and --json both want standard output; give --out FILE",
+            )),
             Some("-") => Ok(Self::Pipe),
             Some(path) => Ok(Self::File { path: path.into(), own_store }),
             None => {
@@ -109,7 +110,9 @@ impl Output {
         let part = target.part();
         let name = part.as_ref().map_or_else(|| target.to_string(), |part| part.display().to_string());
         let out: Box<dyn Write + Send> = match part {
-            Some(part) => Box::new(File::create(part).map_err(|e| Failure::disk(format!("{name} cannot be written"), &e))?),
+            Some(part) => Box::new(
+                File::create(part).map_err(|e| Failure::disk(format!("{name} cannot be written"), &e))?,
+            ),
             None => Box::new(std::io::stdout()),
         };
         let (chunks, incoming) = mpsc::channel(CHUNKS);
@@ -159,7 +162,8 @@ impl Written {
             let _ = std::fs::remove_file(part);
             return Err(failure);
         }
-        std::fs::rename(&part, path).map_err(|e| Failure::disk(format!("{} cannot be renamed", part.display()), &e))?;
+        std::fs::rename(&part, path)
+            .map_err(|e| Failure::disk(format!("{} cannot be renamed", part.display()), &e))?;
         Ok(hex)
     }
 }
@@ -167,7 +171,9 @@ impl Written {
 fn check(hex: &str, must_be: Option<&str>, target: &Target) -> Result<String, Failure> {
     match must_be {
         Some(wanted) if !wanted.eq_ignore_ascii_case(hex) => {
-            let line = format!("{target}: sha256 is {hex} and not the one asked for; the origin has other content, or the hash is of another file");
+            let line = format!(
+                "{target}: sha256 is {hex} and not the one asked for; the origin has other content, or the hash is of another file"
+            );
             Err(Failure::new(Exit::Integrity, line))
         }
         _ => Ok(hex.to_owned()),

@@ -46,7 +46,8 @@ fn line(report: &SwarmReport, wanted: u64, elapsed: Duration) -> String {
     let share = if wanted == 0 { 1.0 } else { have as f64 / wanted as f64 };
     let full = (share * CELLS as f64) as usize;
     let rate = (have - report.from_cache.min(have)) as f64 / elapsed.as_secs_f64().max(0.001);
-    let left = if rate >= 1.0 { format!("{:.0} s left", (wanted - have) as f64 / rate) } else { "waiting".into() };
+    let left =
+        if rate >= 1.0 { format!("{:.0} s left", (wanted - have) as f64 / rate) } else { "waiting".into() };
     format!(
         "[{}{}] {:3.0} % of {}  {}/s  {left}  peers {:.0} % ({})",
         "█".repeat(full),
@@ -77,7 +78,9 @@ mod tests {
 
     #[test]
     fn bytes_read_well() {
-        for (bytes, want) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_960, "100 kB"), (12_345_678, "12.3 MB")] {
+        for (bytes, want) in
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_960, "100 kB"), (12_345_678, "12.3 MB")]
+        {
             assert_eq!(human(bytes), want);
         }
     }

@@ -103,7 +103,7 @@ fn manifest_laws(input: &[u8]) -> bool {
 
 /// The signature made right again, so that damage reaches what lies behind its check.
 fn signed_again(mut bytes: Vec<u8>) -> Vec<u8> {
-    const HEAD: usize = 116;
+    const HEAD: usize = 112;
     let Some(count) = bytes.get(64..68) else { return bytes };
     let count = u32::from_be_bytes(count.try_into().expect("four bytes")) as usize;
     let end = HEAD.saturating_add(count.saturating_mul(40));
@@ -111,7 +111,7 @@ fn signed_again(mut bytes: Vec<u8>) -> Vec<u8> {
         return bytes;
     }
     let key = Identity::from_secret([9; 32]);
-    bytes[84..116].copy_from_slice(&key.peer_id().0);
+    bytes[80..112].copy_from_slice(&key.peer_id().0);
     let signature = key.sign(&[b"pcdn-psm-1\0", &bytes[..end]].concat());
     bytes[end..end + 64].copy_from_slice(&signature);
     bytes
@@ -177,8 +177,9 @@ fn tracker_answer(input: &[u8]) -> bool {
     }
     let mut again = Vec::new();
     tracker::encode_answer(txn, &answer, tracker::DATAGRAM_MAX, None, &mut again);
-    // What was longer than a datagram comes back shorter; the rest must come back as it was.
-    if input.len() <= tracker::DATAGRAM_MAX / 2 {
+    // What was longer than a datagram, and words above their limit, come back shorter; the rest must come back as it was.
+    let cut = matches!(&answer, tracker::Answer::Refused { why } if why.len() > tracker::WHY_MAX);
+    if !cut && input.len() <= tracker::DATAGRAM_MAX / 2 {
         assert_eq!(tracker::decode_answer(&again, None), Ok((txn, answer)), "what is read must be written the same");
     }
     true

@@ -1,0 +1,37 @@
+//! The examples are the manual: each runs as its header says, and ends as it should.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+/// Runs an example as a reader would, and checks its last line.
+fn check(name: &str, last: impl Fn(&str) -> bool) {
+    let run = ["run", "--offline", "--quiet", "--example", name];
+    let output = Command::new(env!("CARGO")).args(run).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name} failed:\n{out}{err}");
+    let line = out.lines().last().unwrap_or_default();
+    assert!(last(line), "{name} ends with {line:?}:\n{out}{err}");
+}
+
+#[test]
+fn custom_mapper() {
+    check("custom_mapper", |line| line == "the viewers meet: true");
+}
+
+#[test]
+fn embed_in_app() {
+    check("embed_in_app", |line| line == "frames shown: [0, 1, 2, 498, 499, 1]");
+}
+
+#[test]
+fn hello_node() {
+    check("hello_node", |line| {
+        let share = line.strip_prefix("the second node took ").and_then(|rest| rest.split(' ').next());
+        share.and_then(|percent| percent.parse::<u32>().ok()).is_some_and(|percent| percent > 50)
+    });
+}
+
+#[test]
+fn mock_unit_test() {
+    check("mock_unit_test", |line| line == "viewers now: 1");
+}
