@@ -35,7 +35,10 @@ impl Mapper for Shop {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let viewers = ["https://a.shop.example/v/tok1/1700/heat/1080.mp4", "https://b.shop.example/v/tok2/1800/heat/1080.mp4"];
+    let viewers = [
+        "https://a.shop.example/v/tok1/1700/heat/1080.mp4",
+        "https://b.shop.example/v/tok2/1800/heat/1080.mp4",
+    ];
     let mut swarms = Vec::new();
     for url in viewers {
         let mapping = Shop.map(&url.parse()?).await?;

@@ -62,11 +62,15 @@ mod tests {
         mapper.expect_map().times(1).returning(|_| Ok(Mapping::to(Rid([7; 32]), "mock")));
         let mut discovery = MockDiscovery::new();
         let key = SwarmKey::of(&Rid([7; 32]), &RULE);
-        discovery.expect_find().withf(move |asked, want| *asked == key && *want == COUNTED_MAX).times(1).returning(|_, _| {
-            let silent = DiscoveryError::Silent { node: "tracker".to_owned() };
-            let found = vec![Ok(peer(1, true)), Err(silent), Ok(peer(2, false)), Ok(peer(3, true))];
-            Box::pin(futures_util::stream::iter(found))
-        });
+        discovery
+            .expect_find()
+            .withf(move |asked, want| *asked == key && *want == COUNTED_MAX)
+            .times(1)
+            .returning(|_, _| {
+                let silent = DiscoveryError::Silent { node: "tracker".to_owned() };
+                let found = vec![Ok(peer(1, true)), Err(silent), Ok(peer(2, false)), Ok(peer(3, true))];
+                Box::pin(futures_util::stream::iter(found))
+            });
         assert_eq!(audience(&mapper, &discovery, RULE, &url()).await, Some(2));
     }
 

@@ -8,8 +8,22 @@ use std::process::Command;
 
 /// Crates that bring a runtime, a socket, a protocol of their own or a configuration: none of them reaches the core.
 const SHELLS: [&str; 16] = [
-    "tokio", "hyper", "reqwest", "axum", "quinn", "quinn-udp", "libp2p", "figment", "clap", "rustls", "snow", "socket2",
-    "getrandom", "rand", "mockall", "proptest",
+    "tokio",
+    "hyper",
+    "reqwest",
+    "axum",
+    "quinn",
+    "quinn-udp",
+    "libp2p",
+    "figment",
+    "clap",
+    "rustls",
+    "snow",
+    "socket2",
+    "getrandom",
+    "rand",
+    "mockall",
+    "proptest",
 ];
 const SIBLINGS: [&str; 4] = ["pcdn-media", "pcdn-discovery", "pcdn-transport", "pcdn-mapping"];
 
@@ -23,19 +37,29 @@ fn read(path: &Path) -> String {
 
 /// Everything `package` needs to be built into an application, itself left out.
 fn needs(package: &str) -> BTreeSet<String> {
-    let arguments = ["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package"];
+    let arguments =
+        ["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package"];
     let tree = Command::new(env!("CARGO")).args(arguments).arg(package).current_dir(root()).output().unwrap();
     assert!(tree.status.success(), "cargo tree: {}", String::from_utf8_lossy(&tree.stderr));
     let names = String::from_utf8(tree.stdout).unwrap();
-    names.lines().filter_map(|line| line.split(' ').next()).filter(|name| *name != package).map(str::to_owned).collect()
+    names
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| *name != package)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn arrows_between_crates_point_down() {
     let core = needs("pcdn-core");
-    assert!(!core.iter().any(|name| name.starts_with("pcdn")), "pcdn-core knows no other crate of ours: {core:?}");
+    assert!(
+        !core.iter().any(|name| name.starts_with("pcdn")),
+        "pcdn-core knows no other crate of ours: {core:?}"
+    );
     for sibling in SIBLINGS {
-        let others: Vec<String> = needs(sibling).into_iter().filter(|name| name.starts_with("pcdn")).collect();
+        let others: Vec<String> =
+            needs(sibling).into_iter().filter(|name| name.starts_with("pcdn")).collect();
         assert_eq!(others, ["pcdn-core"], "{sibling} knows pcdn-core and no sibling");
     }
 }
@@ -93,7 +117,8 @@ fn is_free_of(dir: &str, words: &[&str], why: &str) {
 
 #[test]
 fn pure_crates_are_given_time_and_dice() {
-    let ambient = ["Instant::now", "SystemTime::now", "UNIX_EPOCH", "rand::", "getrandom", "thread_rng", "RandomState"];
+    let ambient =
+        ["Instant::now", "SystemTime::now", "UNIX_EPOCH", "rand::", "getrandom", "thread_rng", "RandomState"];
     for pure in ["pcdn-core/src", "pcdn-media/src"] {
         is_free_of(pure, &ambient, "time and randomness are arguments in pure crates");
     }
@@ -108,19 +133,27 @@ fn cores_iterate_in_an_order_that_replays() {
 
 #[test]
 fn modules_are_named_by_their_files() {
-    let old: Vec<PathBuf> = files(root(), ".rs").into_iter().filter(|path| path.ends_with("mod.rs")).collect();
+    let old: Vec<PathBuf> =
+        files(root(), ".rs").into_iter().filter(|path| path.ends_with("mod.rs")).collect();
     assert!(old.is_empty(), "write foo.rs and foo/, not foo/mod.rs: {old:?}");
 }
 
 #[test]
 fn nothing_is_left_to_be_done() {
     // Put together here, so that this file does not name them.
-    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["XX", "X"].concat(), ["un", "implemented!"].concat()];
+    let marks = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["XX", "X"].concat(),
+        ["un", "implemented!"].concat(),
+    ];
     let mut places = Vec::new();
     for ending in [".rs", ".md", ".toml", ".py"] {
         for file in files(root(), ending) {
             for (number, line) in read(&file).lines().enumerate() {
-                let marked = |mark: &String| line.split(|c: char| !c.is_alphanumeric() && c != '!').any(|word| word == mark);
+                let marked = |mark: &String| {
+                    line.split(|c: char| !c.is_alphanumeric() && c != '!').any(|word| word == mark)
+                };
                 if marks.iter().any(marked) && !line.contains("No TO") {
                     places.push(format!("{}:{}", file.display(), number + 1));
                 }
@@ -149,8 +182,16 @@ fn documents_name_only_files_that_exist() {
         let text = read(&root().join(document));
         for path in promised_paths(&text) {
             // Paths inside a chapter on the core are written from its source folder.
-            let places = ["", "pcdn-core/src", "pcdn-transport/src", "pcdn-discovery/src", "pcdn-media/src", "pcdn-mapping/src"];
-            let exists = places.iter().any(|place| root().join(place).join(path.trim_end_matches('/')).exists());
+            let places = [
+                "",
+                "pcdn-core/src",
+                "pcdn-transport/src",
+                "pcdn-discovery/src",
+                "pcdn-media/src",
+                "pcdn-mapping/src",
+            ];
+            let exists =
+                places.iter().any(|place| root().join(place).join(path.trim_end_matches('/')).exists());
             assert!(exists, "{document} names {path}, which does not exist");
         }
     }

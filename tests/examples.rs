@@ -6,7 +6,8 @@ use std::process::Command;
 /// Runs an example as a reader would, and checks its last line.
 fn check(name: &str, last: impl Fn(&str) -> bool) {
     let run = ["run", "--offline", "--quiet", "--example", name];
-    let output = Command::new(env!("CARGO")).args(run).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let output =
+        Command::new(env!("CARGO")).args(run).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{name} failed:\n{out}{err}");
     let line = out.lines().last().unwrap_or_default();
@@ -19,19 +20,27 @@ fn custom_mapper() {
 }
 
 #[test]
+fn custom_transport() {
+    check("custom_transport", |line| takes_most(line, "through the socket came "));
+}
+
+#[test]
 fn embed_in_app() {
     check("embed_in_app", |line| line == "frames shown: [0, 1, 2, 498, 499, 1]");
 }
 
 #[test]
 fn hello_node() {
-    check("hello_node", |line| {
-        let share = line.strip_prefix("the second node took ").and_then(|rest| rest.split(' ').next());
-        share.and_then(|percent| percent.parse::<u32>().ok()).is_some_and(|percent| percent > 50)
-    });
+    check("hello_node", |line| takes_most(line, "the second node took "));
 }
 
 #[test]
 fn mock_unit_test() {
     check("mock_unit_test", |line| line == "viewers now: 1");
+}
+
+/// Whether the line is `begin`, then a share above one half in percent.
+fn takes_most(line: &str, begin: &str) -> bool {
+    let share = line.strip_prefix(begin).and_then(|rest| rest.split(' ').next());
+    share.and_then(|percent| percent.parse::<u32>().ok()).is_some_and(|percent| percent > 50)
 }

@@ -33,7 +33,13 @@ pub fn content(len: usize, seed: u64) -> Bytes {
 ///
 /// # Panics
 /// If [`Layout`] refuses the numbers.
-pub fn manifest_of(content: &[u8], rule: RuleId, segment_bytes: u64, piece_log2: u8, key: &Identity) -> Bytes {
+pub fn manifest_of(
+    content: &[u8],
+    rule: RuleId,
+    segment_bytes: u64,
+    piece_log2: u8,
+    key: &Identity,
+) -> Bytes {
     let lists = content.chunks(segment_bytes as usize).map(|segment| {
         let layout = Layout::new(segment.len() as u64, piece_log2).expect("a segment that can be laid out");
         PieceList::of(&layout, segment)

@@ -1,5 +1,7 @@
 //! The UDP transport over real sockets on the loopback interface.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -30,7 +32,7 @@ struct Shelf {
 
 impl Shelf {
     fn new() -> Arc<Self> {
-        let piece = (0..PIECE).map(|i| (i * 31 >> 3) as u8).collect();
+        let piece = (0..PIECE).map(|i| ((i * 31) >> 3) as u8).collect();
         Arc::new(Self { piece, opened: AtomicUsize::new(0), given_up: Arc::default() })
     }
 }
@@ -126,7 +128,8 @@ async fn two_nodes_exchange_64_mib_of_pieces() {
             chunks
         })
     };
-    let workers: Vec<_> = (0..16).map(|n| pull(if n % 2 == 0 { here.clone() } else { there.clone() }, n)).collect();
+    let workers: Vec<_> =
+        (0..16).map(|n| pull(if n % 2 == 0 { here.clone() } else { there.clone() }, n)).collect();
     let mut chunks = 0;
     for worker in workers {
         chunks += worker.await.unwrap();

@@ -41,7 +41,7 @@ pub(crate) fn run(scenario: Option<&str>, config: &Config) -> Result<Exit, Failu
 }
 
 fn find(name: &str) -> Result<Scenario, Failure> {
-    if !Path::new(name).extension().is_some_and(|extension| extension == "toml") {
+    if Path::new(name).extension().is_none_or(|extension| extension != "toml") {
         return Scenario::builtin(name).map_err(faulty);
     }
     let text = std::fs::read_to_string(name).map_err(|e| Failure::disk(name, &e))?;
@@ -58,7 +58,7 @@ fn list(json: bool) -> Result<Exit, Failure> {
         return tell::json(&scenarios);
     }
     for scenario in scenarios {
-        tell::out(&format!("{:<14} {:>6} peers  {}", scenario.name, scenario.peers(), scenario.about))?;
+        tell::out(&format!("{:<18} {:>6} peers  {}", scenario.name, scenario.peers(), scenario.about))?;
     }
     Ok(Exit::Done)
 }

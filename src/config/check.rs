@@ -37,14 +37,10 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
             );
         }
     }
-    if let Some(url) = &config.gateway.upstream {
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || url.query().is_some() {
-            return fault(
-                "gateway.upstream",
-                format!("{url} is no origin"),
-                "write {} https://HOST[/PREFIX]",
-            );
-        }
+    if let Some(url) = &config.gateway.upstream
+        && (!matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || url.query().is_some())
+    {
+        return fault("gateway.upstream", format!("{url} is no origin"), "write {} https://HOST[/PREFIX]");
     }
     for header in &config.node.header {
         if !is_header(header) {
@@ -83,19 +79,19 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
         let what = format!("{:?} is no store of the tracker", config.tracker.store);
         return fault("tracker.store", what, "write {} memory");
     }
-    if let Some(hash) = &config.get.sha256 {
-        if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return fault("get.sha256", format!("{hash:?} is no SHA-256"), "write {} with 64 hex digits");
-        }
+    if let Some(hash) = &config.get.sha256
+        && (hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        return fault("get.sha256", format!("{hash:?} is no SHA-256"), "write {} with 64 hex digits");
     }
-    if let Some(range) = &config.get.range {
-        if crate::gateway::range::parse_plain(range).is_none() {
-            return fault(
-                "get.range",
-                format!("{range:?} is no range"),
-                "write {} A-B, first and last byte, or {} A-",
-            );
-        }
+    if let Some(range) = &config.get.range
+        && crate::gateway::range::parse_plain(range).is_none()
+    {
+        return fault(
+            "get.range",
+            format!("{range:?} is no range"),
+            "write {} A-B, first and last byte, or {} A-",
+        );
     }
     Ok(())
 }

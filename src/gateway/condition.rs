@@ -31,10 +31,10 @@ pub(crate) fn judge(request: &HeaderMap, version: &Version) -> Verdict {
         if !matches_any(tags, version, true) {
             return Verdict::Failed;
         }
-    } else if let (Some(limit), Some(modified)) = (date(request, IF_UNMODIFIED_SINCE), version.date()) {
-        if modified > limit {
-            return Verdict::Failed;
-        }
+    } else if let (Some(limit), Some(modified)) = (date(request, IF_UNMODIFIED_SINCE), version.date())
+        && modified > limit
+    {
+        return Verdict::Failed;
     }
     if let Some(tags) = text(request, IF_NONE_MATCH) {
         return if matches_any(tags, version, false) { Verdict::NotModified } else { Verdict::Go };

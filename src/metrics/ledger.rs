@@ -29,7 +29,7 @@ impl Totals {
             from_origin: report.from_origin,
             uploaded: report.uploaded,
             wasted: report.wasted,
-            rejected_pieces: report.rejected_pieces.into(),
+            rejected_pieces: report.rejected_pieces,
             banned: report.banned.len() as u64,
             stalls: report.stalls.into(),
             stalled_ms: report.stalled_ms,

@@ -107,6 +107,12 @@ impl Asset {
         status.await.ok()
     }
 
+    /// Peers that were found for it elsewhere.
+    pub(super) async fn found(&self, records: Vec<pcdn_core::peer::PeerRecord>) {
+        // A swarm that is closed needs none.
+        let _ = self.tell(ToSwarm::Found(records)).await;
+    }
+
     async fn tell(&self, message: ToSwarm) -> Result<(), OpenError> {
         self.swarm.send(message).await.map_err(|_| OpenError::Closed)
     }

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use pcdn_core::fragment::{Cut, Fit, FragmentError, Fragmenter, Need, Part};
 use pcdn_core::id::{Rid, SwarmKey};
 use pcdn_core::origin::{Origin, OriginGet};
+use pcdn_core::peer::PeerRecord;
 use pcdn_core::resource::{Mapping, Resource, ResourceHead, ResourceHint, Url};
 use pcdn_core::swarm::{Input, Swarm, SwarmSetup};
 use pcdn_core::verify::Manifest;
@@ -37,6 +38,7 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
         return Ok(asset.clone());
     }
     let mapping = map(shared, url).await;
+    let early = peers_early(shared, url, mapping.rid);
     let (head, manifest) = tokio::join!(shared.origin.head(url), manifest_early(shared, url, &mapping));
     let (head, manifest) = (head?, manifest);
     let opened = cut(shared, url, mapping.rid, &head)?;
@@ -45,6 +47,9 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
         return Ok(asset.clone());
     }
     let asset = join(shared, url, mapping, head, key, opened, manifest).await;
+    if let Some(early) = early.filter(|early| early.key == key) {
+        early.hand_over(shared, &asset);
+    }
     if assets.len() >= ASSETS_MAX {
         let oldest = assets.remove(0);
         oldest.close(&shared.links).await;
@@ -64,6 +69,52 @@ async fn map(shared: &Shared, url: &Url) -> Mapping {
     let mut hasher = blake3::Hasher::new_derive_key("pcdn rid unmapped v1");
     hasher.update(url.as_str().as_bytes());
     Mapping::to(Rid(*hasher.finalize().as_bytes()), "none")
+}
+
+/// Peers that are looked for, and dialled, while the origin is asked for the head: by then they are mostly there.
+struct EarlyPeers {
+    key: SwarmKey,
+    task: tokio::task::JoinHandle<Vec<PeerRecord>>,
+}
+
+/// Peers dialled before the swarm is open.
+const EARLY_DIALS: usize = 8;
+
+/// Guesses the swarm from the URL alone; a wrong guess costs a question to the tracker.
+fn peers_early(shared: &Arc<Shared>, url: &Url, rid: Rid) -> Option<EarlyPeers> {
+    let (take, _) = shared.p2p_now();
+    let hint = ResourceHint { url: url.clone(), content_type: None, first_bytes: Vec::new() };
+    let fragmenter = surest(shared, &hint).filter(|_| take && !shared.discoveries.is_empty())?;
+    let key = SwarmKey::of(&rid, &fragmenter.rule());
+    let (discoveries, links, me) = (shared.discoveries.clone(), shared.links.clone(), shared.identity.peer_id());
+    let tasks = shared.tasks.clone();
+    let task = shared.tasks.spawn(async move {
+        let mut records = Vec::new();
+        for discovery in discoveries {
+            let mut found = discovery.find(&key, EARLY_DIALS);
+            while let Some(Ok(record)) = found.next().await {
+                if record.id != me && records.len() < EARLY_DIALS {
+                    let (links, to) = (links.clone(), record.clone());
+                    // Whether it works out is seen when the swarm connects for real.
+                    tasks.spawn(async move { links.connect(&to).await.map(drop) });
+                    records.push(record);
+                }
+            }
+        }
+        records
+    });
+    Some(EarlyPeers { key, task })
+}
+
+impl EarlyPeers {
+    fn hand_over(self, shared: &Arc<Shared>, asset: &Asset) {
+        let asset = asset.clone();
+        shared.tasks.spawn(async move {
+            if let Ok(records) = self.task.await {
+                asset.found(records).await;
+            }
+        });
+    }
 }
 
 /// A manifest that is asked for beside the head, so that it costs no time.
@@ -152,13 +203,7 @@ type Opened = (Arc<dyn Fragmenter>, Vec<Cut>);
 fn cut(shared: &Shared, url: &Url, rid: Rid, head: &ResourceHead) -> Result<Opened, OpenError> {
     let hint =
         ResourceHint { url: url.clone(), content_type: head.content_type.clone(), first_bytes: Vec::new() };
-    let best = shared.fragmenters.iter().map(|f| (f.fit(&hint), f)).filter(|(fit, _)| *fit != Fit::No);
-    // The first of the surest.
-    let best = best.fold(None::<(Fit, &Arc<dyn Fragmenter>)>, |best, next| match best {
-        Some(found) if found.0 >= next.0 => Some(found),
-        _ => Some(next),
-    });
-    let Some((_, fragmenter)) = best else { return Err(FragmentError::LengthUnknown.into()) };
+    let Some(fragmenter) = surest(shared, &hint) else { return Err(FragmentError::LengthUnknown.into()) };
     if head.len.is_none() || !head.ranges {
         return Err(FragmentError::LengthUnknown.into());
     }
@@ -179,6 +224,16 @@ fn cut(shared: &Shared, url: &Url, rid: Rid, head: &ResourceHead) -> Result<Open
         }
     }
     Ok((fragmenter.clone(), cuts))
+}
+
+/// The first of the surest.
+fn surest<'s>(shared: &'s Shared, hint: &ResourceHint) -> Option<&'s Arc<dyn Fragmenter>> {
+    let fitting = shared.fragmenters.iter().map(|f| (f.fit(hint), f)).filter(|(fit, _)| *fit != Fit::No);
+    let best = fitting.fold(None::<(Fit, &Arc<dyn Fragmenter>)>, |best, next| match best {
+        Some(found) if found.0 >= next.0 => Some(found),
+        _ => Some(next),
+    });
+    best.map(|(_, fragmenter)| fragmenter)
 }
 
 async fn join(

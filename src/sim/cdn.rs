@@ -4,6 +4,7 @@
 //! b bytes is sent once the clock has gone b further. So an arrival or a departure changes one number, not n.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use pcdn_core::unit::Time;
 
@@ -12,6 +13,9 @@ use super::scenario::OriginSpec;
 
 /// Parts in which bodies are sent: about a piece. Smaller is finer and costs more events.
 pub(super) const PART_BYTES: u32 = 64 << 10;
+
+/// What a new connection sends before it hears anything: ten full segments (RFC 6928).
+const WINDOW: f64 = 14_480.0;
 
 /// The CDN and its transfers.
 #[derive(Debug)]
@@ -38,10 +42,14 @@ pub(super) struct Transfer {
     /// The next byte to send, and one past the last.
     pub(super) at: u64,
     pub(super) end: u64,
+    began: u64,
     /// The next byte to arrive.
     pub(super) arrived: u64,
     /// Parts on their way to the viewer.
     pub(super) on_way: VecDeque<u32>,
+    /// When its first byte left, and its round trip if the connection still has to find its pace.
+    opened: Option<Time>,
+    slow_start: Option<u64>,
     /// Whether the viewer has hung up, or all is told.
     pub(super) over: bool,
     /// Whether the CDN has heard that it hung up.
@@ -80,11 +88,36 @@ impl Cdn {
     }
 
     /// A request is on its way; it counts once it [starts](Self::start).
-    pub(super) fn request(&mut self, peer: u32, run: u64, at: u64, end: u64) -> u32 {
-        let transfer =
-            Transfer { peer, run, at, end, arrived: at, on_way: VecDeque::new(), over: false, stopped: false, part: 0, key: None };
-        self.transfers.push(transfer);
+    /// `slow_start`: the round trip of a new connection.
+    pub(super) fn request(&mut self, peer: u32, run: u64, range: Range<u64>, slow_start: Option<u64>) -> u32 {
+        self.transfers.push(Transfer {
+            peer,
+            run,
+            at: range.start,
+            end: range.end,
+            arrived: range.start,
+            began: range.start,
+            on_way: VecDeque::new(),
+            opened: None,
+            slow_start,
+            over: false,
+            stopped: false,
+            part: 0,
+            key: None,
+        });
         (self.transfers.len() - 1) as u32
+    }
+
+    /// When the next part of a transfer may be sent at the earliest: a new connection doubles its window each round trip.
+    pub(super) fn may_start(&mut self, now: Time, id: u32) -> Time {
+        let transfer = &mut self.transfers[id as usize];
+        let opened = *transfer.opened.get_or_insert(now);
+        let Some(trip) = transfer.slow_start else { return now };
+        let part = (transfer.end - transfer.at).min(u64::from(PART_BYTES));
+        let sent = (transfer.at - transfer.began + part) as f64;
+        // After k round trips WINDOW · (2^k − 1) bytes were sent; a part's last bytes leave one round trip before they count.
+        let trips = (sent / WINDOW + 1.0).log2() - 1.0;
+        now.max(Time(opened.0 + (trips.max(0.0) * trip as f64) as u64))
     }
 
     /// Begins to send the next part of a transfer.
@@ -173,11 +206,31 @@ mod tests {
     }
 
     #[test]
+    fn a_new_connection_finds_its_pace() {
+        let spec = "rate = '1000MB/s'".parse::<toml::Table>().unwrap().try_into().unwrap();
+        let mut cdn = Cdn::new(spec);
+        let id = cdn.request(0, 0, 0..1 << 20, Some(20_000));
+        let mut starts = Vec::new();
+        while cdn.transfers[0].at < 1 << 20 {
+            let at = cdn.may_start(cdn.updated, id);
+            cdn.start(at, id);
+            starts.push(at.0 / 1_000);
+            let sent = cdn.next().unwrap();
+            cdn.finish(sent).unwrap();
+        }
+        // 64 KiB are five and a half windows, 1 MiB are 72: between two and three, and just above six round trips.
+        assert!((25..35).contains(&starts[0]), "{starts:?}");
+        assert!((100..110).contains(starts.last().unwrap()), "{starts:?}");
+        let kept = cdn.request(0, 0, 0..1 << 20, None);
+        assert_eq!(cdn.may_start(Time(7), kept), Time(7));
+    }
+
+    #[test]
     fn capacity_is_shared_by_who_is_there() {
         let spec = "rate = '1.036MB/s'".parse::<toml::Table>().unwrap().try_into().unwrap();
         let mut cdn = Cdn::new(spec);
         let size = 16 * u64::from(PART_BYTES);
-        let ids: Vec<u32> = (0..2).map(|peer| cdn.request(peer, 0, 0, size)).collect();
+        let ids: Vec<u32> = (0..2).map(|peer| cdn.request(peer, 0, 0..size, None)).collect();
         // The second comes when the first has half: both share, then the second has all for its last half.
         let half = size / 2;
         let done = drain(&mut cdn, vec![(0, ids[0]), (half, ids[1])]);

@@ -28,7 +28,10 @@ pub async fn discovery<D: Discovery>(one: &D) {
         let ids: BTreeSet<PeerId> = found.iter().map(|record| record.id).collect();
         assert_eq!(ids.len(), found.len(), "a peer must be found once, with all its addresses");
         for record in &found {
-            assert!(record.addrs.len() <= PeerRecord::ADDRS_MAX, "a record must not have more addresses than allowed");
+            assert!(
+                record.addrs.len() <= PeerRecord::ADDRS_MAX,
+                "a record must not have more addresses than allowed"
+            );
         }
     }
     // A search dropped half-way must not disturb the next.

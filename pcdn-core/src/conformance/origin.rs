@@ -40,9 +40,13 @@ pub async fn origin<O: Origin>(origin: &O, url: &Url, body: &Bytes, missing: &Ur
 
 async fn two_at_once<O: Origin>(origin: &O, known: &OriginGet, body: &Bytes) {
     let (first, second) = (ByteRange::new(0, 50_000), ByteRange::new(50_000, 100_000));
-    let (first, second) = (OriginGet { range: first, ..known.clone() }, OriginGet { range: second, ..known.clone() });
+    let (first, second) =
+        (OriginGet { range: first, ..known.clone() }, OriginGet { range: second, ..known.clone() });
     let (first, second) = both(get(origin, &first), get(origin, &second)).await;
-    assert!(first == body[..50_000] && second == body[50_000..100_000], "transfers must not disturb each other");
+    assert!(
+        first == body[..50_000] && second == body[50_000..100_000],
+        "transfers must not disturb each other"
+    );
 }
 
 async fn a_dropped_body_harms_nobody<O: Origin>(origin: &O, known: &OriginGet, body: &Bytes) {
@@ -86,7 +90,10 @@ async fn next(body: &mut OriginBody) -> Option<Result<Bytes, OriginError>> {
 
 async fn get<O: Origin>(origin: &O, want: &OriginGet) -> Vec<u8> {
     let mut body = open(origin, want).await;
-    assert!(body.head.len.is_none() || want.len.is_none() || body.head.len == want.len, "head.len is the whole's");
+    assert!(
+        body.head.len.is_none() || want.len.is_none() || body.head.len == want.len,
+        "head.len is the whole's"
+    );
     let mut all = Vec::new();
     while let Some(chunk) = within("a body must come", next(&mut body)).await {
         all.extend_from_slice(&chunk.unwrap_or_else(|error| panic!("a good body must not fail: {error}")));
@@ -112,7 +119,8 @@ mod tests {
 
     #[test]
     fn the_scripted_origin_keeps_the_contract() {
-        let (url, missing) = (Url::parse("http://h.example/f").unwrap(), Url::parse("http://h.example/no").unwrap());
+        let (url, missing) =
+            (Url::parse("http://h.example/f").unwrap(), Url::parse("http://h.example/no").unwrap());
         let body = content(200_000, 1);
         let scripted = ScriptedOrigin::new().with(&url, body.clone());
         crate::testing::block_on(origin(&scripted, &url, &body, &missing));

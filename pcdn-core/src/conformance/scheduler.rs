@@ -26,7 +26,11 @@ pub fn scheduler<S: Scheduler>(make: impl Fn() -> S) {
         let mut world = World::new(seed);
         let mut scheduler = make();
         let ticks = run(&mut world, &mut scheduler, seed);
-        assert!(ticks < TICKS_MAX, "world {seed}: a download must end; {} pieces are missing", world.missing());
+        assert!(
+            ticks < TICKS_MAX,
+            "world {seed}: a download must end; {} pieces are missing",
+            world.missing()
+        );
         let same = run(&mut World::new(seed), &mut make(), seed);
         assert_eq!(ticks, same, "world {seed}: the same view, time and dice must give the same plan");
     }
@@ -48,7 +52,10 @@ fn run(world: &mut World, scheduler: &mut dyn Scheduler, seed: u64) -> u32 {
         world.carry_out(&plan);
         let sleeps = !world.under_way() && world.origin_ready();
         idle = if sleeps { idle + 1 } else { 0 };
-        assert!(idle < IDLE_TICKS_MAX, "world {seed}: pieces are missing, the origin may be asked, and nothing is done");
+        assert!(
+            idle < IDLE_TICKS_MAX,
+            "world {seed}: pieces are missing, the origin may be asked, and nothing is done"
+        );
         world.tick();
     }
     TICKS_MAX
@@ -60,20 +67,32 @@ fn every_step_can_be_done(view: &View<'_>, plan: &Plan, seed: u64) {
     for step in &plan.steps {
         match *step {
             Step::Ask { slot, from, .. } => {
-                assert!((slot.0 as usize) < view.pieces.len(), "world {seed}: {step:?}: there is no such piece");
+                assert!(
+                    (slot.0 as usize) < view.pieces.len(),
+                    "world {seed}: {step:?}: there is no such piece"
+                );
                 let piece = view.piece(slot);
                 let neighbour = view.neighbour(from);
                 let neighbour =
                     neighbour.unwrap_or_else(|| panic!("world {seed}: {step:?}: there is no such neighbour"));
                 assert!(!piece.held, "world {seed}: {step:?}: the piece is here already");
                 assert!(piece.provable, "world {seed}: {step:?}: a copy from a peer could not be checked");
-                assert!(view.now >= neighbour.quiet_until, "world {seed}: {step:?}: the neighbour wants its rest");
+                assert!(
+                    view.now >= neighbour.quiet_until,
+                    "world {seed}: {step:?}: the neighbour wants its rest"
+                );
                 assert!(neighbour.gives(slot), "world {seed}: {step:?}: the neighbour does not hold it");
-                assert!(asked.insert((slot, from)), "world {seed}: {step:?}: the neighbour was asked for it already");
+                assert!(
+                    asked.insert((slot, from)),
+                    "world {seed}: {step:?}: the neighbour was asked for it already"
+                );
             }
             Step::Fetch { first, count } => {
                 assert!(count > 0, "world {seed}: {step:?}: a run of no pieces");
-                assert!((first.0 as usize) < view.pieces.len(), "world {seed}: {step:?}: there is no such piece");
+                assert!(
+                    (first.0 as usize) < view.pieces.len(),
+                    "world {seed}: {step:?}: there is no such piece"
+                );
                 assert!(view.origin.allowed, "world {seed}: {step:?}: the origin must not be asked");
                 assert!(view.may_fetch(), "world {seed}: {step:?}: the origin wants its rest");
                 let piece = view.piece(first);
@@ -121,6 +140,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "it needs no fetching")]
     fn a_scheduler_that_fetches_what_is_held_is_found_out() {
-        scheduler(|| Bad(|view, plan| if view.may_fetch() { plan.fetch(Slot(0), 1) }));
+        scheduler(|| {
+            Bad(|view, plan| {
+                if view.may_fetch() {
+                    plan.fetch(Slot(0), 1)
+                }
+            })
+        });
     }
 }

@@ -11,7 +11,8 @@ use crate::id::{Identity, PeerId};
 use crate::peer::PeerRecord;
 use crate::testing::{both, content, within};
 use crate::transport::{
-    Chunk, Class, Fetch, FetchError, Fetching, MESSAGE_BYTES_MAX, Provider, Refuse, Session, Transport, TransportError,
+    Chunk, Class, Fetch, FetchError, Fetching, MESSAGE_BYTES_MAX, Provider, Refuse, Session, Transport,
+    TransportError,
 };
 
 use desk::{Desk, PIECE_BYTES, fetch_of};
@@ -61,7 +62,10 @@ fn it_listens_where_it_says<T: Transport>(transport: &T) {
 async fn who_it_is_not_for_is_refused<T: Transport>(a: &T, b: &T, giver: PeerId) {
     let nowhere = PeerRecord { id: giver, addrs: Vec::new(), seed: false };
     let error = within("connect must end", a.connect(&nowhere)).await.err();
-    assert!(matches!(error, Some(TransportError::NoAddress(_))), "without an address: NoAddress, not {error:?}");
+    assert!(
+        matches!(error, Some(TransportError::NoAddress(_))),
+        "without an address: NoAddress, not {error:?}"
+    );
     let somebody_else = Identity::from_secret([0x33; 32]).peer_id();
     let impostor = PeerRecord { id: somebody_else, addrs: b.local(), seed: false };
     let reached = within("connect must end", a.connect(&impostor)).await;
@@ -118,7 +122,10 @@ async fn many_pieces_come_side_by_side(session: &dyn Session) {
     let pending: Vec<Fetching> = fetches.iter().map(|fetch| session.fetch(fetch.clone())).collect();
     for (fetch, fetching) in fetches.iter().zip(pending) {
         let got = collect(fetching).await;
-        assert_right(fetch, &got.unwrap_or_else(|error| panic!("requests side by side must all be served: {error}")));
+        assert_right(
+            fetch,
+            &got.unwrap_or_else(|error| panic!("requests side by side must all be served: {error}")),
+        );
     }
 }
 
@@ -142,9 +149,15 @@ fn assert_right(fetch: &Fetch, chunks: &[Chunk]) {
 
 async fn refusals_say_why(session: &dyn Session) {
     let busy = Refuse::Busy(Duration::from_millis(750));
-    for (number, why) in [(1_000, Refuse::NotHere), (1_001, Refuse::NoSwarm), (1_002, Refuse::Bad), (1_003, busy)] {
+    for (number, why) in
+        [(1_000, Refuse::NotHere), (1_001, Refuse::NoSwarm), (1_002, Refuse::Bad), (1_003, busy)]
+    {
         let got = collect(session.fetch(fetch_of(number))).await;
-        assert_eq!(got.err(), Some(FetchError::Refused(why)), "a refusal must reach the asker with its reason");
+        assert_eq!(
+            got.err(),
+            Some(FetchError::Refused(why)),
+            "a refusal must reach the asker with its reason"
+        );
     }
     let served = collect(session.fetch(fetch_of(1))).await;
     assert!(served.is_ok(), "a refusal must not disturb what is asked next");
@@ -165,9 +178,12 @@ async fn dropping_cancels(session: &dyn Session, desk: &Desk) {
 async fn closing_ends_everything(to: &Arc<dyn Session>, from: &Arc<dyn Session>, desk: &Desk) {
     let waits = desk.waits();
     let mut near = to.fetch(fetch_of(2_001));
-    within("the request must reach the other end", until(waits.asked.wait(), async {
-        near.next().await;
-    }))
+    within(
+        "the request must reach the other end",
+        until(waits.asked.wait(), async {
+            near.next().await;
+        }),
+    )
     .await;
     to.close();
     let ended = within("close must end what is pending", near.next()).await;

@@ -21,6 +21,8 @@ const RUN_BYTES_MIN: u64 = 256 << 10;
 const RUN_BYTES_MAX: u64 = 2 << 20;
 /// The first request of all: company may be found while it runs, and then has most of what would follow.
 const RUN_BYTES_FIRST: u64 = 256 << 10;
+/// A run is not cut before it has run so long: estimates waver, and a new request costs a round trip.
+const YOUNG: Duration = Duration::from_millis(300);
 /// Over how much of what is due the players' demand is measured: shorter is one or two pieces of a slow stream.
 const DEMAND: Duration = Duration::from_secs(5);
 /// A neighbour may take this many times as long as the origin to bring the last pieces: they are paid for twice otherwise.
@@ -41,10 +43,13 @@ pub fn due_run(view: &View<'_>) -> Option<(Slot, u32)> {
         return None;
     }
     let limit = view.now + threshold(view, RUN_BYTES_MIN);
+    let at_risk = |piece: &Piece| piece.due <= limit && !piece.held && !piece.fetching;
+    // Most plans end here: nothing is pressing, or nobody plays.
+    let from = view.pieces.iter().position(at_risk)? as u32;
     let mut hopes = Hopes::new(view);
-    let first = (0..view.pieces.len() as u32).map(Slot).find(|slot| {
+    let first = (from..view.pieces.len() as u32).map(Slot).find(|slot| {
         let piece = view.piece(*slot);
-        !piece.held && !piece.fetching && piece.due <= limit && !hopes.fulfils(*slot, piece)
+        at_risk(piece) && !hopes.fulfils(*slot, piece)
     })?;
     let most = if view.origin.used == 0 { RUN_BYTES_FIRST } else { RUN_BYTES_MAX };
     let mut count = 0;
@@ -83,12 +88,14 @@ pub fn stuck_run(view: &View<'_>) -> Option<(Slot, u32)> {
     Some((first, count))
 }
 
-/// Runs under way whose pieces neighbours have got meanwhile and would bring sooner: to go on is paid for and helps nobody.
+/// A player's runs under way whose pieces neighbours have got meanwhile and would bring sooner: to go on is paid for and
+/// helps nobody. (A download loses nothing by going on: its runs are its duty, and others wait for them.)
 pub fn needless(view: &View<'_>) -> impl Iterator<Item = u64> {
-    // A crowded origin gives this node its share, whatever was measured in a quieter moment.
-    let share = if view.origin.capacity > 0 { view.fair_share() } else { u64::MAX };
-    let rate = view.origin.rate.min(share).max(1);
+    let rate = crowded_rate(view);
     let helped = |run: &&OriginRun| {
+        if view.now.since(run.asked) < YOUNG {
+            return false;
+        }
         let mut hopes = Hopes::new(view);
         let end = (run.first.0 + run.count).min(view.pieces.len() as u32);
         let mut ahead = run.left as f64;
@@ -107,7 +114,8 @@ pub fn needless(view: &View<'_>) -> impl Iterator<Item = u64> {
         // The piece being sent is finished in any case, so a run of two is not worth a new connection.
         rest > 2 && sooner * 4 >= rest * 3
     };
-    let runs: Vec<u64> = view.origin.runs.iter().filter(helped).map(|run| run.id).collect();
+    let runs = if view.whole { &[] } else { view.origin.runs.as_slice() };
+    let runs: Vec<u64> = runs.iter().filter(helped).map(|run| run.id).collect();
     runs.into_iter()
 }
 
@@ -119,6 +127,12 @@ pub fn threshold(view: &View<'_>, bytes: u64) -> Duration {
 /// How long a gap of `bytes` takes from the origin.
 fn transfer(view: &View<'_>, bytes: u64) -> Duration {
     view.origin.first_byte + Duration::from_secs_f64(bytes as f64 / view.origin.rate.max(1) as f64)
+}
+
+/// What the origin gives this node now: where it is crowded, its share, whatever was measured in a quieter moment.
+fn crowded_rate(view: &View<'_>) -> u64 {
+    let share = if view.origin.capacity > 0 { view.fair_share() } else { u64::MAX };
+    view.origin.rate.min(share).max(1)
 }
 
 /// Whether the origin's fair share for this node is less than its players take.
@@ -149,7 +163,8 @@ impl<'v> Hopes<'v> {
             return true;
         }
         let hope = if piece.flights > 0 { self.in_flight(slot) } else { self.offered(slot, piece) };
-        let rescued = self.view.now + transfer(self.view, RUN_BYTES_MIN);
+        let transfer = Duration::from_secs_f64(RUN_BYTES_MIN as f64 / crowded_rate(self.view) as f64);
+        let rescued = self.view.now + self.view.origin.first_byte + transfer;
         hope.is_some_and(|hope| hope + EARLY <= piece.due || hope <= rescued)
     }
 

@@ -186,6 +186,20 @@ impl Board {
         entry.segment.layout.piece(key.piece.get()).map(|piece| Slot(entry.first + piece.get()))
     }
 
+    /// Whether `slot` lies right behind the slot before it in the same URL, so that one range request can have both.
+    pub(super) fn continues(&self, slot: Slot) -> bool {
+        let Some(before) = slot.0.checked_sub(1) else { return false };
+        let (a, b) = (self.pieces[before as usize].key.segment, self.piece(slot).key.segment);
+        if a == b {
+            return true;
+        }
+        let (Some(a), Some(b)) = (self.segment(a), self.segment(b)) else { return false };
+        match (a.range, b.range) {
+            (Some(left), Some(right)) => left.end() == right.start() && a.url == b.url,
+            _ => false,
+        }
+    }
+
     /// The slot that holds byte `at` of the resource.
     pub(super) fn slot_at(&self, at: u64) -> Option<Slot> {
         let after = self.pieces.partition_point(|piece| piece.at <= at);

@@ -8,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 use super::meter::Meter;
 use super::{Output, Source, Swarm, TICK};
 use crate::error::Judged;
-use crate::layout::SegmentId;
 use crate::origin::OriginError;
 use crate::range::ByteRange;
 use crate::resource::Url;
@@ -86,6 +85,18 @@ struct Run {
     audit: bool,
 }
 
+impl Run {
+    /// The next piece, once all of it is here. One that came in one chunk is a slice of that chunk, not a copy.
+    fn take_piece(&mut self, arrived: &mut Bytes, len: usize) -> Option<Bytes> {
+        if self.buffer.is_empty() && arrived.len() >= len {
+            return Some(arrived.split_to(len));
+        }
+        self.buffer.extend_from_slice(arrived);
+        arrived.clear();
+        (self.buffer.len() >= len).then(|| self.buffer.split_to(len).freeze())
+    }
+}
+
 impl Runs {
     pub(super) fn view(&self) -> OriginView {
         let runs = self.runs.iter().filter(|(_, run)| !run.audit).map(|(id, run)| OriginRun {
@@ -121,19 +132,16 @@ impl Runs {
 
 impl Swarm {
     pub(super) fn fetch(&mut self, now: Time, first: Slot, count: u32) {
-        if self.origin.forbidden || now < self.origin.quiet_until {
-            return;
+        let last = self.board.count().min(first.0.saturating_add(count));
+        let mut end = first.0;
+        while end < last {
+            let piece = self.board.piece(Slot(end));
+            let here = piece.held || piece.fetching;
+            if here || (end > first.0 && !self.board.continues(Slot(end))) {
+                break;
+            }
+            end += 1;
         }
-        let free = |slot: &u32| {
-            let piece = self.board.piece(Slot(*slot));
-            !piece.held && !piece.fetching
-        };
-        let segment = match first.0 < self.board.count() {
-            true => self.board.piece(first).key.segment,
-            false => return,
-        };
-        let last = self.board.slots_of(segment).end.min(first.0.saturating_add(count));
-        let end = (first.0..last).take_while(free).last().map_or(first.0, |slot| slot + 1);
         if end > first.0 && self.origin.runs.len() < RUNS_MAX {
             self.start_run(now, first, end, false);
         }
@@ -149,7 +157,7 @@ impl Swarm {
     fn start_run(&mut self, now: Time, first: Slot, end: u32, audit: bool) {
         let key = self.board.piece(first).key;
         let Some(segment) = self.board.segment(key.segment) else { return };
-        let (url, id) = (segment.url.clone(), segment.id);
+        let url = segment.url.clone();
         let base = segment.range.map_or(0, |range| range.start());
         let from = segment.layout.bytes_of(key.piece).start;
         let bytes: u64 = (first.0..end).map(|slot| u64::from(self.board.piece(Slot(slot)).len)).sum();
@@ -171,7 +179,7 @@ impl Swarm {
             audit,
         };
         self.origin.runs.insert(run, state);
-        self.claim(id, key.piece.get(), end - first.0, bytes);
+        self.claim(first.0, end, bytes);
         self.open(run, url, range);
     }
 
@@ -180,13 +188,18 @@ impl Swarm {
     }
 
     /// Tells the neighbours, so that they wait for these pieces instead of fetching them too.
-    fn claim(&mut self, segment: SegmentId, first: u32, count: u32, bytes: u64) {
-        // Where the origin is crowded, its share is a better guess than the rate of a quieter moment.
-        let rate = self.origin.rate.min(self.fair_share().max(MIN_SHARE)).max(1);
-        let transfer = Duration::from_secs_f64(bytes as f64 / rate as f64);
+    fn claim(&mut self, first: u32, end: u32, bytes: u64) {
+        let transfer = Duration::from_secs_f64(bytes as f64 / self.origin.rate.max(1) as f64);
         let within = (self.origin.first_byte + transfer) * 2 + Duration::from_secs(1);
         let within_ms = within.as_millis().min(30_000) as u32;
-        self.tell_all(&Message::Claim { segment, first, count, within_ms });
+        let mut at = first;
+        while at < end {
+            let key = self.board.piece(Slot(at)).key;
+            let stop = self.board.slots_of(key.segment).end.min(end);
+            let (first, count) = (key.piece.get(), stop - at);
+            self.tell_all(&Message::Claim { segment: key.segment, first, count, within_ms });
+            at = stop;
+        }
     }
 
     pub(super) fn origin_bytes(&mut self, now: Time, id: u64, bytes: Bytes) {
@@ -203,22 +216,18 @@ impl Swarm {
         run.left = run.left.saturating_sub(len);
         self.origin.meter.add(now, len);
         self.origin.failures = 0;
-        run.buffer.extend_from_slice(&bytes);
-        self.fill_pieces(now, id);
+        self.fill_pieces(now, id, bytes);
     }
 
-    /// Takes whole pieces off the front of a run's buffer.
-    fn fill_pieces(&mut self, now: Time, id: u64) {
+    /// Makes pieces of what has arrived.
+    fn fill_pieces(&mut self, now: Time, id: u64, mut arrived: Bytes) {
         while let Some(run) = self.origin.runs.get_mut(&id) {
             if run.at >= run.end {
                 return;
             }
             let slot = Slot(run.at);
             let len = self.board.piece(slot).len as usize;
-            if run.buffer.len() < len {
-                return;
-            }
-            let bytes = run.buffer.split_to(len).freeze();
+            let Some(bytes) = run.take_piece(&mut arrived, len) else { return };
             run.at += 1;
             let (audit, done) = (run.audit, run.at >= run.end && run.left > 0);
             if done {
@@ -308,10 +317,11 @@ impl Swarm {
             self.origin.runs.remove(&id);
             self.out.push_back(Output::Abort { run: id });
         }
-        if let Some(first) = given_back.clone().next() {
-            let key = self.board.piece(Slot(first)).key;
-            let message = Message::Claim { segment: key.segment, first: key.piece.get(), count: 0, within_ms: 0 };
-            self.tell_all(&message);
+        let mut at = given_back.start;
+        while at < given_back.end {
+            let key = self.board.piece(Slot(at)).key;
+            self.tell_all(&Message::Claim { segment: key.segment, first: key.piece.get(), count: 0, within_ms: 0 });
+            at = self.board.slots_of(key.segment).end;
         }
         for slot in given_back {
             self.board.piece_mut(Slot(slot)).fetching = false;

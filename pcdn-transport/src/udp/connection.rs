@@ -92,7 +92,14 @@ struct Challenge {
 }
 
 impl Connection {
-    pub(crate) fn new(now: Time, peer: PeerId, remote: SocketAddr, to: u32, keyed: Keyed, idle: Duration) -> Self {
+    pub(crate) fn new(
+        now: Time,
+        peer: PeerId,
+        remote: SocketAddr,
+        to: u32,
+        keyed: Keyed,
+        idle: Duration,
+    ) -> Self {
         Self {
             peer,
             remote,
@@ -328,7 +335,10 @@ impl Connection {
         // A request says what arrived, too: it may be the only packet in a while.
         if now >= self.gauge.report_at() || self.pull.has_req() {
             let highest = self.opener.highest().unwrap_or(0);
-            self.gauge.report(now, highest).into_iter().for_each(|report| Frame::Feedback(report).encode(out));
+            self.gauge
+                .report(now, highest)
+                .into_iter()
+                .for_each(|report| Frame::Feedback(report).encode(out));
         }
         while room(out) >= 5 && !self.cancels.is_empty() {
             self.cancels.pop_front().into_iter().for_each(|fetch| Frame::Cancel(fetch).encode(out));
@@ -388,3 +398,6 @@ impl Connection {
         self.talk.send(message);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::endpoint::{Counters, DialId, Endpoint, Event, SessionId, Transmit};
-use super::session::Step;
 use super::socket::Socket;
+use crate::fetching::Step;
 use peers::Peers;
 
 /// Batches read before anything is sent: about 4 MiB, then others get a turn.

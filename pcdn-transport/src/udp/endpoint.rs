@@ -27,6 +27,8 @@ use uplink::Uplink;
 
 /// Handshakes answered but not yet confirmed, at most; older ones are dropped first.
 const HALF_OPEN_MAX: usize = 256;
+/// Sessions with one peer at most: it may have restarted a few times before the old ones fell silent.
+const SESSIONS_PER_PEER_MAX: usize = 4;
 /// How long such a handshake may wait for its first packet.
 const HALF_OPEN_FOR: Duration = Duration::from_secs(5);
 /// Answers to hellos waiting to be sent, at most; more are dropped, the caller will ask again.
@@ -223,7 +225,8 @@ impl Endpoint {
                 self.drop_half_open(half.index);
             }
         }
-        let over: Vec<u32> = self.dials.iter().filter(|(_, dial)| dial.is_over(now)).map(|(index, _)| *index).collect();
+        let over: Vec<u32> =
+            self.dials.iter().filter(|(_, dial)| dial.is_over(now)).map(|(index, _)| *index).collect();
         for index in over {
             self.dials.remove(&index);
             self.events.push_back(Event::Unreachable { dial: DialId(index) });
@@ -284,7 +287,8 @@ impl Endpoint {
     /// What the sessions that are sending have in common; counted anew every 10 ms.
     fn company(&mut self, now: Time) -> Company {
         if now.since(self.company.1) >= COMPANY_FOR {
-            let windows = self.turns.senders().filter_map(|index| Some(self.sessions.get(&index)?.flow.window()));
+            let windows =
+                self.turns.senders().filter_map(|index| Some(self.sessions.get(&index)?.flow.window()));
             let (senders, sum) = windows.fold((0, 0.0), |(count, sum), window| (count + 1, sum + window));
             self.company = (Company { senders, window: sum / f64::max(senders as f64, 1.0) }, now);
         }
@@ -297,7 +301,8 @@ impl Endpoint {
         self.half_open.remove(at);
         let Some(peer) = self.sessions.get(&index).map(|connection| connection.peer) else { return };
         // If both sides called at once, this session answers our calls too.
-        let mine: Vec<u32> = self.dials.iter().filter(|(_, dial)| dial.peer == peer).map(|(at, _)| *at).collect();
+        let mine: Vec<u32> =
+            self.dials.iter().filter(|(_, dial)| dial.peer == peer).map(|(at, _)| *at).collect();
         mine.iter().for_each(|dial| drop(self.dials.remove(dial)));
         let session = SessionId(index);
         match mine.first() {
@@ -306,7 +311,15 @@ impl Endpoint {
         }
     }
 
-    fn hello(&mut self, now: Time, from: SocketAddr, to: u32, noise: &[u8], mac: [u8; 16], cookie: &[u8; 16]) {
+    fn hello(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        to: u32,
+        noise: &[u8],
+        mac: [u8; 16],
+        cookie: &[u8; 16],
+    ) {
         if let Some(half) = self.half_open.iter().find(|half| half.mac == mac) {
             let welcome = half.welcome.clone();
             self.answer(from, welcome);
@@ -326,7 +339,11 @@ impl Endpoint {
         };
         // If both sides call at once, the lower id stays the caller.
         let calling = self.dials.values().any(|dial| dial.peer == peer);
-        if self.sessions.len() >= self.config.sessions_max || (calling && self.me.peer_id() < peer) {
+        let open = self.sessions.values().filter(|connection| connection.peer == peer).count();
+        if open >= SESSIONS_PER_PEER_MAX
+            || self.sessions.len() >= self.config.sessions_max
+            || (calling && self.me.peer_id() < peer)
+        {
             self.counters.dropped += 1;
             return;
         }
@@ -370,7 +387,12 @@ impl Endpoint {
     }
 
     /// Does something to a session and sees to what follows from it.
-    fn with<T>(&mut self, now: Time, session: SessionId, act: impl FnOnce(&mut Connection) -> T) -> Option<T> {
+    fn with<T>(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        act: impl FnOnce(&mut Connection) -> T,
+    ) -> Option<T> {
         let connection = self.sessions.get_mut(&session.0)?;
         let result = act(connection);
         if connection.ended.is_some() {

@@ -217,7 +217,13 @@ impl Flow {
     }
 
     /// Takes a report; `highest` is its packet number in full. Gives the round trip it shows.
-    pub(crate) fn feedback(&mut self, now: Time, report: &Feedback, highest: u64, company: Company) -> Option<Duration> {
+    pub(crate) fn feedback(
+        &mut self,
+        now: Time,
+        report: &Feedback,
+        highest: u64,
+        company: Company,
+    ) -> Option<Duration> {
         if highest >= self.sent || highest + 1 < self.settled {
             return None;
         }
@@ -333,7 +339,11 @@ impl Flow {
     fn steer(&mut self, now: Time, queue: Duration, filled: bool, company: Company) {
         let base = self.base();
         // With hardly a queue a long path would take many round trips to fill by the law alone.
-        let law = if queue < TARGET / 4 { GROW_MAX } else { (base + TARGET).as_secs_f64() / (base + queue).as_secs_f64() };
+        let law = if queue < TARGET / 4 {
+            GROW_MAX
+        } else {
+            (base + TARGET).as_secs_f64() / (base + queue).as_secs_f64()
+        };
         let factor = law.clamp(SHRINK_MAX, GROW_MAX);
         let mut goal = self.window * factor + company.few(self.window);
         let excess = self.excess_loss(now);
@@ -348,13 +358,17 @@ impl Flow {
     /// Loss beyond the path's own, and the trial that tells them apart.
     fn excess_loss(&mut self, now: Time) -> f64 {
         // The path's own loss cannot be more than what is lost now.
-        self.path_loss = self.path_loss.filter(|(_, until)| now < *until).map(|(loss, until)| (loss.min(self.loss), until));
+        self.path_loss = self
+            .path_loss
+            .filter(|(_, until)| now < *until)
+            .map(|(loss, until)| (loss.min(self.loss), until));
         let excess = self.loss - self.path_loss.map_or(0.0, |(loss, _)| loss);
         if excess <= LOSS_FELT {
             self.trial = None;
             return excess;
         }
-        let trial = *self.trial.get_or_insert(Trial { window: self.window, loss: self.loss, rate: self.rate });
+        let trial =
+            *self.trial.get_or_insert(Trial { window: self.window, loss: self.loss, rate: self.rate });
         if self.window <= trial.window / 2.0 {
             self.trial = None;
             // An overfull link would deliver as much as before; a lossy one delivers less of less.

@@ -210,9 +210,18 @@ impl<'a> Frames<'a> {
             0x30 => {
                 let (number, flags) = (self.u32()?, self.u8()?);
                 let len = self.u16()?;
-                Frame::Msg { number, first: flags & 1 != 0, last: flags & 2 != 0, bytes: self.take(len.into())? }
+                Frame::Msg {
+                    number,
+                    first: flags & 1 != 0,
+                    last: flags & 2 != 0,
+                    bytes: self.take(len.into())?,
+                }
             }
-            0x31 => Frame::MsgAck { next: self.u32()?, later: u64::from_be_bytes(self.array()?), room: self.u16()? },
+            0x31 => Frame::MsgAck {
+                next: self.u32()?,
+                later: u64::from_be_bytes(self.array()?),
+                room: self.u16()?,
+            },
             0x40 => Frame::Feedback(Feedback {
                 highest: self.u32()?,
                 received: self.u32()?,
@@ -297,7 +306,11 @@ impl Frame<'_> {
             }
             Frame::Msg { number, first, last, bytes } => {
                 let flags = u8::from(*first) | u8::from(*last) << 1;
-                put(out, 0x30, &[&number.to_be_bytes(), &[flags], &(bytes.len() as u16).to_be_bytes(), bytes]);
+                put(
+                    out,
+                    0x30,
+                    &[&number.to_be_bytes(), &[flags], &(bytes.len() as u16).to_be_bytes(), bytes],
+                );
             }
             Frame::MsgAck { next, later, room } => {
                 put(out, 0x31, &[&next.to_be_bytes(), &later.to_be_bytes(), &room.to_be_bytes()]);

@@ -76,7 +76,14 @@ impl Gauge {
         let last = (self.stamp_came.0 as u32).wrapping_sub(self.stamp);
         let delay = self.delay.take().unwrap_or(last);
         let (highest, received) = (highest as u32, self.received as u32);
-        (self.data > 0).then_some(Feedback { highest, received, stamp: self.stamp, waited, delay, clock: now.0 as u32 })
+        (self.data > 0).then_some(Feedback {
+            highest,
+            received,
+            stamp: self.stamp,
+            waited,
+            delay,
+            clock: now.0 as u32,
+        })
     }
 
     /// Content bytes a second lately.

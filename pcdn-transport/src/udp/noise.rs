@@ -86,7 +86,11 @@ impl std::fmt::Debug for Calling {
 }
 
 /// Answers a hello: who called, the second Noise message, the keys. `None` if it is not proper.
-pub(crate) fn answer(me: &Identity, noise: &[u8], secrets: &mut Secrets) -> Option<(PeerId, [u8; NOISE_2_LEN], Keyed)> {
+pub(crate) fn answer(
+    me: &Identity,
+    noise: &[u8],
+    secrets: &mut Secrets,
+) -> Option<(PeerId, [u8; NOISE_2_LEN], Keyed)> {
     let secret = me.x25519_secret();
     let mut state = builder(secrets)
         .local_private_key(&secret)
@@ -164,7 +168,13 @@ impl Gate {
         }
     }
 
-    pub(crate) fn judge(&mut self, now: Time, from: SocketAddr, cookie: &[u8; 16], secrets: &mut Secrets) -> Entry {
+    pub(crate) fn judge(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        cookie: &[u8; 16],
+        secrets: &mut Secrets,
+    ) -> Entry {
         if now.since(self.window_from) >= Duration::from_secs(1) {
             (self.window_from, self.answered) = (now, 0);
         }
@@ -174,7 +184,8 @@ impl Gate {
         }
         let due = cookie_for(&self.secret, from);
         let proven = *cookie == due || *cookie == cookie_for(&self.secret_before, from);
-        let limit = if proven { self.free_per_second.saturating_mul(PROVEN_FACTOR) } else { self.free_per_second };
+        let limit =
+            if proven { self.free_per_second.saturating_mul(PROVEN_FACTOR) } else { self.free_per_second };
         if self.answered < limit {
             self.answered += 1;
             return Entry::Answer;
@@ -317,7 +328,8 @@ mod tests {
     fn a_busy_node_demands_cookies_that_hold_for_one_address() {
         let mut secrets = Secrets::new([1; 32]);
         let mut gate = Gate::new(2, &mut secrets);
-        let (a, b): (SocketAddr, SocketAddr) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:1".parse().unwrap());
+        let (a, b): (SocketAddr, SocketAddr) =
+            ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:1".parse().unwrap());
         let mut judge = |from, cookie| gate.judge(Time::from_secs(5), from, cookie, &mut secrets);
         assert_eq!(judge(a, &[0; 16]), Entry::Answer);
         assert_eq!(judge(a, &[0; 16]), Entry::Answer);

@@ -187,7 +187,9 @@ mod tests {
         let mut hello = encode_hello(7, &[9; NOISE_1_LEN]);
         hello.extend_from_slice(&[1; 16]);
         hello.extend_from_slice(&[2; 16]);
-        let Some(Datagram::Hello { index: 7, noise, mac, cookie, .. }) = decode(&hello) else { panic!("hello") };
+        let Some(Datagram::Hello { index: 7, noise, mac, cookie, .. }) = decode(&hello) else {
+            panic!("hello")
+        };
         assert_eq!((noise, mac, cookie), (&[9; NOISE_1_LEN][..], [1; 16], [2; 16]));
         let welcome = encode_welcome(7, 8, &[3; NOISE_2_LEN]);
         assert_eq!(decode(&welcome), Some(Datagram::Welcome { to: 7, index: 8, noise: &[3; NOISE_2_LEN] }));

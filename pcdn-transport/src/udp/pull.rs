@@ -19,6 +19,7 @@ use pcdn_core::unit::Time;
 use super::frame::{Data, Req};
 use super::rtt::Rtt;
 use super::subs::{SUBS_MAX, SubSet};
+use crate::want;
 use run::Run;
 
 /// Later packets that make a missing one lost; three, as in RFC 9002 section 6.1.1.
@@ -221,7 +222,7 @@ impl Want {
         if fetch.len == 0 || fetch.len > 1 << PIECE_LOG2_MAX {
             return None;
         }
-        let ranges = normal(&fetch.want, fetch.len);
+        let ranges = want::ranges(&fetch.want, fetch.len);
         let sub = u32::from(sub_bytes);
         let mut missing = SubSet::default();
         for range in &ranges {
@@ -316,7 +317,10 @@ impl Want {
         let mut subs = std::mem::take(&mut self.lost);
         if subs.is_empty() {
             // A query. What the server may not know of is said again, for the REQ that asked for it may be lost.
-            self.missing.iter().filter(|sub| self.asked[usize::from(*sub)].0 > self.seen).for_each(|sub| subs.insert(sub));
+            self.missing
+                .iter()
+                .filter(|sub| self.asked[usize::from(*sub)].0 > self.seen)
+                .for_each(|sub| subs.insert(sub));
         }
         subs.iter().for_each(|sub| self.asked[usize::from(sub)] = (self.ask, 0));
         if subs.is_empty() {
@@ -341,23 +345,6 @@ impl Want {
 
 fn query_interval(rtt: &Rtt, queries: u32) -> Duration {
     (rtt.patience() * 2u32.saturating_pow(queries.min(8))).min(QUERY_EVERY_MAX.max(rtt.patience()))
-}
-
-/// The wanted ranges sorted, merged and inside the piece; all of it if none is named.
-fn normal(want: &[Range<u32>], len: u32) -> Vec<Range<u32>> {
-    if want.is_empty() {
-        return vec![0..len];
-    }
-    let mut ranges: Vec<_> = want.iter().map(|r| r.start..r.end.min(len)).filter(|r| r.start < r.end).collect();
-    ranges.sort_by_key(|range| range.start);
-    let mut merged: Vec<Range<u32>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    merged
 }
 
 #[cfg(test)]

@@ -88,7 +88,9 @@ impl Opener {
         let (header, sealed) = datagram.split_at_mut_checked(HEADER_LEN)?;
         let (sealed, tag) = sealed.split_at_mut_checked(sealed.len().checked_sub(TAG_LEN)?)?;
         let tag = Tag::try_from(&*tag).ok()?;
-        self.key_of(number)?.open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, sealed, 0..).ok()?;
+        self.key_of(number)?
+            .open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, sealed, 0..)
+            .ok()?;
         if number >> KEY_PACKETS_LOG2 > self.keys.epoch {
             let old = self.keys.epoch;
             self.before = Some((old, self.keys.turn_to(number >> KEY_PACKETS_LOG2)));

@@ -75,8 +75,12 @@ impl Serve {
     /// A REQ came.
     pub(crate) fn req(&mut self, now: Time, req: Req) {
         let id = req.fetch;
+        let Some(fetch) = fetch_of(&req) else {
+            self.reply(now, Reply::Refuse(id, Refuse::Bad));
+            return;
+        };
         if let Some(job) = self.jobs.get_mut(&id) {
-            let news = req.ask > job.req.ask;
+            let news = req.ask > job.req.ask && job.is_for(&req);
             if news {
                 job.req.subs.extend(&req.subs);
                 job.req.ask = req.ask;
@@ -84,10 +88,6 @@ impl Serve {
             self.reply(if news { now + GOT_AFTER } else { now }, Reply::Got(id));
             return;
         }
-        let Some(fetch) = fetch_of(&req) else {
-            self.reply(now, Reply::Refuse(id, Refuse::Bad));
-            return;
-        };
         if let Some(at) = self.finished.iter().position(|done| done.fetch == id) {
             if req.ask <= self.finished[at].ask {
                 self.reply(now, Reply::Done(id, self.finished[at].ask));
@@ -140,7 +140,8 @@ impl Serve {
 
     /// Drops everything, for the session is over.
     pub(crate) fn abandon_all(&mut self) {
-        let waiting: Vec<u32> = self.jobs.iter().filter(|(_, job)| job.bytes.is_none()).map(|(id, _)| *id).collect();
+        let waiting: Vec<u32> =
+            self.jobs.iter().filter(|(_, job)| job.bytes.is_none()).map(|(id, _)| *id).collect();
         self.demands.extend(waiting.into_iter().map(Demand::Abandon));
         self.jobs.clear();
         self.queues.iter_mut().for_each(VecDeque::clear);
@@ -219,10 +220,14 @@ impl Serve {
 
     /// Drops unsent what is of no use any more.
     pub(crate) fn wake(&mut self, now: Time) {
-        let late: Vec<u32> = self.jobs.iter().filter(|(_, job)| now >= job.until).map(|(id, _)| *id).collect();
+        let late: Vec<u32> =
+            self.jobs.iter().filter(|(_, job)| now >= job.until).map(|(id, _)| *id).collect();
         late.into_iter().for_each(|id| self.cancel(id));
         while self.finished.iter().any(|done| now.since(done.at) >= WARM_FOR && !done.bytes.is_empty()) {
-            self.finished.iter_mut().filter(|d| now.since(d.at) >= WARM_FOR).for_each(|d| d.bytes = Bytes::new());
+            self.finished
+                .iter_mut()
+                .filter(|d| now.since(d.at) >= WARM_FOR)
+                .for_each(|d| d.bytes = Bytes::new());
         }
     }
 
@@ -250,6 +255,12 @@ impl Job {
     fn new(now: Time, req: Req, bytes: Option<Bytes>) -> Self {
         let until = now + Duration::from_millis(req.within_ms.into());
         Self { req, until, bytes, grant: None }
+    }
+
+    /// Whether `req` is about the same piece, cut alike.
+    fn is_for(&self, req: &Req) -> bool {
+        let key = |req: &Req| (req.swarm, req.segment, req.piece, req.len, req.sub_bytes);
+        key(&self.req) == key(req)
     }
 
     fn span(&self, sub: u16) -> std::ops::Range<usize> {
@@ -301,7 +312,7 @@ fn wanted(subs: &SubSet, sub_bytes: u16, len: u32) -> Vec<std::ops::Range<u32>> 
             _ => ranges.push(start..end),
         }
     }
-    if ranges == [0..len] { Vec::new() } else { ranges }
+    if subs.len() == len.div_ceil(u32::from(sub_bytes)) as u16 { Vec::new() } else { ranges }
 }
 
 /// A refusal's wire form.

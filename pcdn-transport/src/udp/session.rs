@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::driver::Command;
 use super::endpoint::SessionId;
 use super::pull::FETCHES_MAX;
+use crate::fetching::Step;
 
 /// Message bytes sent and not yet arrived, at most: four of the largest.
 const UNDELIVERED_MAX: usize = 4 * MESSAGE_BYTES_MAX;
@@ -49,7 +50,7 @@ pub(super) struct UdpSession {
 }
 
 impl UdpSession {
-    pub(super) fn new(
+    pub(super) fn handle(
         id: SessionId,
         peer: PeerId,
         shared: Arc<Shared>,
@@ -126,14 +127,6 @@ impl Drop for UdpSession {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// What the task tells a fetch.
-#[derive(Debug)]
-pub(super) enum Step {
-    Chunk(Chunk),
-    Whole,
-    Failed(FetchError),
 }
 
 /// The chunks of one fetch; dropping it cancels.

@@ -69,7 +69,8 @@ impl Socket {
     /// Sends a train of datagrams; `false` if the system has no room now. What cannot be sent at all is lost.
     pub(super) fn send(&self, to: SocketAddr, contents: &[u8], segment: usize) -> bool {
         let segment_size = (contents.len() > segment).then_some(segment);
-        let transmit = quinn_udp::Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None };
+        let transmit =
+            quinn_udp::Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None };
         let write = || self.state.try_send((&self.socket).into(), &transmit);
         let sent = self.socket.try_io(Interest::WRITABLE, write);
         !sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)

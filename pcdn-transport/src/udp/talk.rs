@@ -64,7 +64,16 @@ impl Talk {
             let (number, bytes) = (self.next_number, message.slice(at * FRAGMENT_BYTES..end));
             let (first, last) = (at == 0, at + 1 == count);
             self.next_number += 1;
-            self.unacked.push_back(Fragment { number, first, last, bytes, sent: None, tries: 0, overtaken: 0, acked: false });
+            self.unacked.push_back(Fragment {
+                number,
+                first,
+                last,
+                bytes,
+                sent: None,
+                tries: 0,
+                overtaken: 0,
+                acked: false,
+            });
         }
     }
 
@@ -91,7 +100,14 @@ impl Talk {
     }
 
     /// A fragment came. `false` if it breaks the rules.
-    pub(crate) fn msg(&mut self, number: u32, first: bool, last: bool, bytes: &[u8], message_max: usize) -> bool {
+    pub(crate) fn msg(
+        &mut self,
+        number: u32,
+        first: bool,
+        last: bool,
+        bytes: &[u8],
+        message_max: usize,
+    ) -> bool {
         self.ack_due = true;
         let ahead = number.wrapping_sub(self.expected);
         if self.unread >= UNREAD_MAX || ahead >= u32::from(ROOM) {
@@ -156,7 +172,9 @@ impl Talk {
             self.ack_frame().encode(out);
             return true;
         }
-        let Some(at) = self.sendable(now, rtt).filter(|at| self.unacked[*at].bytes.len() + MSG_OVERHEAD <= room) else {
+        let Some(at) =
+            self.sendable(now, rtt).filter(|at| self.unacked[*at].bytes.len() + MSG_OVERHEAD <= room)
+        else {
             return false;
         };
         let fragment = &mut self.unacked[at];
@@ -185,7 +203,9 @@ impl Talk {
     fn sendable(&self, now: Time, rtt: &Rtt) -> Option<usize> {
         let due = |fragment: &Fragment| match fragment.sent {
             None => true,
-            Some(sent) => fragment.overtaken >= OVERTAKEN_BY || now >= sent + repeat_after(rtt, fragment.tries),
+            Some(sent) => {
+                fragment.overtaken >= OVERTAKEN_BY || now >= sent + repeat_after(rtt, fragment.tries)
+            }
         };
         self.in_window().find(|(_, fragment)| !fragment.acked && due(fragment)).map(|(at, _)| at)
     }
@@ -199,7 +219,8 @@ impl Talk {
 }
 
 fn repeat_after(rtt: &Rtt, tries: u32) -> Duration {
-    (rtt.patience() * 2u32.saturating_pow(tries.saturating_sub(1).min(8))).min(REPEAT_EVERY_MAX.max(rtt.patience()))
+    (rtt.patience() * 2u32.saturating_pow(tries.saturating_sub(1).min(8)))
+        .min(REPEAT_EVERY_MAX.max(rtt.patience()))
 }
 
 #[cfg(test)]
@@ -218,7 +239,9 @@ mod tests {
             moved = true;
             for frame in decode(&std::mem::take(&mut out)).filter(|_| !dice.chance(loss)) {
                 match frame.unwrap() {
-                    Frame::Msg { number, first, last, bytes } => assert!(to.msg(number, first, last, bytes, MAX)),
+                    Frame::Msg { number, first, last, bytes } => {
+                        assert!(to.msg(number, first, last, bytes, MAX))
+                    }
                     Frame::MsgAck { next, later, room } => to.ack(next, later, room),
                     other => panic!("{other:?}"),
                 }

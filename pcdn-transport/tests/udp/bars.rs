@@ -16,7 +16,13 @@ fn say(what: std::fmt::Arguments<'_>) {
 }
 
 /// Content bytes a second over the next `span`, of what `mbit` can carry.
-fn use_of(world: &mut World, span: Duration, asks: &[(usize, SessionId)], outstanding: usize, mbit: f64) -> f64 {
+fn use_of(
+    world: &mut World,
+    span: Duration,
+    asks: &[(usize, SessionId)],
+    outstanding: usize,
+    mbit: f64,
+) -> f64 {
     let (before, until) = (world.content(), world.now + span);
     world.pull_until(until, asks, outstanding);
     let rate = (world.content() - before) as f64 / span.as_secs_f64();
@@ -90,7 +96,9 @@ fn random_loss_costs_little() {
             let first = use_of(&mut world, Duration::from_secs(1), &asks, 16, mbit as f64);
             let steady = use_of(&mut world, Duration::from_secs(5), &asks, 16, mbit as f64);
             let twice = world.nodes[asker].endpoint.counters().duplicates;
-            say(format_args!("loss {loss}, {mbit} Mbit/s: first second {first:.3}, then {steady:.3}; twice {twice}"));
+            say(format_args!(
+                "loss {loss}, {mbit} Mbit/s: first second {first:.3}, then {steady:.3}; twice {twice}"
+            ));
             assert!(steady >= bar, "{steady}");
         }
     }
@@ -119,7 +127,9 @@ fn the_first_piece_comes_within_four_round_trips_and_its_own_time() {
         let took = world.now.since(began);
         let own = Rate::from_mbit(100).time_for(PIECE.into());
         let trips = (took - own).as_secs_f64() * 1000.0 / rtt as f64;
-        say(format_args!("first piece, hello included, {rtt} ms: {took:?} = {trips:.2} round trips and transmission"));
+        say(format_args!(
+            "first piece, hello included, {rtt} ms: {took:?} = {trips:.2} round trips and transmission"
+        ));
         assert!(trips < 4.3);
     }
 }
@@ -190,6 +200,8 @@ fn urgent_overtakes_what_was_asked_before() {
         world.step();
     }
     let took = world.now.since(asked);
-    say(format_args!("urgent piece behind 8 of background at 5 Mbit/s: {took:?} (alone 105 ms and a round trip)"));
+    say(format_args!(
+        "urgent piece behind 8 of background at 5 Mbit/s: {took:?} (alone 105 ms and a round trip)"
+    ));
     assert!(took < Duration::from_millis(260));
 }

@@ -45,7 +45,11 @@ fn two_that_call_each_other_at_once_get_one_session() {
     world.settle(b);
     world.run_until(now + Duration::from_secs(2));
     for node in [a, b] {
-        assert!(matches!(world.nodes[node].log[..], [Event::Connected { .. }]), "{:?}", world.nodes[node].log);
+        assert!(
+            matches!(world.nodes[node].log[..], [Event::Connected { .. }]),
+            "{:?}",
+            world.nodes[node].log
+        );
         assert_eq!(world.nodes[node].endpoint.sessions(), 1);
     }
 }
@@ -81,7 +85,8 @@ fn a_cancel_stops_the_sending() {
     let (session, _) = world.link(a, b);
     world.nodes[b].serving = crate::world::Serving::Stuck(7);
     let stuck = world.fetch(a, session, 7, Class::Normal);
-    let fetches: Vec<u32> = (100..140).map(|segment| world.fetch(a, session, segment, Class::Normal)).collect();
+    let fetches: Vec<u32> =
+        (100..140).map(|segment| world.fetch(a, session, segment, Class::Normal)).collect();
     world.run_until(world.now + Duration::from_millis(60));
     let now = world.now;
     for fetch in fetches.into_iter().chain([stuck]) {
@@ -104,8 +109,9 @@ fn messages_arrive_in_order_under_loss_both_ways_beside_content() {
     let (at_a, at_b) = world.link(a, b);
     world.rough = Rough { loss: 0.1, duplicate: 0.05, reorder: 0.1, corrupt: 0.02 };
     let mut dice = Dice::new(9);
-    let messages: Vec<Bytes> =
-        (0..60u8).map(|n| vec![n; dice.below(if n % 20 == 0 { 65_537 } else { 3000 }) as usize].into()).collect();
+    let messages: Vec<Bytes> = (0..60u8)
+        .map(|n| vec![n; dice.below(if n % 20 == 0 { 65_537 } else { 3000 }) as usize].into())
+        .collect();
     let now = world.now;
     for message in &messages {
         world.nodes[a].endpoint.send(now, at_a, message);
@@ -119,9 +125,9 @@ fn messages_arrive_in_order_under_loss_both_ways_beside_content() {
         assert!(world.now < until, "{} and {} of {}", got_a.len(), got_b.len(), messages.len());
         world.pull_until(world.now + Duration::from_millis(50), &[(a, at_a)], 1);
         for (node, session, got) in [(a, at_a, &mut got_a), (b, at_b, &mut got_b)] {
-            while let Some(message) =
-                world.take(node, |event| if let Event::Message { message, .. } = event { Some(message.clone()) } else { None })
-            {
+            while let Some(message) = world.take(node, |event| {
+                if let Event::Message { message, .. } = event { Some(message.clone()) } else { None }
+            }) {
                 let now = world.now;
                 world.nodes[node].endpoint.message_read(now, session, message.len());
                 world.settle(node);

@@ -181,13 +181,19 @@ impl World {
             assert!(self.now < until, "no session between {a} and {b}");
             self.step();
             here = here.or_else(|| self.connected(a));
-            there = there.or(self.take(b, |e| if let Event::Accepted { session, .. } = e { Some(*session) } else { None }));
+            there =
+                there.or(self.take(b, |e| {
+                    if let Event::Accepted { session, .. } = e { Some(*session) } else { None }
+                }));
         }
         (here.unwrap(), there.unwrap())
     }
 
     pub(crate) fn connected(&mut self, node: usize) -> Option<SessionId> {
-        self.take(node, |event| if let Event::Connected { session, .. } = event { Some(*session) } else { None })
+        self.take(
+            node,
+            |event| if let Event::Connected { session, .. } = event { Some(*session) } else { None },
+        )
     }
 
     /// Takes the first logged event that `pick` likes.
@@ -204,7 +210,10 @@ impl World {
 
     pub(crate) fn fetch(&mut self, node: usize, session: SessionId, segment: u64, class: Class) -> u32 {
         let now = self.now;
-        let fetch = self.nodes[node].endpoint.fetch(now, session, fetch_of(segment, class)).expect("the session is open");
+        let fetch = self.nodes[node]
+            .endpoint
+            .fetch(now, session, fetch_of(segment, class))
+            .expect("the session is open");
         let piece = Piece { segment, bytes: vec![0; PIECE as usize], have: 0 };
         self.nodes[node].fetches.insert((session, fetch), piece);
         self.settle(node);
@@ -222,7 +231,8 @@ impl World {
     pub(crate) fn pull_until(&mut self, until: Time, asks: &[(usize, SessionId)], outstanding: usize) {
         while self.now < until {
             for (node, session) in asks {
-                let count = |world: &World| world.nodes[*node].fetches.keys().filter(|(s, _)| s == session).count();
+                let count =
+                    |world: &World| world.nodes[*node].fetches.keys().filter(|(s, _)| s == session).count();
                 while count(self) < outstanding {
                     self.fetch_next(*node, *session);
                 }
@@ -266,7 +276,8 @@ impl World {
     }
 
     fn arrive(&mut self, mut flying: Flying) {
-        let real = self.seen_as.iter().find(|(_, seen)| **seen == flying.to).map_or(flying.to, |(real, _)| *real);
+        let real =
+            self.seen_as.iter().find(|(_, seen)| **seen == flying.to).map_or(flying.to, |(real, _)| *real);
         if real == flying.to && self.seen_as.contains_key(&real) {
             return; // The old mapping is gone.
         }
@@ -318,7 +329,14 @@ impl World {
                 bytes[byte] ^= 1 << self.dice.below(8);
             }
             let late = if self.dice.chance(rough.reorder) { self.dice.below(15_000) } else { 0 };
-            self.fly(Flying { at: at + Duration::from_micros(late), order: 0, arrived: false, from, to, bytes });
+            self.fly(Flying {
+                at: at + Duration::from_micros(late),
+                order: 0,
+                arrived: false,
+                from,
+                to,
+                bytes,
+            });
         }
     }
 

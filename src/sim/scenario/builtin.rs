@@ -76,8 +76,6 @@ fn flash10k() -> Scenario {
     let about = "ten thousand homes fetch 16 MiB within ten seconds of its release; origin 1 Gbit/s";
     let mut scenario = base("flash10k", about, "16MiB");
     scenario.origin.rate = Rate::from_mbit(1_000);
-    // Ten thousand peers in memory: what is not in this little cache is loaded from the one shared content.
-    scenario.cache = ByteSize::kib(256);
     scenario.read_back = false;
     let group = &mut scenario.viewers[0];
     (group.count, group.join, group.after) = (10_000, Join::Within(seconds(10)), After::Stay);

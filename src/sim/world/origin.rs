@@ -17,10 +17,12 @@ impl World<'_> {
     pub(super) fn fetch(&mut self, peer: u32, run: u64, range: ByteRange) {
         let trip = 2 * self.origin_latency(peer);
         let state = &mut self.peers[peer as usize];
-        let transfer = self.cdn.request(peer, run, range.start(), range.end());
+        let busy = state.runs.len() + 1;
+        let slow_start = (busy > state.warm).then_some(trip);
+        let transfer = self.cdn.request(peer, run, range.start()..range.end(), slow_start);
         state.runs.push((run, transfer));
         // A kept connection costs nothing, a new one a round trip.
-        let opening = if state.runs.len() > state.connections { trip } else { 0 };
+        let opening = if busy > state.connections { trip } else { 0 };
         state.connections = state.connections.max(state.runs.len());
         self.after(opening + trip / 2 + self.cdn.think(), Event::OriginOpens(transfer));
     }
@@ -34,10 +36,15 @@ impl World<'_> {
     }
 
     pub(super) fn origin_resumes(&mut self, transfer: u32) {
-        if !self.cdn.transfers[transfer as usize].stopped {
-            self.cdn.start(self.now, transfer);
-            self.arm_origin();
+        if self.cdn.transfers[transfer as usize].stopped {
+            return;
         }
+        let may = self.cdn.may_start(self.now, transfer);
+        if may > self.now {
+            return self.wheel.insert(may, Event::OriginResumes(transfer));
+        }
+        self.cdn.start(self.now, transfer);
+        self.arm_origin();
     }
 
     fn arm_origin(&mut self) {
@@ -63,8 +70,13 @@ impl World<'_> {
             match self.cdn.failing(self.now) {
                 Some(status) if more => self.wheel.insert(arrives, Event::OriginFails { transfer, status }),
                 _ if !more => {}
-                _ if room > self.now.0 => self.wheel.insert(Time(room), Event::OriginResumes(transfer)),
-                _ => self.cdn.start(self.now, transfer),
+                _ => {
+                    let may = self.cdn.may_start(self.now, transfer).max(Time(room));
+                    match may > self.now {
+                        true => self.wheel.insert(may, Event::OriginResumes(transfer)),
+                        false => self.cdn.start(self.now, transfer),
+                    }
+                }
             }
         }
         self.arm_origin();
@@ -98,7 +110,9 @@ impl World<'_> {
         let state = &mut self.cdn.transfers[transfer as usize];
         state.over = true;
         let (peer, run) = (state.peer, state.run);
-        self.peers[peer as usize].runs.retain(|(_, other)| *other != transfer);
+        let viewer = &mut self.peers[peer as usize];
+        viewer.runs.retain(|(_, other)| *other != transfer);
+        viewer.warm = (viewer.warm + 1).min(viewer.connections);
         self.give(peer, Input::OriginEnd { run, result });
     }
 
@@ -108,6 +122,7 @@ impl World<'_> {
         let Some(at) = state.runs.iter().position(|(other, _)| *other == run) else { return };
         let (_, transfer) = state.runs.remove(at);
         state.connections = state.connections.saturating_sub(1);
+        state.warm = state.warm.min(state.connections);
         self.cdn.transfers[transfer as usize].over = true;
         self.after(self.origin_latency(peer), Event::OriginStops(transfer));
     }

@@ -51,6 +51,8 @@ pub(in crate::sim) struct Peer {
     /// Origin transfers under way by run, and connections to the origin.
     pub(super) runs: Vec<(u64, u32)>,
     pub(super) connections: usize,
+    /// Those that have found their pace.
+    pub(super) warm: usize,
     /// Pieces in its store: right ones, poisoned ones.
     held: [Vec<u64>; 2],
     killed_at: Option<u64>,
@@ -333,6 +335,7 @@ impl Peer {
             flights: Vec::new(),
             runs: Vec::new(),
             connections: 0,
+            warm: 0,
             held: std::array::from_fn(|_| vec![0; slots.div_ceil(64) as usize]),
             killed_at,
             player: None,

@@ -13,9 +13,9 @@ use pcdn_core::unit::{ByteSize, Rate, Span, Time};
 use pcdn_core::verify::Manifest;
 use pcdn_core::verify::witness::Statement;
 use pcdn_core::wire::{self, HaveSegment, Message, Status};
+use pcdn_discovery::tracker::service::Service;
 use pcdn_discovery::tracker::table::Limits;
 use pcdn_discovery::tracker::wire as tracker;
-use pcdn_discovery::tracker::service::Service;
 use pcdn_transport::udp::{frame, packet};
 
 use crate::{Target, engine};
@@ -180,7 +180,11 @@ fn tracker_answer(input: &[u8]) -> bool {
     // What was longer than a datagram, and words above their limit, come back shorter; the rest must come back as it was.
     let cut = matches!(&answer, tracker::Answer::Refused { why } if why.len() > tracker::WHY_MAX);
     if !cut && input.len() <= tracker::DATAGRAM_MAX / 2 {
-        assert_eq!(tracker::decode_answer(&again, None), Ok((txn, answer)), "what is read must be written the same");
+        assert_eq!(
+            tracker::decode_answer(&again, None),
+            Ok((txn, answer)),
+            "what is read must be written the same"
+        );
     }
     true
 }
@@ -192,7 +196,10 @@ fn tracker_service(input: &[u8]) -> bool {
     let mut dice = Dice::new(1);
     let mut out = Vec::new();
     service.datagram(now, &mut dice, from, input, &mut out);
-    assert!(out.len() <= input.len(), "without a connection id an answer must not be longer than what was sent");
+    assert!(
+        out.len() <= input.len(),
+        "without a connection id an answer must not be longer than what was sent"
+    );
     // The same with a right connection id.
     service.datagram(now, &mut dice, from, &tracker::encode_connect(1), &mut out);
     let Ok((_, tracker::Answer::Connected { connection })) = tracker::decode_answer(&out, None) else {
@@ -203,7 +210,10 @@ fn tracker_service(input: &[u8]) -> bool {
         id.copy_from_slice(&connection.to_be_bytes());
     }
     service.datagram(now, &mut dice, from, &asked, &mut out);
-    assert!(out.len() <= tracker::AMPLIFICATION_MAX * asked.len(), "no answer may be longer than thrice its request");
+    assert!(
+        out.len() <= tracker::AMPLIFICATION_MAX * asked.len(),
+        "no answer may be longer than thrice its request"
+    );
     !out.is_empty()
 }
 
@@ -243,7 +253,14 @@ fn frames() -> Vec<Vec<u8>> {
         frame::Frame::Req(req),
         frame::Frame::Cancel(1),
         frame::Frame::Refuse { fetch: 1, code: 0, retry_ms: 250 },
-        frame::Frame::Data(frame::Data { fetch: 1, ask: 0, sub: 2, last: true, stamp: 9, content: &[7; 100] }),
+        frame::Frame::Data(frame::Data {
+            fetch: 1,
+            ask: 0,
+            sub: 2,
+            last: true,
+            stamp: 9,
+            content: &[7; 100],
+        }),
         frame::Frame::Msg { number: 1, first: true, last: true, bytes: b"hello" },
         frame::Frame::MsgAck { next: 1, later: 0, room: 16 },
         frame::Frame::PathAsk([1; 8]),

@@ -44,14 +44,20 @@ mod tests {
         let mut discovery = MockDiscovery::new();
         let swarm = SwarmKey::of(&Rid([9; 32]), &RULE);
         let lease = Lease { renew_in: Duration::from_secs(60) };
-        discovery.expect_announce().withf(move |key, _| *key == swarm).times(1).returning(move |_, _| Ok(lease));
+        discovery
+            .expect_announce()
+            .withf(move |key, _| *key == swarm)
+            .times(1)
+            .returning(move |_, _| Ok(lease));
         assert_eq!(seat(&discovery), Some(Duration::from_secs(60)));
     }
 
     #[test]
     fn a_silent_tracker_is_no_seat() {
         let mut discovery = MockDiscovery::new();
-        discovery.expect_announce().returning(|_, _| Err(DiscoveryError::Silent { node: "tracker".to_owned() }));
+        discovery
+            .expect_announce()
+            .returning(|_, _| Err(DiscoveryError::Silent { node: "tracker".to_owned() }));
         assert_eq!(seat(&discovery), None);
     }
 }

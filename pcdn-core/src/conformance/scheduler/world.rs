@@ -259,8 +259,7 @@ impl World {
             let left = run.left.saturating_sub(self.origin_tick);
             self.origin.used += run.left - left;
             let pieces = run.first.0..run.first.0 + run.count;
-            let mut behind: u64 =
-                pieces.clone().map(|slot| u64::from(self.pieces[slot as usize].len)).sum();
+            let mut behind: u64 = pieces.clone().map(|slot| u64::from(self.pieces[slot as usize].len)).sum();
             for slot in pieces {
                 behind -= u64::from(self.pieces[slot as usize].len);
                 if left <= behind {

@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::Command;
+use crate::fetching::Step;
 use crate::udp::endpoint::{Event, SessionId};
-use crate::udp::session::{Shared, Step, UdpSession, weight};
+use crate::udp::session::{Shared, UdpSession, weight};
 
 #[derive(Debug)]
 pub(super) struct Peers {
@@ -53,7 +54,12 @@ impl Peers {
     }
 
     /// A session opened; `None` if nobody could hold it any more.
-    pub(super) fn opened(&mut self, id: SessionId, peer: PeerId, path: PathStats) -> Option<Arc<dyn Session>> {
+    pub(super) fn opened(
+        &mut self,
+        id: SessionId,
+        peer: PeerId,
+        path: PathStats,
+    ) -> Option<Arc<dyn Session>> {
         let commands = self.commands.upgrade()?;
         let shared = Shared::new(path);
         // The core bounds what is unread to 128 KiB and one message.
@@ -67,7 +73,7 @@ impl Peers {
             serving: HashMap::new(),
         };
         self.open.insert(id, peer_side);
-        Some(UdpSession::new(id, peer, shared, commands, to_read))
+        Some(UdpSession::handle(id, peer, shared, commands, to_read))
     }
 
     /// A peer called. If too many wait to be accepted, the dropped handle closes the session.
@@ -79,7 +85,13 @@ impl Peers {
         }
     }
 
-    pub(super) fn fetch_begun(&mut self, id: SessionId, fetch: u32, token: u64, steps: mpsc::UnboundedSender<Step>) {
+    pub(super) fn fetch_begun(
+        &mut self,
+        id: SessionId,
+        fetch: u32,
+        token: u64,
+        steps: mpsc::UnboundedSender<Step>,
+    ) {
         if let Some(peer) = self.open.get_mut(&id) {
             peer.fetches.insert(fetch, (token, steps));
             peer.by_token.insert(token, fetch);

@@ -47,7 +47,11 @@ impl Pacer {
         }
         match rate.0 {
             0 => Time::NEVER,
-            rate => self.filled + Duration::from_secs_f64((lacking / rate as f64).min(3600.0)) + Duration::from_micros(1),
+            rate => {
+                self.filled
+                    + Duration::from_secs_f64((lacking / rate as f64).min(3600.0))
+                    + Duration::from_micros(1)
+            }
         }
     }
 

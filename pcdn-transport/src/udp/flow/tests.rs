@@ -69,10 +69,16 @@ impl Bottleneck {
                         waited += backlog.as_secs_f64();
                     }
                     // One report for every fourth packet keeps the model small.
-                    if received[who].0 % 4 == 0 {
+                    if received[who].0.is_multiple_of(4) {
                         let delay = (arrives.0 - now.0) as u32;
                         let stamp = now.0 as u32;
-                        let report = Feedback { received: received[who].0, stamp, delay, clock: arrives.0 as u32, ..Default::default() };
+                        let report = Feedback {
+                            received: received[who].0,
+                            stamp,
+                            delay,
+                            clock: arrives.0 as u32,
+                            ..Default::default()
+                        };
                         reports.push_back((arrives + self.base / 2, who, report, number));
                     }
                 }
@@ -111,7 +117,11 @@ fn check(link: &Bottleneck, starts: &[Time], least_use: f64, most_loss: f64) -> 
 fn one_flow_fills_links_of_all_kinds_with_a_short_queue() {
     for (mbit, rtt) in [(2.0, 20), (10.0, 5), (30.0, 20), (30.0, 150), (100.0, 20), (100.0, 80)] {
         let outcome = check(&link(mbit, rtt, 100.0, 0.0), &[Time::ZERO], 0.93, 0.01);
-        assert!(outcome.queue < Duration::from_millis(45), "{mbit} Mbit/s, {rtt} ms: {:?} of queue", outcome.queue);
+        assert!(
+            outcome.queue < Duration::from_millis(45),
+            "{mbit} Mbit/s, {rtt} ms: {:?} of queue",
+            outcome.queue
+        );
     }
 }
 
@@ -150,10 +160,14 @@ fn reports_that_lie_are_harmless() {
     let mut flow = Flow::new();
     (0..10).for_each(|number| flow.sent(Time::from_secs(1), number, true));
     let now = Time::from_secs(2);
-    for (highest, received, stamp, waited) in
-        [(u64::MAX - 1, 1, 0, 0), (5, u32::MAX, 0, u32::MAX), (5, u32::MAX, u32::MAX, 5), (9, 0, 1_000_000, 0)]
-    {
-        let report = Feedback { received, stamp, waited, delay: u32::MAX / 2, clock: 7, ..Default::default() };
+    for (highest, received, stamp, waited) in [
+        (u64::MAX - 1, 1, 0, 0),
+        (5, u32::MAX, 0, u32::MAX),
+        (5, u32::MAX, u32::MAX, 5),
+        (9, 0, 1_000_000, 0),
+    ] {
+        let report =
+            Feedback { received, stamp, waited, delay: u32::MAX / 2, clock: 7, ..Default::default() };
         flow.feedback(now, &report, highest, Company { senders: 0, window: f64::NAN });
         assert!((WINDOW_MIN..=WINDOW_MAX).contains(&flow.window) && flow.window.is_finite());
     }

@@ -5,7 +5,18 @@ use pcdn_core::verify::Verified;
 
 fn req(fetch: u32, ask: u16, subs: SubSet) -> Req {
     let (swarm, class) = (SwarmKey([1; 32]), Class::Normal);
-    Req { fetch, ask, swarm, segment: 1, piece: 2, len: 16_384, class, within_ms: 1000, sub_bytes: 1280, subs }
+    Req {
+        fetch,
+        ask,
+        swarm,
+        segment: 1,
+        piece: 2,
+        len: 16_384,
+        class,
+        within_ms: 1000,
+        sub_bytes: 1280,
+        subs,
+    }
 }
 
 fn all() -> SubSet {
@@ -40,7 +51,11 @@ fn a_request_goes_to_the_provider_once_and_each_sub_piece_out_once() {
     let done = Time::ZERO + DONE_AFTER;
     assert_eq!(serve.next_reply(done, false), Some(Frame::Done { fetch: 1, ask: 1 }));
     serve.req(done, req(1, 1, all()));
-    assert_eq!(serve.next_reply(done, false), Some(Frame::Done { fetch: 1, ask: 1 }), "a query, not a new request");
+    assert_eq!(
+        serve.next_reply(done, false),
+        Some(Frame::Done { fetch: 1, ask: 1 }),
+        "a query, not a new request"
+    );
 }
 
 #[test]
@@ -57,7 +72,9 @@ fn a_repair_is_served_from_warm_bytes_and_later_asks_the_provider_again() {
     serve.wake(later);
     serve.req(later, req(1, 3, SubSet::run(5, 1).unwrap()));
     let demands: Vec<_> = serve.drain_demands().collect();
-    assert!(matches!(&demands[..], [Demand::Open(1, fetch)] if fetch.want == [6400..7680]));
+    assert!(
+        matches!(&demands[..], [Demand::Open(1, fetch)] if matches!(fetch.want[..], [std::ops::Range { start: 6400, end: 7680 }]))
+    );
 }
 
 #[test]
