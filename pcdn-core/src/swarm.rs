@@ -51,9 +51,6 @@ pub use report::{Event, Report};
 /// safety margins before a player's deadline).
 pub const TICK: Duration = Duration::from_millis(200);
 
-/// What neighbours tell is planned for at most this often: half of a short round trip.
-const TOLD: Duration = Duration::from_millis(10);
-
 /// How a swarm is set up.
 #[derive(Clone, Debug)]
 pub struct SwarmSetup {
@@ -393,9 +390,6 @@ pub struct Swarm {
     next_tick: Time,
     wake: Time,
     dirty: bool,
-    /// Neighbours told something since the last plan, and when that was.
-    told: bool,
-    planned: Time,
     whole: bool,
     told_complete: bool,
 }
@@ -420,8 +414,6 @@ impl Swarm {
             next_tick: now,
             wake: now,
             dirty: true,
-            told: false,
-            planned: now,
             whole: false,
             told_complete: false,
             dice: dice.fork("scheduler"),
@@ -431,7 +423,6 @@ impl Swarm {
 
     /// One thing happened.
     pub fn handle(&mut self, now: Time, input: Input) {
-        let told = matches!(input, Input::Message { .. } | Input::Path { .. }) && !self.dirty;
         match input {
             Input::LinkUp { link, peer, remote, rtt } => self.link_up(now, link, peer, remote, rtt),
             Input::LinkDown { link } => self.link_down(now, link),
@@ -459,13 +450,7 @@ impl Swarm {
         if now >= self.next_tick {
             self.tick(now);
         }
-        if self.dirty && told && now < self.planned + TOLD {
-            // What neighbours tell frees no slot: with forty of them, one plan serves for several messages.
-            self.dirty = false;
-            self.wake = self.wake.min(self.planned + TOLD);
-            self.told = true;
-        }
-        if self.dirty || (self.told && now >= self.planned + TOLD) {
+        if self.dirty {
             self.plan(now);
         }
     }
@@ -509,8 +494,6 @@ impl Swarm {
 
     fn plan(&mut self, now: Time) {
         self.dirty = false;
-        self.told = false;
-        self.planned = now;
         self.complete();
         if self.board.missing() == 0 {
             self.wake = Time::NEVER;

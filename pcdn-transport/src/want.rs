@@ -7,11 +7,14 @@ pub(crate) const CHUNK_BYTES: u32 = 16 * 1024;
 
 /// The wanted ranges sorted, merged and inside the piece; all of it if none is named.
 pub(crate) fn ranges(want: &[Range<u32>], len: u32) -> Vec<Range<u32>> {
-    if want.is_empty() {
-        return Vec::from_iter([0..len]);
-    }
-    let mut ranges: Vec<_> =
-        want.iter().map(|r| r.start..r.end.min(len)).filter(|r| r.start < r.end).collect();
+    let whole = std::iter::once(0..len).filter(|_| want.is_empty());
+    let mut ranges: Vec<_> = want
+        .iter()
+        .cloned()
+        .chain(whole)
+        .map(|r| r.start..r.end.min(len))
+        .filter(|r| r.start < r.end)
+        .collect();
     ranges.sort_by_key(|range| range.start);
     let mut merged: Vec<Range<u32>> = Vec::with_capacity(ranges.len());
     for range in ranges {

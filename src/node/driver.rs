@@ -1,11 +1,12 @@
 //! The shell around one swarm engine: it waits for one thing, hands it in, and does what comes out.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use pcdn_core::discovery::Discovery;
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::layout::PieceKey;
@@ -35,6 +36,9 @@ pub(crate) const INBOX: usize = 1_024;
 const BATCH: usize = 64;
 /// Messages to one neighbour waiting for its session. A neighbour that takes none for so long is not worth more.
 const OUTBOX: usize = 256;
+
+/// How long a tracker may take to hear that this node leaves; its entry expires anyway.
+const GOODBYE: Duration = Duration::from_millis(250);
 
 /// What a swarm's task is told.
 #[derive(Debug)]
@@ -79,6 +83,8 @@ pub(crate) struct Surroundings {
     pub(crate) complete: watch::Sender<bool>,
     pub(crate) clock: Arc<dyn pcdn_core::clock::Clock>,
     pub(crate) tasks: TaskTracker,
+    /// The node is ending: searches and dials end at once.
+    pub(crate) stop: tokio_util::sync::CancellationToken,
 }
 
 /// Runs a swarm until it is closed.
@@ -346,7 +352,8 @@ impl Driver {
     fn connect(&mut self, record: PeerRecord) {
         let Some(own) = self.own.upgrade() else { return };
         let links = self.around.links.clone();
-        self.around.tasks.spawn(async move {
+        let stop = self.around.stop.clone();
+        let dial = async move {
             let news = match links.connect(&record).await {
                 Ok(link) => ToSwarm::Joined(link),
                 Err(error) => {
@@ -355,7 +362,8 @@ impl Driver {
                 }
             };
             let _ = own.send(news).await;
-        });
+        };
+        self.around.tasks.spawn(async move { stop.run_until_cancelled(dial).await });
     }
 
     fn ask(&mut self, flight: u64, link: Handle, fetch: Fetch) {
@@ -385,7 +393,11 @@ impl Driver {
             range: Some(range),
         };
         let task = self.around.tasks.spawn(async move {
-            let result = stream(origin.as_ref(), &want, &own, run, &throttle).await;
+            // An origin that panics is an origin that fails: the run must end, or its pieces would be waited for for ever.
+            let streaming = AssertUnwindSafe(stream(origin.as_ref(), &want, &own, run, &throttle));
+            let result = streaming.catch_unwind().await.unwrap_or_else(|_| {
+                Err(OriginError::Other { by: "origin", source: "it panicked".into() })
+            });
             let _ = own.send(ToSwarm::OriginEnd { run, result }).await;
         });
         self.runs.insert(run, task.abort_handle());
@@ -409,8 +421,9 @@ impl Driver {
             return;
         }
         self.finding = true;
+        let stop = self.around.stop.clone();
         let (discoveries, key, me) = (self.around.discoveries.clone(), self.around.key, self.around.me.clone());
-        self.around.tasks.spawn(async move {
+        let search = async move {
             for discovery in discoveries {
                 let mut found = discovery.find(&key, want);
                 let mut batch = Vec::new();
@@ -423,7 +436,8 @@ impl Driver {
                 }
                 let _ = own.send(ToSwarm::Found(batch)).await;
             }
-        });
+        };
+        self.around.tasks.spawn(async move { stop.run_until_cancelled(search).await });
     }
 
     fn p2p(&mut self, take: bool, give: bool) {
@@ -513,7 +527,7 @@ impl Driver {
         self.runs.drain().for_each(|(_, task)| task.abort());
         for discovery in &self.around.discoveries {
             let goodbye = discovery.withdraw(&self.around.key, &self.around.me.id);
-            let _ = tokio::time::timeout(Duration::from_millis(500), goodbye).await;
+            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         }
     }
 }
@@ -550,6 +564,11 @@ async fn assemble(fetching: &mut pcdn_core::transport::Fetching, len: usize) -> 
     if filled == len { Ok(buffer.freeze()) } else { Err(FetchError::Closed) }
 }
 
+/// Bytes of an origin run handed to the engine at once, and how long the first of them may wait for the rest: at 100 Mbit/s
+/// they come in packets, and waking the swarm for each costs more than hashing them.
+const GULP: usize = 32 << 10;
+const GULP_WAIT: Duration = Duration::from_millis(5);
+
 async fn stream(
     origin: &dyn Origin,
     want: &OriginGet,
@@ -557,14 +576,31 @@ async fn stream(
     run: u64,
     throttle: &Throttle,
 ) -> Result<(), OriginError> {
-    let mut body = origin.get(want).await?;
-    while let Some(bytes) = body.bytes.next().await {
-        let bytes = bytes?;
-        throttle.take(bytes.len()).await;
-        let gone = own.send(ToSwarm::OriginBytes { run, bytes }).await.is_err();
-        if gone {
+    // Fused: it is asked again after its end.
+    let mut body = origin.get(want).await?.bytes.fuse();
+    while let Some(bytes) = body.next().await {
+        let mut gulp = bytes?;
+        let mut after = Ok(());
+        if gulp.len() < GULP {
+            let mut more = BytesMut::from(gulp);
+            let until = tokio::time::Instant::now() + GULP_WAIT;
+            while more.len() < GULP {
+                match tokio::time::timeout_at(until, body.next()).await {
+                    Ok(Some(Ok(bytes))) => more.extend_from_slice(&bytes),
+                    Ok(Some(Err(error))) => {
+                        after = Err(error);
+                        break;
+                    }
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            gulp = more.freeze();
+        }
+        throttle.take(gulp.len()).await;
+        if own.send(ToSwarm::OriginBytes { run, bytes: gulp }).await.is_err() {
             return Ok(());
         }
+        after?;
     }
     Ok(())
 }

@@ -88,7 +88,8 @@ fn peers_early(shared: &Arc<Shared>, url: &Url, rid: Rid) -> Option<EarlyPeers> 
     let key = SwarmKey::of(&rid, &fragmenter.rule());
     let (discoveries, links, me) = (shared.discoveries.clone(), shared.links.clone(), shared.identity.peer_id());
     let tasks = shared.tasks.clone();
-    let task = shared.tasks.spawn(async move {
+    let stop = shared.stop.clone();
+    let search = async move {
         let mut records = Vec::new();
         for discovery in discoveries {
             let mut found = discovery.find(&key, EARLY_DIALS);
@@ -102,8 +103,9 @@ fn peers_early(shared: &Arc<Shared>, url: &Url, rid: Rid) -> Option<EarlyPeers> 
             }
         }
         records
-    });
-    Some(EarlyPeers { key, task })
+    };
+    let search = async move { stop.run_until_cancelled(search).await.unwrap_or_default() };
+    Some(EarlyPeers { key, task: shared.tasks.spawn(search) })
 }
 
 impl EarlyPeers {
@@ -295,6 +297,7 @@ async fn join(
         complete,
         clock: shared.clock.clone(),
         tasks: shared.tasks.clone(),
+        stop: shared.stop.clone(),
     };
     shared.links.swarms.insert(key, sender.clone());
     shared.tasks.spawn(driver::run(swarm, around, inbox, sender.downgrade()));

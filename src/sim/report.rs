@@ -177,7 +177,7 @@ impl Outcome {
             seconds,
             start_s: spread(|viewer| viewer.start_s),
             stalls: players().map(|player| player.stalls).sum(),
-            stalled_s: players().map(|player| player.stalled / 1e6).sum(),
+            stalled_s: players().fold(0.0, |sum, player| sum + player.stalled / 1e6),
             wrong_bytes: sum(|peer| peer.tally.wrong),
             rejected_pieces: honest.iter().map(|at| world.peers[*at].tally.rejected).sum(),
             liars_banned: honest.iter().map(|at| world.peers[*at].tally.banned[1]).sum(),

@@ -34,6 +34,8 @@ const PAROLE: u16 = 3;
 const DUPLICATES: f64 = 0.03;
 /// Runs ahead of a player that may be fetched by whom they belong to, at least: two nodes alone would often own neither of two.
 const RUNS_OPEN_MIN: u64 = 4;
+/// What is due within this is asked of a neighbour as well as of the origin: a start is as fast as the faster of the two.
+const RACE: Duration = Duration::from_millis(300);
 /// A player waits for what is due within this.
 const URGENT: Duration = Duration::from_secs(5);
 
@@ -154,14 +156,17 @@ impl EarliestArrival {
             return;
         }
         hungry.sort_by_key(|(arrival, n, _)| (*arrival, n.handle));
-        let wants = Wants::new(view, buffer, taken, hungry.len());
+        let race = self.duplicates < self.duplicates_max(view);
+        let wants = Wants::new(view, buffer, taken, hungry.len(), race);
         let slow = self.slow(view);
         for (arrival, neighbour, room) in hungry {
             let chosen = wants.best_of(neighbour, room, taken);
             let spare = room - chosen.len();
             for slot in chosen {
+                let piece = view.piece(slot);
+                self.duplicates += if piece.fetching { u64::from(piece.len) } else { 0 };
                 taken.slots.set(slot.0, true);
-                plan.ask(slot, neighbour.handle, class(view, view.piece(slot)));
+                plan.ask(slot, neighbour.handle, class(view, piece));
             }
             if spare > 0 && !slow.is_empty() {
                 self.again(view, &slow, neighbour, arrival, plan, taken);
@@ -199,12 +204,18 @@ impl EarliestArrival {
         });
         let Some(flight) = flight else { return };
         let bytes = u64::from(view.piece(flight.slot).len);
-        if self.duplicates + bytes > ((view.len as f64 * DUPLICATES) as u64).max(4 * bytes) {
+        if self.duplicates + bytes > self.duplicates_max(view) {
             return;
         }
         self.duplicates += bytes;
         taken.slots.set(flight.slot.0, true);
         plan.ask(flight.slot, who.handle, Class::Urgent);
+    }
+
+    /// Bytes this node may ask for twice.
+    fn duplicates_max(&self, view: &View<'_>) -> u64 {
+        let piece = view.pieces.first().map_or(0, |piece| u64::from(piece.len));
+        ((view.len as f64 * DUPLICATES) as u64).max(4 * piece)
     }
 }
 
@@ -216,12 +227,15 @@ struct Wants {
 }
 
 impl Wants {
-    fn new(view: &View<'_>, buffer: &dyn Buffer, taken: &Taken, choosers: usize) -> Self {
+    /// `race`: what a player waits for this very moment is asked for although the origin is bringing it.
+    fn new(view: &View<'_>, buffer: &dyn Buffer, taken: &Taken, choosers: usize, race: bool) -> Self {
+        let racing = |piece: &Piece| race && piece.flights == 0 && piece.due <= view.now + RACE;
         let mut ranked: Vec<(u64, Slot)> = view
             .missing()
             .filter(|slot| {
                 let piece = view.piece(*slot);
-                piece.offered() && !piece.under_way() && !taken.has(*slot)
+                let free = !piece.under_way() && !taken.has(*slot);
+                piece.offered() && (free || racing(piece))
             })
             .filter_map(|slot| Some((buffer.rank(view, slot)?, slot)))
             .collect();

@@ -189,7 +189,9 @@ impl Swarm {
 
     /// Tells the neighbours, so that they wait for these pieces instead of fetching them too.
     fn claim(&mut self, first: u32, end: u32, bytes: u64) {
-        let transfer = Duration::from_secs_f64(bytes as f64 / self.origin.rate.max(1) as f64);
+        // Where the origin is crowded, its share is a better guess than the rate of a quieter moment.
+        let rate = self.origin.rate.min(self.fair_share().max(MIN_SHARE)).max(1);
+        let transfer = Duration::from_secs_f64(bytes as f64 / rate as f64);
         let within = (self.origin.first_byte + transfer) * 2 + Duration::from_secs(1);
         let within_ms = within.as_millis().min(30_000) as u32;
         let mut at = first;

@@ -1,7 +1,7 @@
 //! One session: frames in, frames out, and the timers between.
 //!
 //! A pure object. [`Endpoint`](super::endpoint::Endpoint) feeds it opened packets and time, and asks it for packets to send:
-//! first whatever [`control_due`](Connection::control_due) says, then DATA when it is this session's turn.
+//! first whatever `control_due` says, then DATA when it is this session's turn.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -50,7 +50,7 @@ fn one_uplink_serves_seven_at_full_rate_without_filling_its_queue() {
         let lost_at_start = world.nodes[seed].up.dropped;
         let second = use_of(&mut world, Duration::from_secs(1), &asks, outstanding, 30.0);
         let (passed, dropped) = (world.nodes[seed].up.passed, world.nodes[seed].up.dropped);
-        let steady = use_of(&mut world, Duration::from_secs(12), &asks, outstanding, 30.0);
+        let steady = use_of(&mut world, Duration::from_secs(6), &asks, outstanding, 30.0);
         let up = &world.nodes[seed].up;
         let lost = (up.dropped - dropped) as f64 / (up.passed - passed) as f64;
         let each: Vec<u64> = asks.iter().map(|(node, _)| world.nodes[*node].content >> 10).collect();
@@ -76,7 +76,7 @@ fn seven_senders_fill_one_downlink_with_few_losses() {
         })
         .collect();
     let first = use_of(&mut world, Duration::from_secs(1), &asks, 4, 100.0);
-    let steady = use_of(&mut world, Duration::from_secs(8), &asks, 4, 100.0);
+    let steady = use_of(&mut world, Duration::from_secs(4), &asks, 4, 100.0);
     let down = &world.nodes[asker].down;
     let lost = down.dropped as f64 / down.passed as f64;
     say(format_args!("incast 7 to 100 Mbit/s: first second {first:.3}, then {steady:.3}; lost {lost:.4}"));
@@ -94,7 +94,7 @@ fn random_loss_costs_little() {
             let session = world.link(asker, seed).0;
             let asks = [(asker, session)];
             let first = use_of(&mut world, Duration::from_secs(1), &asks, 16, mbit as f64);
-            let steady = use_of(&mut world, Duration::from_secs(5), &asks, 16, mbit as f64);
+            let steady = use_of(&mut world, Duration::from_secs(3), &asks, 16, mbit as f64);
             let twice = world.nodes[asker].endpoint.counters().duplicates;
             say(format_args!(
                 "loss {loss}, {mbit} Mbit/s: first second {first:.3}, then {steady:.3}; twice {twice}"
@@ -142,7 +142,7 @@ fn rough_handling_costs_time_but_no_byte_and_no_session() {
     world.rough = Rough { loss: 0.1, duplicate: 0.05, reorder: 0.1, corrupt: 0.02 };
     let session = world.link(asker, seed).0;
     let asks = [(asker, session)];
-    let used = use_of(&mut world, Duration::from_secs(20), &asks, 6, 50.0);
+    let used = use_of(&mut world, Duration::from_secs(8), &asks, 6, 50.0);
     let asked = &world.nodes[asker];
     say(format_args!(
         "10 % loss, reordering, copies, damage: {used:.3} of 50 Mbit/s, {} pieces, {} failed, {:?}",

@@ -30,7 +30,7 @@ pub fn run(input: &[u8]) -> bool {
     }
     world.give(Input::Message { link: Handle(0), message });
     for _ in 0..5 {
-        world.now = world.now + Duration::from_millis(1_500);
+        world.now += Duration::from_millis(1_500);
         world.give(Input::Wake);
     }
     true

@@ -215,7 +215,7 @@ impl World {
 
     /// 200 ms pass.
     pub(super) fn tick(&mut self) {
-        self.now = self.now + TICK;
+        self.now += TICK;
         self.neighbours_answer();
         self.origin_gives();
         if self.dice.chance(0.02) && self.neighbours.len() > 1 {
