@@ -27,8 +27,11 @@ impl Scheduler for Cheapest {
                 nobody_has.extend((piece.claims == 0).then_some(slot));
                 continue;
             }
-            let givers = (0..view.neighbours.len()).filter(|at| free[*at] > 0 && view.neighbours[*at].gives(slot));
-            if let Some(nearest) = givers.min_by_key(|at| (view.neighbours[*at].rtt, view.neighbours[*at].flights)) {
+            let givers =
+                (0..view.neighbours.len()).filter(|at| free[*at] > 0 && view.neighbours[*at].gives(slot));
+            if let Some(nearest) =
+                givers.min_by_key(|at| (view.neighbours[*at].rtt, view.neighbours[*at].flights))
+            {
                 free[nearest] -= 1;
                 plan.ask(slot, view.neighbours[nearest].handle, Class::Normal);
             }

@@ -98,7 +98,9 @@ pub struct DemoError {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> DemoError {
+fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    what: &'static str,
+) -> impl FnOnce(E) -> DemoError {
     move |error| DemoError { what, source: error.into() }
 }
 
@@ -122,7 +124,8 @@ impl Demo {
     /// If a port, a socket or random bytes cannot be had.
     pub async fn start(options: DemoOptions) -> Result<Self, DemoError> {
         let size = options.size.0 as usize;
-        let content = tokio::task::spawn_blocking(move || generate(size)).await.map_err(failed("the content"))?;
+        let content =
+            tokio::task::spawn_blocking(move || generate(size)).await.map_err(failed("the content"))?;
         let (sha256, manifest) = {
             let content = content.clone();
             let made = tokio::task::spawn_blocking(move || (hex_sha256(&content), sign(&content))).await;
@@ -204,11 +207,8 @@ async fn viewer(
     tracker: &TrackerServer,
 ) -> Result<Node, DemoError> {
     let me = crate::identity::ephemeral().map_err(failed("the identity"))?;
-    let settings = Settings {
-        policy: options.policy,
-        manifest: ManifestFrom::Sidecar,
-        ..Settings::default()
-    };
+    let settings =
+        Settings { policy: options.policy, manifest: ManifestFrom::Sidecar, ..Settings::default() };
     let allow = origin.addr().to_string().parse().map_err(failed("the origin's address"))?;
     let http = HttpConfig { allow: vec![allow], ..HttpConfig::default() };
     let dice = crate::dice().map_err(failed("random bytes"))?;
@@ -277,4 +277,3 @@ fn hex_sha256(content: &[u8]) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
-

@@ -41,8 +41,8 @@ use pcdn_core::verify::Integrity;
 
 pub use report::{Bar, Comparison, Outcome, Spread, ViewerOutcome, bars};
 pub use scenario::{
-    After, Behaviour, ContentSpec, Group, Join, Killed, OriginSpec, Outage, PlayerSpec, Scenario, ScenarioError, Task,
-    TrackerSpec,
+    After, Behaviour, ContentSpec, Group, Join, Killed, OriginSpec, Outage, PlayerSpec, Scenario,
+    ScenarioError, Task, TrackerSpec,
 };
 
 type Factory = Box<dyn Fn() -> Box<dyn Scheduler>>;

@@ -191,7 +191,9 @@ pub enum Seek {
 #[non_exhaustive]
 pub enum FragmentError {
     /// The resource has no known length and this kind needs one.
-    #[error("the origin does not tell the resource's length, so it cannot be cut; it is passed through without peers")]
+    #[error(
+        "the origin does not tell the resource's length, so it cannot be cut; it is passed through without peers"
+    )]
     LengthUnknown,
     /// A length that cannot be laid out.
     #[error(transparent)]

@@ -139,7 +139,9 @@ pub enum LayoutError {
     #[error("piece size 2^{0} is outside 2^{PIECE_LOG2_MIN}..=2^{PIECE_LOG2_MAX}")]
     PieceSize(u8),
     /// Too many pieces.
-    #[error("a segment of {len} bytes has more than {PIECES_MAX} pieces of 2^{piece_log2} bytes; use larger pieces")]
+    #[error(
+        "a segment of {len} bytes has more than {PIECES_MAX} pieces of 2^{piece_log2} bytes; use larger pieces"
+    )]
     TooLong {
         /// Length of the segment.
         len: u64,

@@ -75,7 +75,9 @@ impl Rate {
     pub fn time_for(self, bytes: u64) -> Duration {
         match self.0 {
             0 => Duration::MAX,
-            rate => Duration::from_micros((bytes as u128 * 1_000_000 / rate as u128).min(u64::MAX as u128) as u64),
+            rate => {
+                Duration::from_micros((bytes as u128 * 1_000_000 / rate as u128).min(u64::MAX as u128) as u64)
+            }
         }
     }
 
@@ -136,7 +138,8 @@ const SIZES: [(&str, u64); 9] = [
     ("GB", 1_000_000_000),
     ("TB", 1_000_000_000_000),
 ];
-const SPANS: [(&str, u64); 5] = [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
+const SPANS: [(&str, u64); 5] =
+    [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
 
 impl FromStr for ByteSize {
     type Err = UnitError;
@@ -237,9 +240,9 @@ fn write_size(bytes: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         return f.write_str("unlimited");
     }
     let largest = |binary: bool| {
-        SIZES.iter().filter(|(name, _)| name.contains('i') == binary && *name != "KB").rev().find_map(|(name, factor)| {
-            (bytes > 0 && bytes.is_multiple_of(*factor)).then_some((bytes / factor, *name))
-        })
+        SIZES.iter().filter(|(name, _)| name.contains('i') == binary && *name != "KB").rev().find_map(
+            |(name, factor)| (bytes > 0 && bytes.is_multiple_of(*factor)).then_some((bytes / factor, *name)),
+        )
     };
     let (binary, decimal) = (largest(true), largest(false));
     let best = match (binary, decimal) {

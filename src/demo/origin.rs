@@ -102,7 +102,11 @@ async fn serve(
         }
     };
     let part = content.slice(start as usize..end as usize);
-    let body = if method == axum::http::Method::HEAD { Body::empty() } else { Body::from_stream(paced(shared, part)) };
+    let body = if method == axum::http::Method::HEAD {
+        Body::empty()
+    } else {
+        Body::from_stream(paced(shared, part))
+    };
     let mut answer = plain(status, body);
     set(&mut answer, header::CONTENT_LENGTH, &(end - start).to_string());
     set(&mut answer, header::ACCEPT_RANGES, "bytes");

@@ -169,7 +169,15 @@ impl Reader {
     fn new(asset: Asset, range: Range<u64>, playing: bool) -> Self {
         let end = range.end.min(asset.len());
         let start = range.start.min(end);
-        Self { asset, at: start, range: start..end, playing, open: None, rest: Bytes::new(), sources: (0, 0, 0) }
+        Self {
+            asset,
+            at: start,
+            range: start..end,
+            playing,
+            open: None,
+            rest: Bytes::new(),
+            sources: (0, 0, 0),
+        }
     }
 
     /// The next bytes (up to one piece), `None` at the end of the range. Cancel-safe.
@@ -245,7 +253,11 @@ fn send(swarm: &mpsc::Sender<ToSwarm>, message: ToSwarm) {
 }
 
 impl AsyncRead for Reader {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.rest.is_empty() {
             match ready!(self.poll_fetch(cx)) {
                 None => return Poll::Ready(Ok(())),
@@ -267,7 +279,8 @@ impl AsyncSeek for Reader {
             SeekFrom::End(offset) => self.range.end.checked_add_signed(offset),
             SeekFrom::Current(offset) => self.at.checked_add_signed(offset),
         };
-        let target = target.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek before the start"))?;
+        let target =
+            target.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek before the start"))?;
         if target != self.at {
             self.at = target;
             self.rest.clear();

@@ -47,19 +47,45 @@ pub(crate) enum ToSwarm {
     Joined(Link),
     NotReached(PeerId),
     Gone(u64),
-    Ask { peer: PeerId, ask: AskId, piece: PieceKey, answer: oneshot::Sender<Result<Verified<Bytes>, Refuse>> },
+    Ask {
+        peer: PeerId,
+        ask: AskId,
+        piece: PieceKey,
+        answer: oneshot::Sender<Result<Verified<Bytes>, Refuse>>,
+    },
     AskGone(AskId),
-    Piece { flight: u64, result: Result<Bytes, FetchError> },
-    OriginBytes { run: u64, bytes: Bytes },
-    OriginEnd { run: u64, result: Result<(), OriginError> },
-    Loaded { key: PieceKey, bytes: Option<Bytes> },
+    Piece {
+        flight: u64,
+        result: Result<Bytes, FetchError>,
+    },
+    OriginBytes {
+        run: u64,
+        bytes: Bytes,
+    },
+    OriginEnd {
+        run: u64,
+        result: Result<(), OriginError>,
+    },
+    Loaded {
+        key: PieceKey,
+        bytes: Option<Bytes>,
+    },
     Found(Vec<PeerRecord>),
     Manifest(Arc<Manifest>, Bytes),
-    Read { reader: ReaderId, at: u64, end: u64, playing: bool, to: mpsc::Sender<Delivery> },
+    Read {
+        reader: ReaderId,
+        at: u64,
+        end: u64,
+        playing: bool,
+        to: mpsc::Sender<Delivery>,
+    },
     Pull(ReaderId),
     ReadEnd(ReaderId),
     Whole(bool),
-    P2p { take: bool, give: bool },
+    P2p {
+        take: bool,
+        give: bool,
+    },
     Status(oneshot::Sender<SwarmStatus>),
     Close(oneshot::Sender<()>),
 }
@@ -233,7 +259,11 @@ impl Driver {
             return *handle;
         }
         let peer = link.session.peer();
-        let old = self.members.iter().find(|(_, m)| m.link.session.peer() == peer).map(|(h, m)| (*h, m.link.number));
+        let old = self
+            .members
+            .iter()
+            .find(|(_, m)| m.link.session.peer() == peer)
+            .map(|(h, m)| (*h, m.link.number));
         if let Some((handle, number)) = old {
             self.members.remove(&handle);
             self.by_link.remove(&number);
@@ -260,7 +290,8 @@ impl Driver {
         piece: PieceKey,
         answer: oneshot::Sender<Result<Verified<Bytes>, Refuse>>,
     ) {
-        let link = self.members.iter().find(|(_, member)| member.link.session.peer() == peer).map(|(h, _)| *h);
+        let link =
+            self.members.iter().find(|(_, member)| member.link.session.peer() == peer).map(|(h, _)| *h);
         match link {
             Some(link) => {
                 self.asks.insert(ask, answer);
@@ -319,7 +350,9 @@ impl Driver {
                     let _ = answer.send(Err(why));
                 }
             }
-            Output::Deliver { reader, bytes, source } => self.deliver(reader, Ok((bytes.into_inner(), source))),
+            Output::Deliver { reader, bytes, source } => {
+                self.deliver(reader, Ok((bytes.into_inner(), source)))
+            }
             Output::Broken { reader, why } => {
                 self.deliver(reader, Err(OpenError::Origin(why)));
                 self.readers.remove(&reader);
@@ -395,9 +428,10 @@ impl Driver {
         let task = self.around.tasks.spawn(async move {
             // An origin that panics is an origin that fails: the run must end, or its pieces would be waited for for ever.
             let streaming = AssertUnwindSafe(stream(origin.as_ref(), &want, &own, run, &throttle));
-            let result = streaming.catch_unwind().await.unwrap_or_else(|_| {
-                Err(OriginError::Other { by: "origin", source: "it panicked".into() })
-            });
+            let result = streaming
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(OriginError::Other { by: "origin", source: "it panicked".into() }));
             let _ = own.send(ToSwarm::OriginEnd { run, result }).await;
         });
         self.runs.insert(run, task.abort_handle());
@@ -422,7 +456,8 @@ impl Driver {
         }
         self.finding = true;
         let stop = self.around.stop.clone();
-        let (discoveries, key, me) = (self.around.discoveries.clone(), self.around.key, self.around.me.clone());
+        let (discoveries, key, me) =
+            (self.around.discoveries.clone(), self.around.key, self.around.me.clone());
         let search = async move {
             for discovery in discoveries {
                 let mut found = discovery.find(&key, want);

@@ -86,7 +86,8 @@ fn peers_early(shared: &Arc<Shared>, url: &Url, rid: Rid) -> Option<EarlyPeers> 
     let hint = ResourceHint { url: url.clone(), content_type: None, first_bytes: Vec::new() };
     let fragmenter = surest(shared, &hint).filter(|_| take && !shared.discoveries.is_empty())?;
     let key = SwarmKey::of(&rid, &fragmenter.rule());
-    let (discoveries, links, me) = (shared.discoveries.clone(), shared.links.clone(), shared.identity.peer_id());
+    let (discoveries, links, me) =
+        (shared.discoveries.clone(), shared.links.clone(), shared.identity.peer_id());
     let tasks = shared.tasks.clone();
     let stop = shared.stop.clone();
     let search = async move {

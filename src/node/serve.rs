@@ -31,7 +31,8 @@ impl Desk {
 impl Provider for Desk {
     async fn open(&self, from: &PeerId, want: &Fetch) -> Result<Grant, Refuse> {
         let links = self.links.get().and_then(Weak::upgrade).ok_or(Refuse::NoSwarm)?;
-        let swarm = links.swarms.get(&want.swarm).map(|entry| entry.value().clone()).ok_or(Refuse::NoSwarm)?;
+        let swarm =
+            links.swarms.get(&want.swarm).map(|entry| entry.value().clone()).ok_or(Refuse::NoSwarm)?;
         let ask = AskId(self.next.fetch_add(1, Ordering::Relaxed));
         let (answer, granted) = oneshot::channel();
         // Dropped when the piece has been sent, or this future when the asker cancels: both free the slot.
@@ -50,7 +51,8 @@ struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Err(mpsc::error::TrySendError::Full(message)) = self.swarm.try_send(ToSwarm::AskGone(self.ask)) {
+        if let Err(mpsc::error::TrySendError::Full(message)) = self.swarm.try_send(ToSwarm::AskGone(self.ask))
+        {
             let swarm = self.swarm.clone();
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                 runtime.spawn(async move { swarm.send(message).await });

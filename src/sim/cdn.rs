@@ -83,7 +83,11 @@ impl Cdn {
     /// The status it answers now, if it does not work.
     pub(super) fn failing(&self, now: Time) -> Option<u16> {
         let inside = |from: u64, until: u64| (from..until).contains(&now.0);
-        let hit = self.spec.outages.iter().find(|o| inside(o.from.0.as_micros() as u64, o.until.0.as_micros() as u64));
+        let hit = self
+            .spec
+            .outages
+            .iter()
+            .find(|o| inside(o.from.0.as_micros() as u64, o.until.0.as_micros() as u64));
         hit.map(|outage| outage.status)
     }
 
@@ -139,7 +143,8 @@ impl Cdn {
         transfer.stopped = true;
         if let Some(key) = transfer.key.take() {
             // What was sent of the part counts, though it is of no use.
-            let left = (f64::from_bits(key.0) - self.clock).max(0.0) / net::body_on_wire(transfer.part).max(1.0);
+            let left =
+                (f64::from_bits(key.0) - self.clock).max(0.0) / net::body_on_wire(transfer.part).max(1.0);
             self.sent += (f64::from(transfer.part) * (1.0 - left).clamp(0.0, 1.0)) as u64;
             self.active.remove(&key);
             self.turn += 1;

@@ -91,7 +91,15 @@ impl Content {
                 slots - segment.layout.pieces()
             })
             .collect();
-        Self { swarm: SwarmKey::of(&rid, &fragmenter.rule()), bytes, segments, first, slots, manifest, raw_manifest }
+        Self {
+            swarm: SwarmKey::of(&rid, &fragmenter.rule()),
+            bytes,
+            segments,
+            first,
+            slots,
+            manifest,
+            raw_manifest,
+        }
     }
 
     /// Length in bytes.

@@ -131,11 +131,15 @@ pub(super) fn repair(dice: &mut Dice, loss: f64, len: f64, round_trip: u64) -> u
 pub(super) fn message_bytes(message: &Message) -> u64 {
     let body = match message {
         Message::Hello { ports, .. } => 2 + 3 * ports.len(),
-        Message::Have { segments, .. } => 11 + segments.iter().map(|s| 17 + s.bitmap.as_bytes().len()).sum::<usize>(),
+        Message::Have { segments, .. } => {
+            11 + segments.iter().map(|s| 17 + s.bitmap.as_bytes().len()).sum::<usize>()
+        }
         Message::Claim { .. } => 20,
         Message::Witness(statement) => 113 + statement.pieces.as_bytes().len() + 32 * statement.digests.len(),
         Message::AskWitness(_) => 8,
-        Message::Peers(records) => 1 + records.iter().map(|record| 34 + 20 * record.addrs.len()).sum::<usize>(),
+        Message::Peers(records) => {
+            1 + records.iter().map(|record| 34 + 20 * record.addrs.len()).sum::<usize>()
+        }
         Message::AskManifest { .. } => 4,
         Message::ManifestPart { bytes, .. } => 8 + bytes.len(),
         Message::Bye => 0,

@@ -83,7 +83,11 @@ mod tests {
     use super::*;
 
     fn player() -> Player {
-        let spec = "bitrate = '1MB/s'\nstart = '1MB'\nahead = '2s'".parse::<toml::Table>().unwrap().try_into().unwrap();
+        let spec = "bitrate = '1MB/s'\nstart = '1MB'\nahead = '2s'"
+            .parse::<toml::Table>()
+            .unwrap()
+            .try_into()
+            .unwrap();
         Player::new(&spec)
     }
 

@@ -123,7 +123,8 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let Some(max) = values.last().copied() else { return Self::default() };
         // Nearest rank: the smallest value that so many of a hundred do not exceed.
-        let rank = |part: f64| values[((values.len() as f64 * part).ceil() as usize).clamp(1, values.len()) - 1];
+        let rank =
+            |part: f64| values[((values.len() as f64 * part).ceil() as usize).clamp(1, values.len()) - 1];
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         Self { mean, p50: rank(0.5), p95: rank(0.95), p99: rank(0.99), max }
     }
@@ -140,8 +141,10 @@ impl Outcome {
             .collect();
         let honest: Vec<usize> =
             (0..viewers.len()).filter(|at| world.peers[*at].behaviour == Behaviour::Honest).collect();
-        let sum = |of: fn(&super::world::Peer) -> u64| honest.iter().map(|at| of(&world.peers[*at])).sum::<u64>();
-        let count = |of: fn(&super::world::Peer) -> bool| honest.iter().filter(|at| of(&world.peers[**at])).count();
+        let sum =
+            |of: fn(&super::world::Peer) -> u64| honest.iter().map(|at| of(&world.peers[*at])).sum::<u64>();
+        let count =
+            |of: fn(&super::world::Peer) -> bool| honest.iter().filter(|at| of(&world.peers[**at])).count();
         let spread = |of: fn(&ViewerOutcome) -> Option<f64>| {
             Spread::of(honest.iter().filter_map(|at| of(&viewers[*at])).collect())
         };
@@ -221,7 +224,8 @@ impl ViewerOutcome {
             start_s: started.map(since),
             from_origin: tally.from_origin,
             from_peers: tally.from_peers,
-            wasted: (tally.origin_sent + tally.peers_sent).saturating_sub(tally.from_origin + tally.from_peers),
+            wasted: (tally.origin_sent + tally.peers_sent)
+                .saturating_sub(tally.from_origin + tally.from_peers),
             uploaded: tally.uploaded,
             stalls: peer.player.as_ref().map_or(0, |player| player.stalls),
             wrong: tally.wrong,

@@ -295,9 +295,11 @@ impl Scenario {
     /// # Errors
     /// If there is none of that name; the error lists all.
     pub fn builtin(name: &str) -> Result<Self, ScenarioError> {
-        builtin::all().into_iter().find(|scenario| scenario.name == name).ok_or_else(|| ScenarioError::Unknown {
-            name: name.chars().take(80).collect(),
-            known: Self::builtins().map(|scenario| scenario.name).collect::<Vec<_>>().join(", "),
+        builtin::all().into_iter().find(|scenario| scenario.name == name).ok_or_else(|| {
+            ScenarioError::Unknown {
+                name: name.chars().take(80).collect(),
+                known: Self::builtins().map(|scenario| scenario.name).collect::<Vec<_>>().join(", "),
+            }
         })
     }
 
@@ -341,7 +343,11 @@ impl Scenario {
             return bad(format!("{} viewers; want 1 to {PEERS_MAX}", self.peers()));
         }
         if self.content.size.0 == 0 || self.content.size.0 > CONTENT_BYTES_MAX {
-            return bad(format!("a content of {}; want 1 byte to {}", self.content.size, ByteSize(CONTENT_BYTES_MAX)));
+            return bad(format!(
+                "a content of {}; want 1 byte to {}",
+                self.content.size,
+                ByteSize(CONTENT_BYTES_MAX)
+            ));
         }
         if self.origin.rate.0 == 0 {
             return bad("an origin without a rate".to_owned());
@@ -426,7 +432,13 @@ mod tests {
     #[test]
     fn another_number_of_peers_keeps_the_parts() {
         let counts = |peers| -> Vec<usize> {
-            Scenario::builtin("liars").unwrap().with_peers(peers).viewers.iter().map(|group| group.count).collect()
+            Scenario::builtin("liars")
+                .unwrap()
+                .with_peers(peers)
+                .viewers
+                .iter()
+                .map(|group| group.count)
+                .collect()
         };
         assert_eq!(counts(8), [5, 3]);
         assert_eq!(counts(80), [50, 30]);

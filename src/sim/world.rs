@@ -62,28 +62,43 @@ enum Event {
     Announced(u32),
     Forgotten(u32),
     /// The tracker's answer comes.
-    Found { peer: u32, want: u16 },
+    Found {
+        peer: u32,
+        want: u16,
+    },
     /// A link end is up, or down.
     LinkUp(u32),
     LinkDown(u32),
-    NotReached { peer: u32, other: u32 },
+    NotReached {
+        peer: u32,
+        other: u32,
+    },
     Letter(u32),
     /// A request comes to who shall serve it; is taken back; is refused; its piece is sent; its piece is here.
     Asked(u32),
-    Cancelled { request: u32, turn: u32 },
+    Cancelled {
+        request: u32,
+        turn: u32,
+    },
     Refused(u32),
     Sent(u32),
     Arrived(u32),
     /// An uplink looks again whether a receiver has room.
     Uplink(u32),
     /// A stored piece is loaded.
-    Loaded { peer: u32, slot: u32 },
+    Loaded {
+        peer: u32,
+        slot: u32,
+    },
     /// An origin transfer begins, has sent a part, may send on, arrives, fails, is hung up.
     OriginOpens(u32),
     OriginPart(u32),
     OriginResumes(u32),
     OriginArrives(u32),
-    OriginFails { transfer: u32, status: u16 },
+    OriginFails {
+        transfer: u32,
+        status: u16,
+    },
     OriginStops(u32),
 }
 

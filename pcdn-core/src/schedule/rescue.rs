@@ -19,6 +19,8 @@ const MARGIN: Duration = Duration::from_millis(500);
 const RUN_BYTES_MIN: u64 = 256 << 10;
 /// Longest rescue in one request, so that it can be cut short when peers catch up.
 const RUN_BYTES_MAX: u64 = 2 << 20;
+/// Longest where the origin is starved.
+const RUN_BYTES_STARVED: u64 = 512 << 10;
 /// The first request of all: company may be found while it runs, and then has most of what would follow.
 const RUN_BYTES_FIRST: u64 = 256 << 10;
 /// A run is not cut before it has run so long: estimates waver, and a new request costs a round trip.
@@ -51,7 +53,12 @@ pub fn due_run(view: &View<'_>) -> Option<(Slot, u32)> {
         let piece = view.piece(*slot);
         at_risk(piece) && !hopes.fulfils(*slot, piece)
     })?;
-    let most = if view.origin.used == 0 { RUN_BYTES_FIRST } else { RUN_BYTES_MAX };
+    let most = match () {
+        () if view.origin.used == 0 => RUN_BYTES_FIRST,
+        // Many wait for what a starved origin gives to one: shorter runs are there sooner.
+        () if hopes.starved => RUN_BYTES_STARVED,
+        () => RUN_BYTES_MAX,
+    };
     let mut count = 0;
     let mut bytes = 0;
     for piece in &view.pieces[first.0 as usize..] {
@@ -137,10 +144,11 @@ fn crowded_rate(view: &View<'_>) -> u64 {
 
 /// Whether the origin's fair share for this node is less than its players take.
 fn starved(view: &View<'_>) -> bool {
-    let mut dues = view.pieces.iter().filter(|piece| !piece.held && piece.due < Time::NEVER);
+    // Held pieces count, too: what is wanted is the pace, not the gap.
+    let mut dues = view.pieces.iter().filter(|piece| piece.due < Time::NEVER);
     let Some(first) = dues.next() else { return false };
-    let start = first.due.max(view.now);
-    let bytes: u64 = dues.take_while(|piece| piece.due <= start + DEMAND).map(|piece| u64::from(piece.len)).sum();
+    let end = first.due.max(view.now) + DEMAND;
+    let bytes: u64 = dues.take_while(|piece| piece.due <= end).map(|piece| u64::from(piece.len)).sum();
     (view.fair_share() as f64) < bytes as f64 / DEMAND.as_secs_f64() * STARVED
 }
 

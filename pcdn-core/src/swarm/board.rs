@@ -274,7 +274,15 @@ impl Board {
     }
 
     /// A reader at byte `at`, `ahead` bytes before its play head catches up, plays `pace` bytes a second up to `end`.
-    pub(super) fn set_dues(&mut self, now: Time, at: u64, end: u64, pace: f64, ahead: f64, horizon: Duration) {
+    pub(super) fn set_dues(
+        &mut self,
+        now: Time,
+        at: u64,
+        end: u64,
+        pace: f64,
+        ahead: f64,
+        horizon: Duration,
+    ) {
         let Some(first) = self.slot_at(at) else { return };
         let mut last = first.0;
         for piece in &mut self.pieces[first.0 as usize..] {

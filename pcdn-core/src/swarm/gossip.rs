@@ -15,7 +15,9 @@ use crate::schedule::{Handle, Slot};
 use crate::unit::Time;
 use crate::verify::Manifest;
 use crate::verify::manifest::MANIFEST_BYTES_MAX;
-use crate::wire::{HAVE_BYTES_MAX, HAVE_SEGMENTS_MAX, HaveSegment, MANIFEST_PART_BYTES, Message, PEERS_MAX, Status};
+use crate::wire::{
+    HAVE_BYTES_MAX, HAVE_SEGMENTS_MAX, HaveSegment, MANIFEST_PART_BYTES, Message, PEERS_MAX, Status,
+};
 
 /// Holdings are told in batches, never piece by piece (HOUSE: per-piece HAVE is 160 messages a second at live rates).
 const HAVE_EVERY: Duration = Duration::from_millis(250);
@@ -251,12 +253,21 @@ impl Swarm {
         }
     }
 
-    fn claim_came(&mut self, now: Time, link: Handle, segment: SegmentId, first: u32, count: u32, within_ms: u32) {
+    fn claim_came(
+        &mut self,
+        now: Time,
+        link: Handle,
+        segment: SegmentId,
+        first: u32,
+        count: u32,
+        within_ms: u32,
+    ) {
         let slots = self.board.slots_of(segment);
         let start = slots.start.saturating_add(first).min(slots.end);
         if count == 0 {
             // Taken back from there on.
-            for claim in self.gossip.claims.iter_mut().filter(|c| c.link == link && slots.contains(&c.first)) {
+            for claim in self.gossip.claims.iter_mut().filter(|c| c.link == link && slots.contains(&c.first))
+            {
                 let keep = claim.end.min(start.max(claim.first));
                 (keep..claim.end).for_each(|slot| unclaim(&mut self.board, slot));
                 claim.end = keep;
@@ -283,7 +294,8 @@ impl Swarm {
         let (links, board) = (&self.links, &self.board);
         self.gossip.claims.retain(|claim| {
             let neighbour = links.all().iter().find(|n| n.handle == claim.link);
-            let done = |n: &crate::schedule::Neighbour| (claim.first..claim.end).all(|slot| n.holds.get(slot));
+            let done =
+                |n: &crate::schedule::Neighbour| (claim.first..claim.end).all(|slot| n.holds.get(slot));
             let live = claim.until > now && claim.first < claim.end && neighbour.is_some_and(|n| !done(n));
             if !live {
                 ended.push(claim.first..claim.end);
@@ -326,7 +338,8 @@ impl Swarm {
 
     pub(super) fn found(&mut self, now: Time, records: Vec<PeerRecord>) {
         for record in records {
-            let usable = record.id != self.me && !record.addrs.is_empty() && !self.proof.is_banned(&record.id);
+            let usable =
+                record.id != self.me && !record.addrs.is_empty() && !self.proof.is_banned(&record.id);
             if !usable || self.gossip.known.contains_key(&record.id) {
                 continue;
             }
@@ -377,7 +390,9 @@ impl Swarm {
         }
         self.gossip.next_witness = now + ASK_WITNESS_EVERY;
         let dark = |piece: &&crate::schedule::Piece| !piece.held && piece.holders > 0 && !piece.provable;
-        let Some(segment) = self.board.pieces().iter().find(dark).map(|piece| piece.key.segment) else { return };
+        let Some(segment) = self.board.pieces().iter().find(dark).map(|piece| piece.key.segment) else {
+            return;
+        };
         let slots = self.board.slots_of(segment);
         let holder = self.links.all().iter().filter(|n| slots.clone().any(|slot| n.holds.get(slot)));
         let holders: Vec<Handle> = holder.map(|n| n.handle).collect();

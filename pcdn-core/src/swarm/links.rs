@@ -218,7 +218,14 @@ fn apply(holds: &mut SlotSet, segment: SegmentId, map: &Bitmap, board: &mut Boar
 }
 
 impl Swarm {
-    pub(super) fn link_up(&mut self, now: Time, link: Handle, peer: PeerId, remote: Option<IpAddr>, rtt: Duration) {
+    pub(super) fn link_up(
+        &mut self,
+        now: Time,
+        link: Handle,
+        peer: PeerId,
+        remote: Option<IpAddr>,
+        rtt: Duration,
+    ) {
         let refused = peer == self.me
             || self.proof.is_banned(&peer)
             || self.links.link_of(&peer).is_some()

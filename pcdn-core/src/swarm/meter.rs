@@ -29,7 +29,9 @@ impl Meter {
         let newest = now.0 / BUCKET.as_micros() as u64;
         let age = newest.saturating_sub(self.newest);
         let kept = BUCKETS as u64 - age.min(BUCKETS as u64);
-        let sum: u64 = (0..kept).map(|back| self.buckets[((self.newest + BUCKETS as u64 - back) % BUCKETS as u64) as usize]).sum();
+        let sum: u64 = (0..kept)
+            .map(|back| self.buckets[((self.newest + BUCKETS as u64 - back) % BUCKETS as u64) as usize])
+            .sum();
         let span = now.since(started).clamp(BUCKET, BUCKET * BUCKETS as u32);
         (sum as f64 / span.as_secs_f64()) as u64
     }

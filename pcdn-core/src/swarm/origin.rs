@@ -322,7 +322,12 @@ impl Swarm {
         let mut at = given_back.start;
         while at < given_back.end {
             let key = self.board.piece(Slot(at)).key;
-            self.tell_all(&Message::Claim { segment: key.segment, first: key.piece.get(), count: 0, within_ms: 0 });
+            self.tell_all(&Message::Claim {
+                segment: key.segment,
+                first: key.piece.get(),
+                count: 0,
+                within_ms: 0,
+            });
             at = self.board.slots_of(key.segment).end;
         }
         for slot in given_back {

@@ -141,7 +141,8 @@ impl Proof {
     }
 
     fn copies(&self, slot: Slot) -> u8 {
-        let others = self.said[slot.0 as usize].iter().filter(|(who, _)| !self.witnesses[*who as usize].banned);
+        let others =
+            self.said[slot.0 as usize].iter().filter(|(who, _)| !self.witnesses[*who as usize].banned);
         let own = usize::from(self.own[slot.0 as usize].is_some());
         (others.count() + own).min(255) as u8
     }
@@ -174,7 +175,9 @@ impl Proof {
         match self.expected(slot, key) {
             Some((want, level)) if want == *digest => Verdict::Right(level),
             Some(_) => Verdict::Wrong,
-            None if self.min == Integrity::Sampled && self.manifest.is_none() => Verdict::Right(Integrity::Sampled),
+            None if self.min == Integrity::Sampled && self.manifest.is_none() => {
+                Verdict::Right(Integrity::Sampled)
+            }
             None => Verdict::Unknown,
         }
     }
@@ -185,7 +188,13 @@ impl Proof {
     }
 
     /// This node fetched the piece from the origin itself. Returns who is thereby proven to have lied.
-    pub(super) fn own(&mut self, slot: Slot, key: &PieceKey, digest: Digest, board: &mut Board) -> Vec<PeerId> {
+    pub(super) fn own(
+        &mut self,
+        slot: Slot,
+        key: &PieceKey,
+        digest: Digest,
+        board: &mut Board,
+    ) -> Vec<PeerId> {
         self.own[slot.0 as usize] = Some(digest);
         self.unsaid.insert(key.segment);
         let mut liars = Vec::new();

@@ -84,7 +84,8 @@ impl Reader {
             return;
         }
         let paused = self.paused.as_secs_f64() / span.as_secs_f64();
-        self.measured = (paused >= PAUSED_PART).then(|| (self.taken as f64 / span.as_secs_f64()).max(16_000.0));
+        self.measured =
+            (paused >= PAUSED_PART).then(|| (self.taken as f64 / span.as_secs_f64()).max(16_000.0));
         (self.window, self.paused, self.taken) = (now, Duration::ZERO, 0);
     }
 }
@@ -140,7 +141,9 @@ impl Swarm {
 
     fn deliver_to(&mut self, now: Time, id: ReaderId) {
         let Some(reader) = self.readers.all.get_mut(&id) else { return };
-        let Some(slot) = self.board.slot_at(reader.at).filter(|slot| self.board.piece(*slot).held) else { return };
+        let Some(slot) = self.board.slot_at(reader.at).filter(|slot| self.board.piece(*slot).held) else {
+            return;
+        };
         let piece = self.board.piece(slot);
         let (skip, key, start) = (reader.at - piece.at, piece.key, piece.at);
         let Some(bytes) = self.board.hot(slot).cloned() else {
@@ -185,7 +188,8 @@ impl Swarm {
         self.readers.loading = false;
         let fair = self.fair_share() as f64;
         let mut windows = Vec::new();
-        for reader in self.readers.all.values_mut().filter(|reader| reader.playing && reader.at < reader.end) {
+        for reader in self.readers.all.values_mut().filter(|reader| reader.playing && reader.at < reader.end)
+        {
             reader.measure(now);
             let (pace, ahead) = reader.pace(now, fair);
             let waits = reader.waits.is_some_and(|since| now.since(since) > STALL);

@@ -82,7 +82,10 @@ impl World {
         let count = self.nodes.len();
         for (i, j) in (0..count).flat_map(|i| (0..count).map(move |j| (i, j))).filter(|(i, j)| i != j) {
             let peer = self.nodes[j].me;
-            self.give(i, Input::LinkUp { link: Handle(j as u32), peer, remote: None, rtt: Duration::from_millis(5) });
+            self.give(
+                i,
+                Input::LinkUp { link: Handle(j as u32), peer, remote: None, rtt: Duration::from_millis(5) },
+            );
         }
     }
 
@@ -105,7 +108,8 @@ impl World {
                 Output::Send { link, message } => {
                     let wire = crate::wire::encode(&self.nodes[i].setup.key, &message);
                     let message = crate::wire::decode(&wire).unwrap().message.unwrap();
-                    self.inbox.push_back((link.0 as usize, Input::Message { link: Handle(i as u32), message }));
+                    self.inbox
+                        .push_back((link.0 as usize, Input::Message { link: Handle(i as u32), message }));
                 }
                 Output::Ask { flight, link, fetch } => {
                     let ask = AskId((i as u64) << 32 | flight);
@@ -139,7 +143,9 @@ impl World {
                     self.inbox.push_back((i, Input::Pull { reader }));
                 }
                 Output::Complete => self.complete[i] = true,
-                Output::Close(link) => self.inbox.push_back((link.0 as usize, Input::LinkDown { link: Handle(i as u32) })),
+                Output::Close(link) => {
+                    self.inbox.push_back((link.0 as usize, Input::LinkDown { link: Handle(i as u32) }))
+                }
                 _ => {}
             }
         }

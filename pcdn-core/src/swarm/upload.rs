@@ -80,7 +80,9 @@ impl Swarm {
             };
             let waiting = self.upload.waiting.iter().filter(|(_, queue)| !queue.is_empty());
             let Some(link) = waiting.map(|(link, _)| *link).min_by_key(served) else { return };
-            let Some((ask, slot)) = self.upload.waiting.get_mut(&link).and_then(VecDeque::pop_front) else { return };
+            let Some((ask, slot)) = self.upload.waiting.get_mut(&link).and_then(VecDeque::pop_front) else {
+                return;
+            };
             self.upload.active.insert(ask, link);
             match self.board.hot(slot).cloned() {
                 Some(bytes) => self.serve(ask, link, bytes),

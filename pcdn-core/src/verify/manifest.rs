@@ -135,7 +135,8 @@ impl Manifest {
         let mut segments = Vec::with_capacity(count);
         for _ in 0..count {
             let len = u64::from_be_bytes(at.take()?);
-            let layout = Layout::new(len, piece_log2).map_err(|_| bad(at.at, "a segment length that cannot be cut"))?;
+            let layout = Layout::new(len, piece_log2)
+                .map_err(|_| bad(at.at, "a segment length that cannot be cut"))?;
             segments.push((layout, Digest(at.take()?)));
         }
         let signed = at.at;
@@ -152,7 +153,8 @@ impl Manifest {
                     values.push(Digest(at.take()?));
                 }
                 lists.push(
-                    PieceList::checked(*layout, values, root).ok_or(bad(start, "a piece list that does not fit"))?,
+                    PieceList::checked(*layout, values, root)
+                        .ok_or(bad(start, "a piece list that does not fit"))?,
                 );
             }
             if at.at != bytes.len() {

@@ -78,7 +78,8 @@ mod tests {
         let layout = Layout::new(100_000, 14).unwrap();
         let mut pieces = Bitmap::new(7);
         pieces.set(2);
-        let said = Statement::sign(&key, SwarmKey([0; 32]), SegmentId(1), layout, pieces, vec![Digest([4; 32])]);
+        let said =
+            Statement::sign(&key, SwarmKey([0; 32]), SegmentId(1), layout, pieces, vec![Digest([4; 32])]);
         assert!(said.is_signed());
         assert!(!Statement { digests: vec![Digest([5; 32])], ..said.clone() }.is_signed());
         assert!(!Statement { segment: SegmentId(2), ..said.clone() }.is_signed());

@@ -254,8 +254,7 @@ impl<'b> Reader<'b> {
         Bitmap::from_bytes(bytes, layout.pieces()).ok_or_else(|| self.bad("spare bits set in a bitmap"))
     }
     fn have(&mut self) -> Result<Message, WireError> {
-        let status =
-            Status { origin_rate: self.u32()?, peer_rate: self.u32()?, complete: self.u8()? != 0 };
+        let status = Status { origin_rate: self.u32()?, peer_rate: self.u32()?, complete: self.u8()? != 0 };
         let count = self.u16()? as usize;
         if count > HAVE_SEGMENTS_MAX {
             return Err(self.bad("more segments than allowed"));

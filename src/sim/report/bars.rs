@@ -28,7 +28,8 @@ pub fn bars(rows: &[Bar<'_>], width: usize) -> String {
         let cells = |bytes: u64| (bytes as u128 * width as u128 + most as u128 / 2) / most as u128;
         // Ends are rounded, not lengths, so that equal sums are equally long.
         let ends = [row.peers, row.peers + row.origin, row.sum()].map(|bytes| cells(bytes) as usize);
-        let parts = [("█", ends[0]), ("▒", ends[1] - ends[0]), ("·", ends[2] - ends[1]), (" ", width - ends[2])];
+        let parts =
+            [("█", ends[0]), ("▒", ends[1] - ends[0]), ("·", ends[2] - ends[1]), (" ", width - ends[2])];
         let bar: String = parts.iter().map(|(cell, count)| cell.repeat(*count)).collect();
         let ratio = row.peers as f64 * 100.0 / (row.peers + row.origin).max(1) as f64;
         out.push_str(&format!("{:label$}  {bar}  {ratio:3.0} % from peers\n", row.label));

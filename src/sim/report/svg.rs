@@ -55,7 +55,8 @@ fn area(out: &mut String, outcome: &Outcome) {
             let (x, top) = (LEFT + at as f64 * step, y(of(bucket)));
             let _ = write!(path, " L{x:.1} {top:.1} L{:.1} {top:.1}", x + step);
         }
-        let _ = writeln!(out, "<path d=\"{path} L{:.1} {:.1} Z\" fill=\"{colour}\"/>", LEFT + WIDTH, TOP + AREA);
+        let _ =
+            writeln!(out, "<path d=\"{path} L{:.1} {:.1} Z\" fill=\"{colour}\"/>", LEFT + WIDTH, TOP + AREA);
     }
     let _ = writeln!(
         out,
@@ -66,7 +67,13 @@ fn area(out: &mut String, outcome: &Outcome) {
     // Two buckets are a second.
     text(out, LEFT - 6.0, TOP + 10.0, "end", &format!("{:.0} Mbit/s", most * 2.0 * 8.0 / 1e6));
     text(out, LEFT, TOP + AREA + 16.0, "start", "0 s");
-    text(out, LEFT + WIDTH, TOP + AREA + 16.0, "end", &format!("{:.1} s", outcome.timeline.len() as f64 / 2.0));
+    text(
+        out,
+        LEFT + WIDTH,
+        TOP + AREA + 16.0,
+        "end",
+        &format!("{:.1} s", outcome.timeline.len() as f64 / 2.0),
+    );
 }
 
 /// One stacked bar a viewer.
@@ -74,7 +81,8 @@ fn viewers(out: &mut String, outcome: &Outcome, top: f64) {
     let most = outcome.viewers.iter().map(|v| v.from_origin + v.from_peers).max().unwrap_or(0).max(1) as f64;
     for (at, viewer) in outcome.viewers.iter().enumerate() {
         let y = top + at as f64 * ROW;
-        let [peers, origin] = [viewer.from_peers, viewer.from_origin].map(|bytes| bytes as f64 / most * WIDTH);
+        let [peers, origin] =
+            [viewer.from_peers, viewer.from_origin].map(|bytes| bytes as f64 / most * WIDTH);
         text(out, LEFT - 6.0, y + 11.0, "end", &viewer.name);
         rect(out, LEFT, y, peers, ROW - 5.0, PEERS);
         rect(out, LEFT + peers, y, origin, ROW - 5.0, ORIGIN);

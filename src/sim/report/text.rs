@@ -10,7 +10,14 @@ const WIDTH: usize = 40;
 impl Display for Outcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let mb = |bytes: u64| bytes as f64 / 1e6;
-        writeln!(f, "{}: {} viewers, {:.1} MB, seed {}", self.scenario, self.peers, mb(self.content_bytes), self.seed)?;
+        writeln!(
+            f,
+            "{}: {} viewers, {:.1} MB, seed {}",
+            self.scenario,
+            self.peers,
+            mb(self.content_bytes),
+            self.seed
+        )?;
         writeln!(f)?;
         if self.viewers.len() <= LISTED {
             self.list(f)?;
@@ -19,7 +26,11 @@ impl Display for Outcome {
         writeln!(f, "finished        {} of {} ({} killed)", self.finished, self.honest, self.killed)?;
         writeln!(f, "makespan        {:.1} s", self.makespan_s)?;
         let s = &self.seconds;
-        writeln!(f, "viewer's time   median {:.1} s, p95 {:.1}, p99 {:.1}, max {:.1}", s.p50, s.p95, s.p99, s.max)?;
+        writeln!(
+            f,
+            "viewer's time   median {:.1} s, p95 {:.1}, p99 {:.1}, max {:.1}",
+            s.p50, s.p95, s.p99, s.max
+        )?;
         let s = &self.start_s;
         writeln!(f, "start           mean {:.2} s, p95 {:.2}, max {:.2}", s.mean, s.p95, s.max)?;
         writeln!(f, "stalls          {} ({:.1} s)", self.stalls, self.stalled_s)?;
@@ -53,7 +64,12 @@ impl Outcome {
             .viewers
             .iter()
             .zip(&labels)
-            .map(|(viewer, label)| Bar { label, peers: viewer.from_peers, origin: viewer.from_origin, cache: 0 })
+            .map(|(viewer, label)| Bar {
+                label,
+                peers: viewer.from_peers,
+                origin: viewer.from_origin,
+                cache: 0,
+            })
             .collect();
         f.write_str(&bars(&rows, WIDTH))
     }
@@ -63,7 +79,8 @@ impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let (with, alone) = (&self.with_peers, &self.origin_only);
         writeln!(f, "                with peers   CDN only")?;
-        let mut row = |what: &str, a: f64, b: f64, unit: &str| writeln!(f, "{what:14} {a:9.2} {unit:2} {b:9.2} {unit}");
+        let mut row =
+            |what: &str, a: f64, b: f64, unit: &str| writeln!(f, "{what:14} {a:9.2} {unit:2} {b:9.2} {unit}");
         row("makespan", with.makespan_s, alone.makespan_s, "s")?;
         row("mean time", with.seconds.mean, alone.seconds.mean, "s")?;
         row("mean start", with.start_s.mean, alone.start_s.mean, "s")?;

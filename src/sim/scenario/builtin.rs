@@ -36,7 +36,12 @@ fn base(name: &str, about: &str, size: &str) -> Scenario {
         cache: mib_32(),
         read_back: true,
         content: ContentSpec { size: size.parse().expect("a size written here") },
-        origin: OriginSpec { rate: Rate::from_mbit(100), think: two_ms(), latency: Span::default(), outages: Vec::new() },
+        origin: OriginSpec {
+            rate: Rate::from_mbit(100),
+            think: two_ms(),
+            latency: Span::default(),
+            outages: Vec::new(),
+        },
         tracker: TrackerSpec::default(),
         viewers: vec![Group { count: 8, ..Group::default() }],
     }
@@ -51,12 +56,14 @@ fn crowd8() -> Scenario {
 }
 
 fn crowd8_witnessed() -> Scenario {
-    let about = "the same where the publisher did nothing: two must fetch a piece before others take it from them";
+    let about =
+        "the same where the publisher did nothing: two must fetch a piece before others take it from them";
     Scenario { integrity: Integrity::Witnessed, ..base("crowd8-witnessed", about, "100MB") }
 }
 
 fn staggered8() -> Scenario {
-    let mut scenario = base("staggered8", "one more home every two seconds fetches 60 MB and goes on serving", "60MB");
+    let mut scenario =
+        base("staggered8", "one more home every two seconds fetches 60 MB and goes on serving", "60MB");
     scenario.viewers[0].join = Join::Every(seconds(2));
     scenario.viewers[0].after = After::Stay;
     scenario
@@ -83,20 +90,36 @@ fn flash10k() -> Scenario {
 }
 
 fn liars() -> Scenario {
-    let mut scenario = base("liars", "three of eight homes serve false bytes and a false manifest in good faith", "60MB");
+    let mut scenario =
+        base("liars", "three of eight homes serve false bytes and a false manifest in good faith", "60MB");
     let honest = Group { count: 5, ..Group::default() };
-    let liar = Group { name: "liar".to_owned(), count: 3, behaviour: Behaviour::Lying, after: After::Stay, ..honest.clone() };
+    let liar = Group {
+        name: "liar".to_owned(),
+        count: 3,
+        behaviour: Behaviour::Lying,
+        after: After::Stay,
+        ..honest.clone()
+    };
     scenario.viewers = vec![honest, liar];
     scenario
 }
 
 fn liars_witnessed() -> Scenario {
     let about = "the same where nobody has a manifest: three tell the same lie";
-    Scenario { name: "liars-witnessed".to_owned(), about: about.to_owned(), integrity: Integrity::Witnessed, ..liars() }
+    Scenario {
+        name: "liars-witnessed".to_owned(),
+        about: about.to_owned(),
+        integrity: Integrity::Witnessed,
+        ..liars()
+    }
 }
 
 fn churn() -> Scenario {
-    let mut scenario = base("churn", "sixty homes come two a second, leave when done, and a third is killed half-way", "30MB");
+    let mut scenario = base(
+        "churn",
+        "sixty homes come two a second, leave when done, and a third is killed half-way",
+        "30MB",
+    );
     let group = &mut scenario.viewers[0];
     (group.count, group.join) = (60, Join::Poisson(Span(Duration::from_millis(500))));
     group.killed = Some(Killed { part: 0.33, at: half() });
@@ -115,26 +138,30 @@ fn dead_peers() -> Scenario {
     let about = "four of eight homes say what they have and never answer";
     let mut scenario = base("dead-peers", about, "60MB");
     let honest = Group { count: 4, ..Group::default() };
-    let dead = Group { name: "dead".to_owned(), behaviour: Behaviour::Dead, after: After::Stay, ..honest.clone() };
+    let dead =
+        Group { name: "dead".to_owned(), behaviour: Behaviour::Dead, after: After::Stay, ..honest.clone() };
     scenario.viewers = vec![honest, dead];
     scenario
 }
 
 fn dead_tracker() -> Scenario {
-    let mut scenario = base("dead-tracker", "the tracker never answers: everyone gets the file from the origin", "60MB");
+    let mut scenario =
+        base("dead-tracker", "the tracker never answers: everyone gets the file from the origin", "60MB");
     scenario.tracker.silent_from = Some(Span::default());
     scenario
 }
 
 fn origin_outage() -> Scenario {
-    let about = "the origin answers 503 from second 4 to second 9; who plays must not notice more than it has to";
+    let about =
+        "the origin answers 503 from second 4 to second 9; who plays must not notice more than it has to";
     let mut scenario = base("origin-outage", about, "60MB");
     scenario.origin.outages = vec![Outage { from: seconds(4), until: seconds(9), status: 503 }];
     scenario
 }
 
 fn lossy() -> Scenario {
-    let mut scenario = base("lossy", "eight homes behind lines of 80 ms that lose one datagram of a hundred", "24MB");
+    let mut scenario =
+        base("lossy", "eight homes behind lines of 80 ms that lose one datagram of a hundred", "24MB");
     let group = &mut scenario.viewers[0];
     (group.loss, group.latency) = (0.01, Span(Duration::from_millis(20)));
     scenario

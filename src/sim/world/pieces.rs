@@ -201,7 +201,10 @@ impl World<'_> {
     pub(super) fn refused(&mut self, id: u32) {
         let Some(request) = self.requests.end(id) else { return };
         if self.lands(&request) {
-            self.give(request.asker, Input::Failed { flight: request.flight, why: FetchError::Refused(request.why) });
+            self.give(
+                request.asker,
+                Input::Failed { flight: request.flight, why: FetchError::Refused(request.why) },
+            );
         }
     }
 
