@@ -37,6 +37,7 @@ impl Watched for Fake {
             to: 2,
             rate: 3,
             holds: 4,
+            downloading: true,
             banned: false,
         };
         vec![SwarmStatus {

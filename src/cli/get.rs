@@ -52,6 +52,10 @@ struct Report {
     neighbours: u32,
 }
 
+/// A download that is done goes on giving for this long while its neighbours still take. Whoever is done first would otherwise
+/// take a part of the swarm's uplink away from those who gave it theirs (8 homes: the first left 9 s before the last).
+const COURTESY: Duration = Duration::from_secs(4);
+
 /// What was downloaded.
 struct Got {
     asset: Option<Asset>,
@@ -78,12 +82,18 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
     };
     let exit = match outcome {
         Ok(got) => {
+            let asset = got.asset.clone();
             let report = report(&url, got, started.elapsed(), composed.node.peer_id());
             let told = if config.json { tell::json(&report) } else { summarize(&target, &report) };
             if config.get.seed && told.is_ok() {
                 let places: Vec<_> = composed.node.record().addrs.iter().map(|a| ("peer", a.addr)).collect();
                 tell::ready(&places);
                 stop.asked().await;
+            } else if let Some(asset) = asset {
+                tokio::select! {
+                    () = asset.serve_out(COURTESY) => {}
+                    () = stop.asked() => {}
+                }
             }
             told
         }

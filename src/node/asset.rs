@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_core::id::{Rid, SwarmKey};
@@ -93,6 +94,22 @@ impl Asset {
         let mut completed = self.completed.clone();
         completed.wait_for(|done| *done).await.map_err(|_| OpenError::Closed)?;
         Ok(())
+    }
+
+    /// Goes on giving while a neighbour still downloads, at most for `longest`.
+    pub async fn serve_out(&self, longest: Duration) {
+        let mut looks = tokio::time::interval(Duration::from_millis(200));
+        let needed = async {
+            loop {
+                looks.tick().await;
+                let status = self.status().await;
+                if !status.is_some_and(|status| status.peers.iter().any(|peer| peer.downloading)) {
+                    return;
+                }
+            }
+        };
+        // Whichever comes first ends it.
+        let _ = tokio::time::timeout(longest, needed).await;
     }
 
     /// Figures so far.

@@ -529,6 +529,7 @@ impl Driver {
                 to,
                 rate: neighbour.rate,
                 holds: neighbour.holds.count(),
+                downloading: !neighbour.complete,
                 banned: false,
             }
         };

@@ -89,6 +89,8 @@ pub struct PeerStatus {
     pub rate: u64,
     /// Pieces it holds.
     pub holds: u32,
+    /// Whether it still lacks something it wants.
+    pub downloading: bool,
     /// Whether it is banned.
     pub banned: bool,
 }

@@ -33,6 +33,8 @@ const MIN_SHARE: u64 = 64 << 10;
 /// A run says something of the rate once it has sent for this long, or sent nothing for that long.
 const RATE_SEEN: Duration = Duration::from_millis(250);
 const SILENCE_SEEN: Duration = Duration::from_millis(800);
+/// A run that brings nothing for this long has failed, whatever the origin's own time-outs are: its pieces are free again.
+const SILENT: Duration = Duration::from_secs(15);
 /// Runs at once, whatever a scheduler plans.
 const RUNS_MAX: usize = 4;
 
@@ -81,6 +83,8 @@ struct Run {
     asked: Time,
     first_byte: Option<Time>,
     bytes: u64,
+    /// When it was asked for, or last brought something.
+    moved: Time,
     /// Fetched a second time, to compare: see `audit`.
     audit: bool,
 }
@@ -176,6 +180,7 @@ impl Swarm {
             asked: now,
             first_byte: None,
             bytes: 0,
+            moved: now,
             audit,
         };
         self.origin.runs.insert(run, state);
@@ -215,6 +220,7 @@ impl Swarm {
             self.origin.first_byte = if took > seen { took } else { (seen * 7 + took) / 8 };
         }
         run.bytes += len;
+        run.moved = now;
         run.left = run.left.saturating_sub(len);
         self.origin.meter.add(now, len);
         self.origin.failures = 0;
@@ -338,6 +344,13 @@ impl Swarm {
 
     /// Watches what the origin gives to this node and its neighbours together.
     pub(super) fn refresh_origin(&mut self, now: Time) {
+        let silent = |run: &Run| now.since(run.moved) > SILENT;
+        let silent: Vec<u64> =
+            self.origin.runs.iter().filter(|(_, run)| silent(run)).map(|(id, _)| *id).collect();
+        for id in silent {
+            self.out.push_back(Output::Abort { run: id });
+            self.origin_end(now, id, Err(OriginError::Silent(SILENT)));
+        }
         let mine = self.origin.meter.rate(now) as f64;
         let sum = mine + self.links.origin_rate() as f64;
         if sum > self.origin.capacity {
