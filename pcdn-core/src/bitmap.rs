@@ -31,7 +31,7 @@ impl Bitmap {
         if bytes.len() != len.div_ceil(8) as usize {
             return None;
         }
-        let spare = bytes.last().is_some_and(|last| len % 8 != 0 && last >> (len % 8) != 0);
+        let spare = bytes.last().is_some_and(|last| !len.is_multiple_of(8) && last >> (len % 8) != 0);
         (!spare).then(|| Self { bits: bytes.to_vec(), len })
     }
 

@@ -98,6 +98,8 @@ pub struct View<'v> {
     pub flights: &'v [Flight],
     /// The origin.
     pub origin: &'v OriginView,
+    /// The first piece that is not here.
+    pub first_missing: Slot,
     /// Whether all of the resource is wanted, in any order (a download).
     pub whole: bool,
     /// How many nodes must fetch each piece from the origin before the others can take it from peers: 1 with a manifest,

@@ -502,6 +502,7 @@ impl Swarm {
         let mut plan = Plan::default();
         let origin = self.origin.view();
         let none = Vec::new();
+        let first_missing = self.board.first_missing();
         let view = View {
             now,
             me: self.me,
@@ -510,6 +511,7 @@ impl Swarm {
             neighbours: if self.setup.take { self.links.all() } else { &none },
             flights: self.flights.all(),
             origin: &origin,
+            first_missing,
             whole: self.whole,
             copies: self.proof.copies_wanted(),
             len: self.board.len(),

@@ -30,7 +30,7 @@ pub fn store<S: Store>(make: impl Fn() -> S) {
 pub fn piece_of(layout: &Layout, key: PieceKey, version: u8) -> Kept {
     let seed = key.segment.0.wrapping_mul(31) ^ u64::from(key.piece.get()) ^ u64::from(version) << 7;
     let bytes: Vec<u8> =
-        (0..layout.piece_len(key.piece)).map(|at| (u64::from(at) * 7 ^ seed) as u8).collect();
+        (0..layout.piece_len(key.piece)).map(|at| ((u64::from(at) * 7) ^ seed) as u8).collect();
     let digest = list::digest(layout, key.piece, &bytes);
     Kept { bytes: Verified::checked(Bytes::from(bytes)), digest, own: version.is_multiple_of(2) }
 }

@@ -56,12 +56,12 @@ pub struct EarliestArrival {
 impl Assign for EarliestArrival {
     fn assign(&mut self, view: &View<'_>, phase: Phase, buffer: &dyn Buffer, _: &mut Dice, plan: &mut Plan) {
         let mut taken = Taken::default();
-        self.from_origin(view, phase, plan, &mut taken);
+        self.ask_origin(view, phase, plan, &mut taken);
         if phase == Phase::Alone {
             // Whoever is left may still be tried; nothing depends on it.
             next_run::alone(view, plan, &mut taken);
         }
-        self.from_neighbours(view, buffer, plan, &mut taken);
+        self.ask_neighbours(view, buffer, plan, &mut taken);
     }
 }
 
@@ -85,7 +85,7 @@ impl Taken {
 }
 
 impl EarliestArrival {
-    fn from_origin(&mut self, view: &View<'_>, phase: Phase, plan: &mut Plan, taken: &mut Taken) {
+    fn ask_origin(&mut self, view: &View<'_>, phase: Phase, plan: &mut Plan, taken: &mut Taken) {
         if !view.may_fetch() {
             return;
         }
@@ -151,7 +151,7 @@ impl EarliestArrival {
         Some((first, count))
     }
 
-    fn from_neighbours(&mut self, view: &View<'_>, buffer: &dyn Buffer, plan: &mut Plan, taken: &mut Taken) {
+    fn ask_neighbours(&mut self, view: &View<'_>, buffer: &dyn Buffer, plan: &mut Plan, taken: &mut Taken) {
         let piece_len = view.pieces.first().map_or(1, |p| p.len.max(1));
         let mut hungry: Vec<(Time, &Neighbour, usize)> = view
             .neighbours

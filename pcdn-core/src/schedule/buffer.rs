@@ -35,6 +35,8 @@ impl Zones {
 
 /// Ranks below this are due times (a century in microseconds is below 2⁵²).
 const FAR: u64 = 1 << 62;
+/// Pieces from the first missing one on that a download prefers in order: 8 MiB of 64 KiB pieces.
+const AHEAD: u32 = 128;
 const WHOLE: u64 = FAR | 1 << 61;
 
 impl Buffer for Zones {
@@ -47,6 +49,10 @@ impl Buffer for Zones {
         if piece.due <= view.now + self.horizon {
             return Some(FAR | rarity());
         }
-        view.whole.then(|| WHOLE | rarity())
+        // What is next in order and common enough goes with the rare: whoever reads along (a checksum, a file being written)
+        // then has little left to do at the end.
+        let ahead = slot.0.wrapping_sub(view.first_missing.0) < AHEAD && piece.holders >= 2;
+        let rank = if ahead { 1 << 32 | u64::from(slot.0) } else { rarity() };
+        view.whole.then_some(WHOLE | rank)
     }
 }

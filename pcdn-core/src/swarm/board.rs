@@ -29,6 +29,8 @@ pub struct Board {
     missing: u32,
     missing_bytes: u64,
     closed: bool,
+    /// No piece before this slot is missing.
+    head: u32,
     /// Slots that may have a due time.
     due: std::ops::Range<u32>,
 }
@@ -120,6 +122,14 @@ impl Board {
     /// Whether there is no piece.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// The first piece not here; one past the last if there is none.
+    pub(super) fn first_missing(&mut self) -> Slot {
+        while self.pieces.get(self.head as usize).is_some_and(|piece| piece.held) {
+            self.head += 1;
+        }
+        Slot(self.head)
     }
 
     /// Pieces not here.
@@ -230,6 +240,7 @@ impl Board {
         self.facts[slot.0 as usize] = Fact::default();
         let piece = &mut self.pieces[slot.0 as usize];
         if piece.held {
+            self.head = self.head.min(slot.0);
             piece.held = false;
             self.missing += 1;
             self.missing_bytes += u64::from(piece.len);

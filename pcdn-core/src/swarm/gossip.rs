@@ -21,6 +21,8 @@ use crate::wire::{
 
 /// Holdings are told in batches, never piece by piece (HOUSE: per-piece HAVE is 160 messages a second at live rates).
 const HAVE_EVERY: Duration = Duration::from_millis(250);
+/// While a node has hardly anything, others wait for every piece of it: holdings are told on every tick.
+const HAVE_EARLY: Duration = Duration::from_millis(100);
 /// How one is doing is told at least this often while downloading.
 const STATUS_EVERY: Duration = Duration::from_millis(1_000);
 /// Peer exchange: first after this, then every [`PEERS_EVERY`].
@@ -200,7 +202,8 @@ impl Swarm {
         let complete = self.is_complete();
         let status = (!complete && now >= self.gossip.next_status) || complete != self.gossip.told_complete;
         if fresh || status {
-            self.gossip.next_have = now + HAVE_EVERY;
+            let early = self.board.missing() > self.board.count() / 8 * 7;
+            self.gossip.next_have = now + if early { HAVE_EARLY } else { HAVE_EVERY };
             self.gossip.next_status = now + STATUS_EVERY;
             self.gossip.told_complete = complete;
             let changed: Vec<SegmentId> = self.board.take_changed().into_iter().collect();

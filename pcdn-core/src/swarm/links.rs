@@ -185,7 +185,7 @@ impl Links {
         neighbour.rate = (1.0 / side.secs_per_byte.max(1e-10)) as u64;
         let took = now.since(asked);
         let (mean, deviation) = neighbour.service;
-        let off = if took > mean { took - mean } else { mean - took };
+        let off = took.abs_diff(mean);
         neighbour.service = ((mean * 7 + took) / 8, (deviation * 3 + off) / 4);
         neighbour.failures = 0;
     }

@@ -144,6 +144,7 @@ impl World {
             neighbours: &self.neighbours,
             flights: &self.flights,
             origin: &self.origin,
+            first_missing: Slot(self.pieces.iter().take_while(|piece| piece.held).count() as u32),
             whole: self.whole,
             copies: self.copies,
             len: bytes(false),
