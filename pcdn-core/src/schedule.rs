@@ -357,6 +357,11 @@ impl SlotSet {
         self.words.get((slot / 64) as usize).is_some_and(|word| word >> (slot % 64) & 1 == 1)
     }
 
+    /// Whether some slot is in both.
+    pub fn meets(&self, other: &SlotSet) -> bool {
+        self.words.iter().zip(&other.words).any(|(mine, theirs)| mine & theirs != 0)
+    }
+
     /// Puts `slot` in or takes it out; says whether that was news.
     pub fn set(&mut self, slot: u32, held: bool) -> bool {
         if self.get(slot) == held {

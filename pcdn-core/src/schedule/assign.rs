@@ -164,15 +164,16 @@ impl EarliestArrival {
         }
         hungry.sort_by_key(|(arrival, n, _)| (*arrival, n.handle));
         let race = self.duplicates < self.duplicates_max(view);
-        let wants = Wants::new(view, buffer, taken, hungry.len(), race);
+        let mut wants = Wants::new(view, buffer, taken, hungry.len(), race);
         let slow = self.slow(view);
         for (arrival, neighbour, room) in hungry {
-            let chosen = wants.best_of(neighbour, room, taken);
+            let chosen = wants.best_of(neighbour, room);
             let spare = room - chosen.len();
             for slot in chosen {
                 let piece = view.piece(slot);
                 self.duplicates += if piece.fetching { u64::from(piece.len) } else { 0 };
                 taken.slots.set(slot.0, true);
+                wants.open.set(slot.0, false);
                 plan.ask(slot, neighbour.handle, class(view, piece));
             }
             if spare > 0 && !slow.is_empty() {
@@ -232,6 +233,8 @@ impl EarliestArrival {
 /// What may be asked of neighbours now, with its rank, computed once a plan.
 struct Wants {
     ranked: Vec<(u64, Slot)>,
+    /// The same as a set, without what was given out: most neighbours have nothing of it, and that is soon seen.
+    open: SlotSet,
     /// Whether they are in order: worth it where several neighbours are to choose.
     sorted: bool,
 }
@@ -253,18 +256,25 @@ impl Wants {
         if sorted {
             ranked.sort_unstable();
         }
-        Self { ranked, sorted }
+        let mut open = SlotSet::default();
+        for (_, slot) in &ranked {
+            open.set(slot.0, true);
+        }
+        Self { ranked, open, sorted }
     }
 
     /// The `room` lowest ranks this neighbour can give, in order.
-    fn best_of(&self, neighbour: &Neighbour, room: usize, taken: &Taken) -> Vec<Slot> {
+    fn best_of(&self, neighbour: &Neighbour, room: usize) -> Vec<Slot> {
+        if !self.open.meets(&neighbour.holds) {
+            return Vec::new();
+        }
         let mut best: Vec<(u64, Slot)> = Vec::with_capacity(room + 1);
         for (rank, slot) in &self.ranked {
             let worse = best.len() == room && best.last().is_some_and(|last| *last <= (*rank, *slot));
             if worse && self.sorted {
                 break;
             }
-            if worse || !neighbour.gives(*slot) || taken.slots.get(slot.0) {
+            if worse || !neighbour.gives(*slot) || !self.open.get(slot.0) {
                 continue;
             }
             let at = best.partition_point(|entry| entry < &(*rank, *slot));

@@ -294,9 +294,9 @@ impl Swarm {
     /// Claims end when they are late, when their neighbour leaves, or when it has what it claimed.
     fn settle_claims(&mut self, now: Time) {
         let mut ended = Vec::new();
-        let (links, board) = (&self.links, &self.board);
+        let links = &self.links;
         self.gossip.claims.retain(|claim| {
-            let neighbour = links.all().iter().find(|n| n.handle == claim.link);
+            let neighbour = links.get(claim.link);
             let done =
                 |n: &crate::schedule::Neighbour| (claim.first..claim.end).all(|slot| n.holds.get(slot));
             let live = claim.until > now && claim.first < claim.end && neighbour.is_some_and(|n| !done(n));
@@ -305,7 +305,6 @@ impl Swarm {
             }
             live
         });
-        let _ = board;
         if !ended.is_empty() {
             ended.into_iter().flatten().for_each(|slot| unclaim(&mut self.board, slot));
             self.dirty = true;
@@ -362,27 +361,31 @@ impl Swarm {
         }
         let linked = self.links.len();
         let wanted = self.setup.limits.neighbours_wanted.saturating_sub(linked);
-        let dialling = self.gossip.known.values().filter(|k| k.state == State::Dialling).count();
-        let room = wanted.min(DIALS.saturating_sub(dialling));
-        let ready: Vec<PeerId> = self
-            .gossip
-            .known
-            .iter()
-            .filter(|(_, known)| matches!(known.state, State::Idle(at) if at <= now))
-            .map(|(peer, _)| *peer)
-            .take(room)
-            .collect();
-        for peer in ready {
-            if let Some(known) = self.gossip.known.get_mut(&peer) {
-                known.state = State::Dialling;
-                self.out.push_back(Output::Connect(known.record.clone()));
-            }
+        if wanted > 0 {
+            self.dial(now, wanted);
         }
         // Who is complete waits to be found.
         let lonely = linked == 0 && self.board.missing() > 0;
         if wanted > 0 && now >= self.gossip.next_find {
             self.gossip.next_find = now + if lonely { FIND_LONELY } else { FIND_EVERY };
             self.out.push_back(Output::Find { want: wanted.min(30) });
+        }
+    }
+
+    /// Dials up to `wanted` known peers, drawn by lot: if all took the first of the list, a few would be dialled by everyone.
+    fn dial(&mut self, now: Time, wanted: usize) {
+        let mut start = PeerId([0; 32]);
+        start.0[..8].copy_from_slice(&self.gossip.dice.next_u64().to_be_bytes());
+        let known = &mut self.gossip.known;
+        let dialling = known.values().filter(|known| known.state == State::Dialling).count();
+        let room = wanted.min(DIALS.saturating_sub(dialling));
+        let (before, after): (Vec<_>, Vec<_>) = known
+            .iter_mut()
+            .filter(|(_, known)| matches!(known.state, State::Idle(at) if at <= now))
+            .partition(|(peer, _)| **peer < start);
+        for (_, known) in after.into_iter().chain(before).take(room) {
+            known.state = State::Dialling;
+            self.out.push_back(Output::Connect(known.record.clone()));
         }
     }
 

@@ -65,6 +65,10 @@ impl Links {
         self.neighbours.binary_search_by_key(&link, |n| n.handle).ok()
     }
 
+    pub(super) fn get(&self, link: Handle) -> Option<&Neighbour> {
+        self.at(link).map(|at| &self.neighbours[at])
+    }
+
     pub(super) fn get_mut(&mut self, link: Handle) -> Option<&mut Neighbour> {
         self.at(link).map(|at| &mut self.neighbours[at])
     }

@@ -178,9 +178,11 @@ impl World<'_> {
         };
         request.stage = Stage::Queued;
         // Equal bytes are one buffer: ten thousand copies of a piece would not fit into memory.
-        let shared = self.content.piece(&request.key).map(|(_, bytes)| bytes).filter(|right| *right == bytes);
+        let same = |right: &Bytes| std::ptr::eq(right.as_ptr(), bytes.as_ptr()) || *right == bytes;
+        let shared = self.content.piece(&request.key).map(|(_, bytes)| bytes).filter(same);
         request.bytes = shared.unwrap_or(bytes);
-        let end = request.end;
+        let (end, urgent) = (request.end, request.urgent);
+        self.peers[peer as usize].access.has_urgent |= urgent;
         let queue = &mut self.links[end as usize / 2].out[end as usize % 2];
         queue.push_back(id);
         if queue.len() == 1 {
@@ -221,10 +223,12 @@ impl World<'_> {
 
     /// Puts the next piece on the uplink, if it is free and a receiver has room.
     pub(super) fn send_next(&mut self, peer: u32) {
-        if self.peers[peer as usize].access.sending {
+        let access = &mut self.peers[peer as usize].access;
+        if access.sending {
             return;
         }
-        let urgent_first = self.peers[peer as usize].access.urgent_first();
+        access.has_urgent &= !access.turns.is_empty();
+        let urgent_first = access.urgent_first();
         let mut retry = u64::MAX;
         let mut choice = None;
         let mut turn = 0;
@@ -245,9 +249,9 @@ impl World<'_> {
                 continue;
             }
             let urgent = |id: &u32| self.requests.all[*id as usize].as_ref().is_some_and(|r| r.urgent);
-            let first = link.out[side].iter().position(urgent);
+            let first = if urgent_first { link.out[side].iter().position(urgent) } else { None };
             match first {
-                Some(at) if urgent_first => {
+                Some(at) => {
                     choice = Some((turn, end, at));
                     break;
                 }
