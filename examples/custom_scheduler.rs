@@ -2,6 +2,8 @@
 //!
 //! Run: `cargo run --release --example custom_scheduler`
 
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)] // an example talks
+
 use pcdn::sim::{Outcome, Simulation};
 use pcdn_core::dice::Dice;
 use pcdn_core::schedule::{Hybrid, Plan, Scheduler, Slot, View};

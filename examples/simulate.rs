@@ -2,6 +2,8 @@
 //!
 //! Run: `cargo run --release --example simulate -- crowd8 [--seed 7] [--peers 20] [--svg chart.svg | --compare]`
 
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)] // an example talks
+
 use pcdn::sim::{Scenario, Simulation};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -51,10 +51,8 @@ impl Buffer for Zones {
         }
         // What is next in order and common enough goes with the rare: whoever reads along (a checksum, a file being written)
         // then has little left to do at the end.
-        let ahead = slot.0.wrapping_sub(view.first_missing.0) < AHEAD
-            && piece.holders >= 2
-            && view.missing_bytes * 2 < view.len;
-        let rank = if ahead { 2 << 32 | u64::from(slot.0) } else { rarity() };
+        let ahead = slot.0.wrapping_sub(view.first_missing.0) < AHEAD && piece.holders >= 2;
+        let rank = if ahead { 1 << 32 | u64::from(slot.0) } else { rarity() };
         view.whole.then_some(WHOLE | rank)
     }
 }
