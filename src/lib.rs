@@ -1,7 +1,7 @@
 //! Deliver files, audio and video from an ordinary CDN **plus** the viewers themselves.
 //!
 //! This is the facade: it composes the parts of the other crates into a [`Node`], and holds what an application or the `pcdn`
-//! binary needs around one: [`gateway`](crate::gateway), [`store`], [`identity`], [`publish`].
+//! binary needs around one: [`gateway`], [`store`], [`identity`], [`publish`].
 
 pub mod admin;
 pub mod cli;

@@ -5,7 +5,7 @@
 //!
 //! | read | for |
 //! |---|---|
-//! | [`id`], [`unit`], [`range`], [`layout`], [`bitmap`], [`resource`], [`peer`] | the words |
+//! | [`id`], [`mod@unit`], [`range`], [`layout`], [`bitmap`], [`resource`], [`peer`] | the words |
 //! | [`fragment`], [`discovery`], [`transport`], [`mapping`], [`schedule`] | the five seams |
 //! | [`origin`], [`store`] | the two supports |
 //! | [`verify`] | proof that bytes are right: `Verified`, piece lists, manifests, witnesses |
