@@ -11,10 +11,10 @@
 //! let node = builder
 //!     .transport(udp)
 //!     .mapper(mapping::UrlHash::default())
-//!     .discovery(discovery::Tracker::at("tracker.example:7070")?)
+//!     .discovery(discovery::Tracker::at("tracker.example:7070"))
 //!     .fragmenter(media::File::default())
 //!     .store(store::Memory::of(ByteSize::mib(256)))
-//!     .origin(transport::origin::Http::new(Default::default(), pcdn::dice())?)
+//!     .origin(transport::origin::Http::new(Default::default(), pcdn::dice()?)?)
 //!     .build()?;
 //! let film = node.open(&"http://cdn.example/film.mp4".parse()?).await?;
 //! let mut reader = film.read(0..film.len());

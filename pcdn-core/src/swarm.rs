@@ -51,6 +51,9 @@ pub use report::{Event, Report};
 /// safety margins before a player's deadline).
 pub const TICK: Duration = Duration::from_millis(200);
 
+/// What neighbours tell is planned for at most this often.
+const TOLD: Duration = Duration::from_millis(50);
+
 /// How a swarm is set up.
 #[derive(Clone, Debug)]
 pub struct SwarmSetup {
@@ -390,6 +393,9 @@ pub struct Swarm {
     next_tick: Time,
     wake: Time,
     dirty: bool,
+    /// Neighbours told something since the last plan, and when that was.
+    told: bool,
+    planned: Time,
     whole: bool,
     told_complete: bool,
 }
@@ -414,6 +420,8 @@ impl Swarm {
             next_tick: now,
             wake: now,
             dirty: true,
+            told: false,
+            planned: now,
             whole: false,
             told_complete: false,
             dice: dice.fork("scheduler"),
@@ -423,6 +431,7 @@ impl Swarm {
 
     /// One thing happened.
     pub fn handle(&mut self, now: Time, input: Input) {
+        let told = matches!(input, Input::Message { .. } | Input::Path { .. } | Input::AskGone { .. } | Input::Ask { .. }) && !self.dirty;
         match input {
             Input::LinkUp { link, peer, remote, rtt } => self.link_up(now, link, peer, remote, rtt),
             Input::LinkDown { link } => self.link_down(now, link),
@@ -450,7 +459,13 @@ impl Swarm {
         if now >= self.next_tick {
             self.tick(now);
         }
-        if self.dirty {
+        let due = self.planned + TOLD;
+        if self.dirty && told && now < due {
+            self.dirty = false;
+            self.wake = self.wake.min(due);
+            self.told = true;
+        }
+        if self.dirty || (self.told && now >= due) {
             self.plan(now);
         }
     }
@@ -494,6 +509,8 @@ impl Swarm {
 
     fn plan(&mut self, now: Time) {
         self.dirty = false;
+        self.told = false;
+        self.planned = now;
         self.complete();
         if self.board.missing() == 0 {
             self.wake = Time::NEVER;
