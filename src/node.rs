@@ -5,7 +5,7 @@
 //! use pcdn::core::unit::ByteSize;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let me = pcdn::identity::load_or_create("node.key".as_ref())?;
+//! let me = pcdn::identity::load_or_create("node.key")?;
 //! let builder = Node::builder(me.clone());
 //! let udp = transport::udp::Udp::bind("0.0.0.0:0".parse()?, &me, builder.provider(), Default::default()).await?;
 //! let node = builder
