@@ -96,6 +96,13 @@ pub enum Need {
         /// Not earlier than this.
         at: Time,
     },
+    /// Some bytes of a URL (an index inside a media file).
+    Range {
+        /// Which.
+        url: Url,
+        /// Which bytes of it; what lies beyond its end is left out.
+        range: ByteRange,
+    },
     /// The resource's bytes as they come.
     Stream(Url),
     /// Nothing more.
@@ -109,6 +116,8 @@ pub enum Part {
     Head(Url, ResourceHead),
     /// The document asked for.
     Document(Url, Bytes),
+    /// The bytes asked for.
+    Range(Url, ByteRange, Bytes),
     /// The next bytes of the stream.
     Bytes(Bytes),
     /// The stream ended.
@@ -120,6 +129,12 @@ pub enum Part {
 pub enum Cut {
     /// A segment is known.
     Segment(Segment),
+    /// A playlist lists a segment. Its length is asked of the origin (or read in a manifest) once somebody wants it.
+    Listed(Listing),
+    /// A segment was cut out of the stream, so its bytes are here already.
+    Sliced(Slice),
+    /// The resource offers one of several renditions.
+    Rendition(Rendition),
     /// A segment left the live window.
     Retired(SegmentId),
     /// No more will come.
@@ -170,6 +185,79 @@ impl Segment {
             discontinuity: false,
         })
     }
+}
+
+/// A segment as a playlist lists it: where it is, not yet how long it is in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Its number. Not its place in the order: that is the order of listing.
+    pub id: SegmentId,
+    /// Of which rendition, as numbered by [`Cut::Rendition`]; 0 where there is but one.
+    pub rendition: u32,
+    /// Where its bytes are.
+    pub url: Url,
+    /// Which bytes of that; `None` is all of them.
+    pub range: Option<ByteRange>,
+    /// Start in media time.
+    pub start: Option<Duration>,
+    /// Duration in media time.
+    pub duration: Option<Duration>,
+    /// An initialisation segment (headers every player needs).
+    pub init: bool,
+    /// Timestamps or codecs break before it.
+    pub discontinuity: bool,
+}
+
+impl Listing {
+    /// The segment, its length being `len` bytes. `offset` is where it lies in the resource, as far as the node that cuts is
+    /// concerned: the sum of the lengths of what it cut before.
+    ///
+    /// # Errors
+    /// If `len` cannot be laid out in pieces of `2^piece_log2` bytes.
+    pub fn sized(&self, len: u64, piece_log2: u8, offset: u64) -> Result<Segment, LayoutError> {
+        Ok(Segment {
+            id: self.id,
+            url: self.url.clone(),
+            range: self.range,
+            layout: Layout::new(len, piece_log2)?,
+            offset,
+            start: self.start,
+            duration: self.duration,
+            init: self.init,
+            key: !self.init,
+            discontinuity: self.discontinuity,
+        })
+    }
+}
+
+/// A segment cut out of a continuous stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// What it is. Its number follows from its bytes and its `setup`, so that two nodes never call different bytes alike.
+    pub segment: Segment,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// What a decoder needs before it (configuration records), in the form of the kind; mostly equal for all slices.
+    pub setup: Bytes,
+    /// The slice before it, if this node saw it and nothing was lost between.
+    pub before: Option<SegmentId>,
+}
+
+/// One of several renditions of the same programme.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Rendition {
+    /// Its number in this resource.
+    pub index: u32,
+    /// What the playlist calls it.
+    pub name: String,
+    /// Its own playlist, if it has one; else its segments are cut from this resource.
+    pub url: Option<Url>,
+    /// Peak bits per second.
+    pub bandwidth: Option<u64>,
+    /// Codecs, in the form of RFC 6381.
+    pub codecs: Option<String>,
+    /// Width and height in pixels.
+    pub resolution: Option<(u32, u32)>,
 }
 
 /// A position a player may ask for.

@@ -431,7 +431,10 @@ impl Swarm {
 
     /// One thing happened.
     pub fn handle(&mut self, now: Time, input: Input) {
-        let told = matches!(input, Input::Message { .. } | Input::Path { .. } | Input::AskGone { .. } | Input::Ask { .. }) && !self.dirty;
+        let told = matches!(
+            input,
+            Input::Message { .. } | Input::Path { .. } | Input::AskGone { .. } | Input::Ask { .. }
+        ) && !self.dirty;
         match input {
             Input::LinkUp { link, peer, remote, rtt } => self.link_up(now, link, peer, remote, rtt),
             Input::LinkDown { link } => self.link_down(now, link),
@@ -570,6 +573,8 @@ impl Swarm {
                 self.proof.grow(&mut self.board);
                 self.links.segments_grew(&mut self.board);
             }
+            // These are the node's: it learns their length or keeps their bytes before they become segments here.
+            Cut::Listed(_) | Cut::Sliced(_) | Cut::Rendition(_) => {}
             Cut::Retired(id) => self.retire(id),
             Cut::End => self.board.close(),
         }

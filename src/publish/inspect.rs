@@ -149,7 +149,7 @@ fn cut_all<F: Fragmenter + ?Sized>(
     while let Some(cut) = slicing.cut() {
         match cut {
             Cut::Segment(segment) => segments.push(segment),
-            Cut::Retired(_) => {}
+            Cut::Listed(_) | Cut::Sliced(_) | Cut::Rendition(_) | Cut::Retired(_) => {}
             Cut::End => return Ok(segments),
         }
     }

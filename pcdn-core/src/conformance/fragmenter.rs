@@ -79,6 +79,14 @@ pub fn run<F: Fragmenter>(fragmenter: &F, resource: &Resource, sample: &Sample, 
                 Some((_, document)) => Part::Document(url, document.clone()),
                 None => Part::End,
             },
+            Need::Range { url, range } => match sample.documents.iter().find(|(name, _)| *name == url) {
+                Some((_, file)) => {
+                    let start = file.len().min(range.start() as usize);
+                    let end = file.len().min(range.end() as usize);
+                    Part::Range(url, range, file.slice(start..end))
+                }
+                None => Part::End,
+            },
             Need::Stream(_) if body.is_empty() => Part::End,
             Need::Stream(_) => Part::Bytes(body.split_to(chunk.clamp(1, body.len()))),
         };
@@ -98,6 +106,25 @@ fn segments(cuts: &[Cut]) -> impl Iterator<Item = &Segment> {
 }
 
 fn ids_are_unique_and_layouts_are_true(cuts: &[Cut]) {
+    let mut listed = BTreeSet::new();
+    for cut in cuts {
+        match cut {
+            Cut::Listed(listing) => {
+                let unique = listed.insert((listing.rendition, listing.id));
+                assert!(unique, "segment {} of rendition {} is listed twice", listing.id, listing.rendition);
+            }
+            Cut::Sliced(slice) => {
+                let len = slice.bytes.len() as u64;
+                assert_eq!(
+                    slice.segment.layout.len(),
+                    len,
+                    "slice {}: layout and bytes differ",
+                    slice.segment.id
+                );
+            }
+            _ => {}
+        }
+    }
     let mut seen = BTreeSet::new();
     for segment in segments(cuts) {
         assert!(seen.insert(segment.id), "segment {} is cut twice", segment.id);
