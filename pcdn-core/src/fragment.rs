@@ -213,13 +213,13 @@ impl Listing {
     /// concerned: the sum of the lengths of what it cut before.
     ///
     /// # Errors
-    /// If `len` cannot be laid out in pieces of `2^piece_log2` bytes.
-    pub fn sized(&self, len: u64, piece_log2: u8, offset: u64) -> Result<Segment, LayoutError> {
+    /// If `len` is more than a stream's segment may have.
+    pub fn sized(&self, len: u64, offset: u64) -> Result<Segment, LayoutError> {
         Ok(Segment {
             id: self.id,
             url: self.url.clone(),
             range: self.range,
-            layout: Layout::new(len, piece_log2)?,
+            layout: Layout::of_stream(len)?,
             offset,
             start: self.start,
             duration: self.duration,

@@ -23,6 +23,9 @@ impl fmt::Display for SegmentId {
 pub struct PieceIndex(u32);
 
 impl PieceIndex {
+    /// The first of any segment.
+    pub(crate) const FIRST: Self = Self(0);
+
     /// As a number, for the wire and for indexing.
     pub fn get(self) -> u32 {
         self.0
@@ -50,6 +53,10 @@ pub const PIECE_LOG2_MAX: u8 = 20;
 /// Pieces of one segment at most, so that its bitmap is at most 2 KiB.
 pub const PIECES_MAX: u32 = 16_384;
 
+/// Pieces of a stream's segment at most: its piece list is 16 KiB, so that a statement on it fits into one message, and a piece
+/// of 16 KiB takes 131 ms of a 1 Mbit/s uplink.
+pub const STREAM_PIECES_MAX: u32 = 512;
+
 /// Length of a segment and of its pieces. All pieces are equally long, but the last may be shorter.
 ///
 /// A segment of 0 bytes has no piece.
@@ -72,6 +79,21 @@ impl Layout {
             return Err(LayoutError::TooLong { len, piece_log2 });
         }
         Ok(Self { len, piece_log2 })
+    }
+
+    /// A segment of a stream, `len` bytes: pieces of 16 KiB, or larger where there would be more than [`STREAM_PIECES_MAX`].
+    ///
+    /// # Errors
+    /// If it is longer than 512 MiB.
+    pub fn of_stream(len: u64) -> Result<Self, LayoutError> {
+        let mut piece_log2 = PIECE_LOG2_MIN;
+        while piece_log2 < PIECE_LOG2_MAX && len.div_ceil(1 << piece_log2) > STREAM_PIECES_MAX as u64 {
+            piece_log2 += 1;
+        }
+        if len.div_ceil(1 << piece_log2) > STREAM_PIECES_MAX as u64 {
+            return Err(LayoutError::TooLong { len, piece_log2 });
+        }
+        Self::new(len, piece_log2)
     }
 
     /// Length of the segment in bytes.
@@ -181,6 +203,16 @@ mod tests {
         assert!(Layout::new((PIECES_MAX as u64) << 14, 14).is_ok());
         assert!(Layout::new(((PIECES_MAX as u64) << 14) + 1, 14).is_err());
         assert_eq!(Layout::new(0, 16).unwrap().pieces(), 0);
+    }
+
+    #[test]
+    fn pieces_of_a_stream_grow_with_its_segments() {
+        let pieces = |len| Layout::of_stream(len).map(|layout| (layout.piece_log2(), layout.pieces()));
+        assert_eq!(pieces(0), Ok((14, 0)));
+        assert_eq!(pieces(8 << 20), Ok((14, 512)));
+        assert_eq!(pieces((8 << 20) + 1), Ok((15, 257)));
+        assert_eq!(pieces(512 << 20), Ok((20, 512)));
+        assert!(pieces((512 << 20) + 1).is_err());
     }
 
     #[test]

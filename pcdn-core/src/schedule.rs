@@ -45,7 +45,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::id::PeerId;
-use crate::layout::PieceKey;
+use crate::layout::{PieceIndex, PieceKey, SegmentId};
 use crate::transport::Class;
 use crate::unit::Time;
 
@@ -60,9 +60,18 @@ pub trait Scheduler: Send + Debug {
     fn plan<'v>(&mut self, view: &View<'v>, dice: &mut Dice, plan: &mut Plan);
 }
 
-/// A piece's position in [`View::pieces`]: dense, in the order of the resource, stable while the swarm is open.
+/// A piece's position in [`View::pieces`]: dense, in the order in which segments were cut. Stable while the swarm is open, but
+/// for live streams: there all slots move down when old segments leave in front, so a scheduler that remembers pieces from
+/// plan to plan remembers their [`PieceKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
+
+impl Slot {
+    /// The same piece after `count` slots in front are gone.
+    pub(crate) fn down(self, count: u32) -> Self {
+        Self(self.0.saturating_sub(count))
+    }
+}
 
 /// A neighbour's position in the engine's table; stable while the link is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,6 +150,24 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// Nothing is known of it.
+    pub(crate) fn empty() -> Self {
+        let key = PieceKey { segment: SegmentId(0), piece: PieceIndex::FIRST };
+        Self {
+            key,
+            len: 0,
+            at: 0,
+            due: Time::NEVER,
+            holders: 0,
+            flights: 0,
+            fetching: false,
+            claims: 0,
+            copies: 0,
+            provable: false,
+            held: false,
+        }
+    }
+
     /// Whether somebody has been asked for it.
     pub fn under_way(&self) -> bool {
         self.flights > 0 || self.fetching
@@ -247,6 +274,11 @@ impl View<'_> {
     /// The piece at `slot`.
     pub fn piece(&self, slot: Slot) -> &Piece {
         &self.pieces[slot.0 as usize]
+    }
+
+    /// Length of a piece, as a measure: of the first that is not gone, and at least 1.
+    pub fn piece_len(&self) -> u32 {
+        self.pieces.iter().map(|piece| piece.len).find(|len| *len > 0).unwrap_or(1)
     }
 
     /// Pieces that are not here, in order.
@@ -374,6 +406,14 @@ impl SlotSet {
         self.words[word] ^= 1 << (slot % 64);
         self.count = if held { self.count + 1 } else { self.count - 1 };
         true
+    }
+
+    /// Drops the first `count` slots, a multiple of 64; all others move down by as many.
+    pub(crate) fn drop_front(&mut self, count: u32) {
+        debug_assert_eq!(count % 64, 0);
+        let words = self.words.len().min(count as usize / 64);
+        let gone: u32 = self.words.drain(..words).map(u64::count_ones).sum();
+        self.count -= gone;
     }
 
     /// How many are in.

@@ -14,6 +14,7 @@
 
 pub mod board;
 mod flight;
+mod front;
 mod gossip;
 mod links;
 mod meter;
@@ -21,9 +22,10 @@ mod origin;
 mod proof;
 mod reader;
 pub mod report;
+mod slices;
 mod upload;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::dice::Dice;
-use crate::fragment::Cut;
+use crate::fragment::{Cut, Segment};
 use crate::id::{Identity, PeerId, SwarmKey};
 use crate::layout::{Layout, PieceKey, SegmentId};
 use crate::origin::OriginError;
@@ -43,8 +45,9 @@ use crate::store::{Held, Kept};
 use crate::transport::{Fetch, FetchError, Refuse};
 use crate::unit::Time;
 use crate::verify::{Integrity, Manifest, Verified};
-use crate::wire::Message;
+use crate::wire::{Message, SliceNote};
 
+pub use reader::Expected;
 pub use report::{Event, Report};
 
 /// How often the engine looks at everything again, whatever happens (scheduling notes: 200 ms; coarser ticks need larger
@@ -221,6 +224,10 @@ pub enum Input {
     NotReached(PeerId),
     /// The fragmenter cut.
     Cut(Cut),
+    /// A slice that neighbours told of is wanted.
+    Follow(Segment, SliceNote),
+    /// Players are expected to read these, in place of those expected before.
+    Expect(Vec<Expected>),
     /// All of the resource is wanted, or no longer.
     Whole(bool),
     /// A reader wants bytes of the resource from `at` to `end` in order.
@@ -308,6 +315,10 @@ pub enum Output {
         /// Which.
         run: u64,
     },
+    /// A neighbour tells of a slice of the stream that is not on the board.
+    Heard(SliceNote),
+    /// A segment left the window: the store may drop it.
+    Forget(SegmentId),
     /// Keep a piece in the store.
     Keep {
         /// Which.
@@ -388,6 +399,9 @@ pub struct Swarm {
     origin: origin::Runs,
     upload: upload::Uploads,
     readers: reader::Readers,
+    slices: slices::Slices,
+    /// What the store holds of segments that are not cut yet.
+    held_early: BTreeMap<SegmentId, Vec<Held>>,
     report: Report,
     out: VecDeque<Output>,
     next_tick: Time,
@@ -415,6 +429,8 @@ impl Swarm {
             origin: origin::Runs::default(),
             upload: upload::Uploads::new(setup.limits.uploads, setup.limits.asks_per_peer),
             readers: reader::Readers::default(),
+            slices: slices::Slices::default(),
+            held_early: BTreeMap::new(),
             report: Report::new(now),
             out: VecDeque::new(),
             next_tick: now,
@@ -448,7 +464,13 @@ impl Swarm {
             Input::AskGone { ask } => self.ask_gone(ask),
             Input::Found(records) => self.found(now, records),
             Input::NotReached(peer) => self.gossip.not_reached(now, &peer),
-            Input::Cut(cut) => self.cut(cut),
+            Input::Cut(cut) => self.cut(now, cut),
+            Input::Follow(segment, note) => {
+                self.add(segment);
+                self.spread(note);
+                self.dirty = true;
+            }
+            Input::Expect(expected) => self.expect(now, expected),
             Input::Whole(whole) => self.set_whole(whole),
             Input::Read { reader, at, end, playing } => self.read(now, reader, at, end, playing),
             Input::Pull { reader } => self.pull(now, reader),
@@ -566,23 +588,26 @@ impl Swarm {
         }
     }
 
-    fn cut(&mut self, cut: Cut) {
+    fn cut(&mut self, now: Time, cut: Cut) {
         match cut {
-            Cut::Segment(segment) => {
-                self.board.add(segment);
-                self.proof.grow(&mut self.board);
-                self.links.segments_grew(&mut self.board);
-            }
-            // These are the node's: it learns their length or keeps their bytes before they become segments here.
-            Cut::Listed(_) | Cut::Sliced(_) | Cut::Rendition(_) => {}
+            Cut::Segment(segment) => self.add(segment),
+            Cut::Sliced(slice) => self.sliced(now, slice),
+            // These are the node's: it learns their length before they become segments here.
+            Cut::Listed(_) | Cut::Rendition(_) => {}
             Cut::Retired(id) => self.retire(id),
             Cut::End => self.board.close(),
         }
         self.dirty = true;
     }
 
-    fn retire(&mut self, id: SegmentId) {
-        self.board.retire(id);
+    fn add(&mut self, segment: Segment) {
+        let id = segment.id;
+        self.board.add(segment);
+        self.proof.grow(&mut self.board);
+        self.links.segments_grew(&mut self.board);
+        if let Some(held) = self.held_early.remove(&id) {
+            self.held(held);
+        }
     }
 
     fn set_whole(&mut self, whole: bool) {

@@ -53,6 +53,7 @@ pub fn manifest_of(
         ttl_s: 0,
         piece_log2,
         lists: lists.collect(),
+        names: Vec::new(),
     };
     Bytes::from(draft.sign(key))
 }

@@ -79,8 +79,31 @@ pub enum Message {
         /// The bytes.
         bytes: Bytes,
     },
+    /// A slice of a continuous stream that the sender cut or holds: without a playlist, neighbours learn of segments so.
+    Slice(SliceNote),
     /// The sender leaves the swarm.
     Bye,
+}
+
+/// Bytes of a [`SliceNote::setup`] at most: configuration records of two tracks are below 1 KiB, HEVC's below 4.
+pub const SETUP_BYTES_MAX: usize = 8 * 1_024;
+
+/// What is told of a slice before its bytes. Nothing of it is believed but by what it leads to: the slice's number follows
+/// from its bytes and `setup`, and the bytes need witnesses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceNote {
+    /// Which.
+    pub segment: SegmentId,
+    /// Its layout.
+    pub layout: Layout,
+    /// The slice before it, if the sender saw it.
+    pub before: Option<SegmentId>,
+    /// How long it plays, in milliseconds.
+    pub duration_ms: u32,
+    /// Timestamps or codecs break before it.
+    pub discontinuity: bool,
+    /// What a decoder needs before it; at most [`SETUP_BYTES_MAX`].
+    pub setup: Bytes,
 }
 
 /// How a peer is doing, told with every [`Message::Have`].

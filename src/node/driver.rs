@@ -332,6 +332,8 @@ impl Driver {
                     task.abort();
                 }
             }
+            Output::Heard(note) => self.heard(note),
+            Output::Forget(segment) => self.store(Job::Forget { swarm: self.around.key, segment }),
             Output::Keep { key, layout, kept } => {
                 let job = Job::Keep { swarm: self.around.key, key, layout, kept };
                 self.store(job);

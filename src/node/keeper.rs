@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pcdn_core::id::SwarmKey;
-use pcdn_core::layout::{Layout, PieceKey};
+use pcdn_core::layout::{Layout, PieceKey, SegmentId};
 use pcdn_core::store::{Kept, Store};
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +18,7 @@ const QUEUE: usize = 256;
 pub(crate) enum Job {
     Keep { swarm: SwarmKey, key: PieceKey, layout: Layout, kept: Kept },
     Load { swarm: SwarmKey, key: PieceKey, to: mpsc::Sender<ToSwarm> },
+    Forget { swarm: SwarmKey, segment: SegmentId },
     Flush(oneshot::Sender<()>),
 }
 
@@ -47,6 +48,11 @@ fn run(store: &dyn Store, job: Job) {
             });
             // A swarm that is gone does not wait for it.
             let _ = to.blocking_send(ToSwarm::Loaded { key, bytes });
+        }
+        Job::Forget { swarm, segment } => {
+            if let Err(error) = store.forget(&swarm, Some(segment)) {
+                tracing::debug!(%error, "an old segment stays in the store until room is needed");
+            }
         }
         Job::Flush(done) => {
             if let Err(error) = store.flush() {

@@ -67,6 +67,7 @@ pub fn sign_file(
         ttl_s: 0,
         piece_log2: grid.piece_log2(),
         lists,
+        names: Vec::new(),
     };
     Ok(draft.sign(key))
 }

@@ -117,23 +117,22 @@ impl EarliestArrival {
     /// The run this node owes the swarm: its own first, then what others leave lying, by rank and patience.
     fn duty(&mut self, view: &View<'_>) -> Option<(Slot, u32)> {
         let mut open: Vec<(u64, u32, Slot)> = Vec::new();
-        let mut slot = 0;
         // Players need what is next: an origin that is short of capacity must not spend it on what is far ahead. Of the runs
         // that are not all here only the first count, as many as there are nodes, so that about one is this node's own.
         let mut ahead = if view.whole { u64::MAX } else { view.downloaders().max(RUNS_OPEN_MIN) };
-        while slot < view.pieces.len() as u32 && ahead > 0 {
-            let run = duty::run_of(slot);
-            let end = ((run + 1) * duty::RUN_PIECES).min(view.pieces.len() as u32);
-            let pieces = &view.pieces[slot as usize..end as usize];
+        for run in duty::Run::all(view) {
+            if ahead == 0 {
+                break;
+            }
+            let pieces = &view.pieces[run.first.0 as usize..run.end as usize];
             ahead -=
                 u64::from(pieces.iter().any(|piece| !piece.held && (view.whole || piece.due < Time::NEVER)));
             if let Some(at) = pieces.iter().position(|piece| lacking(view, piece)) {
-                let rank = duty::rank(view, run).saturating_sub(u32::from(view.copies) - 1);
+                let rank = duty::rank(view, &run).saturating_sub(u32::from(view.copies) - 1);
                 let due = pieces[at].due;
-                let order = if due == Time::NEVER { turn(view, run) } else { due.0 };
-                open.push((order, rank, Slot(slot + at as u32)));
+                let order = if due == Time::NEVER { turn(view, &run) } else { due.0 };
+                open.push((order, rank, Slot(run.first.0 + at as u32)));
             }
-            slot = end;
         }
         let best = open.into_iter().map(|(order, rank, first)| (rank, order, first)).min();
         let (rank, _, first) = best?;
@@ -146,13 +145,13 @@ impl EarliestArrival {
                 return None;
             }
         }
-        let end = (duty::run_of(first.0) + 1) * duty::RUN_PIECES;
+        let end = duty::Run::of(view, first).end;
         let count = next_run::stretch(view, first, end - first.0, |piece| lacking(view, piece));
         Some((first, count))
     }
 
     fn ask_neighbours(&mut self, view: &View<'_>, buffer: &dyn Buffer, plan: &mut Plan, taken: &mut Taken) {
-        let piece_len = view.pieces.first().map_or(1, |p| p.len.max(1));
+        let piece_len = view.piece_len();
         let mut hungry: Vec<(Time, &Neighbour, usize)> = view
             .neighbours
             .iter()
@@ -184,7 +183,7 @@ impl EarliestArrival {
 
     /// Requests worth a second one: near the end, or where a player waits.
     fn slow<'v>(&self, view: &'v View<'_>) -> Vec<&'v Flight> {
-        let few = (view.len / 50).max(2 * view.neighbours.len() as u64 * u64::from(view.pieces[0].len));
+        let few = (view.len / 50).max(2 * view.neighbours.len() as u64 * u64::from(view.piece_len()));
         let ending = view.whole && view.missing_bytes <= few;
         let pressing = view.now + URGENT;
         let worth = |flight: &&Flight| {
@@ -225,7 +224,7 @@ impl EarliestArrival {
 
     /// Bytes this node may ask for twice.
     fn duplicates_max(&self, view: &View<'_>) -> u64 {
-        let piece = view.pieces.first().map_or(0, |piece| u64::from(piece.len));
+        let piece = u64::from(view.piece_len());
         ((view.len as f64 * DUPLICATES) as u64).max(4 * piece)
     }
 }
@@ -305,9 +304,9 @@ fn class(view: &View<'_>, piece: &Piece) -> Class {
 
 /// When a run's turn is in a download. One owner: each starts at another place. Several: all keep the same order, so that
 /// they fetch a run at about the same time and the others can soon take it (witnessed, 8 nodes: 32 s with orders of their own).
-fn turn(view: &View<'_>, run: u32) -> u64 {
+fn turn(view: &View<'_>, run: &duty::Run) -> u64 {
     let seed = if view.copies <= 1 { super::seed_of(&view.me) } else { view.len };
-    super::mix(seed, u64::from(run))
+    super::mix(seed, run.number)
 }
 
 /// Whether the swarm, as far as this node sees it, lacks origin copies of a piece that somebody wants within the horizon.
@@ -349,7 +348,7 @@ fn extra_allowed(view: &View<'_>) -> bool {
         Policy::Speed => return true,
     };
     let left = (view.len as f64 * part) - view.origin.used as f64;
-    if left < f64::from(view.pieces[0].len) {
+    if left < f64::from(view.piece_len()) {
         return false;
     }
     // Both sources together finish in `missing / (peers + origin)`; the origin's part of that must fit into what is left.

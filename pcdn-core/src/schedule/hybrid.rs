@@ -67,6 +67,6 @@ impl Scheduler for Hybrid {
 
 /// Company has come: long runs made while alone are cut short, so that the rest is shared out by duty.
 fn share_out(view: &View<'_>, plan: &mut Plan) {
-    let long = u64::from(super::duty::RUN_PIECES) * u64::from(view.pieces[0].len);
+    let long = u64::from(super::duty::RUN_PIECES) * u64::from(view.piece_len());
     view.origin.runs.iter().filter(|run| run.left > long).for_each(|run| plan.cut(run.id));
 }

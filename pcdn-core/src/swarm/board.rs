@@ -1,6 +1,7 @@
 //! All pieces of the resource and what is known of each. Knows no peer and no source.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +33,7 @@ pub struct Board {
     /// No piece before this slot is missing.
     head: u32,
     /// Slots that may have a due time.
-    due: std::ops::Range<u32>,
+    due: Range<u32>,
 }
 
 /// What is known of a piece beside what a scheduler sees.
@@ -63,19 +64,8 @@ impl Board {
         for piece in segment.layout.iter() {
             let bytes = segment.layout.bytes_of(piece);
             let len = segment.layout.piece_len(piece);
-            self.pieces.push(Piece {
-                key: PieceKey { segment: segment.id, piece },
-                len,
-                at: segment.offset + bytes.start,
-                due: Time::NEVER,
-                holders: 0,
-                flights: 0,
-                fetching: false,
-                claims: 0,
-                copies: 0,
-                provable: false,
-                held: false,
-            });
+            let key = PieceKey { segment: segment.id, piece };
+            self.pieces.push(Piece { key, len, at: segment.offset + bytes.start, ..Piece::empty() });
             self.facts.push(Fact::default());
             self.missing += 1;
             self.missing_bytes += u64::from(len);
@@ -85,20 +75,47 @@ impl Board {
         self.segments.insert(segment.id, Entry { segment, first });
     }
 
-    /// A segment left the live window: its pieces are wanted no more.
-    pub(super) fn retire(&mut self, id: SegmentId) {
-        for slot in self.slots_of(id) {
+    /// A segment left the live window: nobody wants or gives its pieces any more. Its slots stay, empty, until all before them
+    /// are empty too: see [`drop_front`](Self::drop_front).
+    pub(super) fn retire(&mut self, id: SegmentId) -> Range<u32> {
+        let slots = self.slots_of(id);
+        if self.segments.remove(&id).is_none() {
+            return 0..0;
+        }
+        for slot in slots.clone() {
+            self.cool(Slot(slot));
             let piece = &mut self.pieces[slot as usize];
-            piece.due = Time::NEVER;
             if !piece.held {
-                piece.held = true;
                 self.missing -= 1;
                 self.missing_bytes -= u64::from(piece.len);
             }
-            self.facts[slot as usize].shared = false;
-            self.cool(Slot(slot));
+            self.len -= u64::from(piece.len);
+            *piece = Piece { key: piece.key, at: piece.at, held: true, ..Piece::empty() };
+            self.facts[slot as usize] = Fact::default();
         }
-        self.changed.insert(id);
+        self.by_first.retain(|other| *other != id);
+        self.changed.remove(&id);
+        slots
+    }
+
+    /// Slots in front that belong to no segment any more.
+    pub(super) fn empty_front(&self) -> u32 {
+        match self.by_first.first() {
+            Some(first) => self.slots_of(*first).start,
+            None => self.count(),
+        }
+    }
+
+    /// Drops the first `count` slots, which are [empty](Self::empty_front); all others move down by as many.
+    pub(super) fn drop_front(&mut self, count: u32) {
+        debug_assert!(count <= self.empty_front());
+        self.pieces.drain(..count as usize);
+        self.facts.drain(..count as usize);
+        self.segments.values_mut().for_each(|entry| entry.first -= count);
+        self.hot = std::mem::take(&mut self.hot).into_iter().map(|(slot, b)| (slot.down(count), b)).collect();
+        self.hot_order.iter_mut().for_each(|slot| *slot = slot.down(count));
+        self.head = self.head.saturating_sub(count);
+        self.due = self.due.start.saturating_sub(count)..self.due.end.saturating_sub(count);
     }
 
     pub(super) fn close(&mut self) {
@@ -184,7 +201,7 @@ impl Board {
     }
 
     /// The slots of a segment, as numbers.
-    pub(super) fn slots_of(&self, id: SegmentId) -> std::ops::Range<u32> {
+    pub(super) fn slots_of(&self, id: SegmentId) -> Range<u32> {
         match self.segments.get(&id) {
             Some(entry) => entry.first..entry.first + entry.segment.layout.pieces(),
             None => 0..0,
@@ -308,6 +325,23 @@ impl Board {
         self.due = match self.due.is_empty() {
             true => first.0..last,
             false => self.due.start.min(first.0)..self.due.end.max(last),
+        };
+    }
+
+    /// A segment is expected to be played from `from` to `until`, byte by byte at an even pace.
+    pub(super) fn expect(&mut self, id: SegmentId, from: Time, until: Time) {
+        let slots = self.slots_of(id);
+        let span = until.since(from).as_secs_f64();
+        let pieces = slots.len().max(1) as f64;
+        for (i, slot) in slots.clone().enumerate() {
+            let due = from + Duration::from_secs_f64(span * i as f64 / pieces);
+            let piece = &mut self.pieces[slot as usize];
+            piece.due = piece.due.min(due);
+        }
+        self.due = match (self.due.is_empty(), slots.is_empty()) {
+            (_, true) => self.due.clone(),
+            (true, _) => slots,
+            _ => self.due.start.min(slots.start)..self.due.end.max(slots.end),
         };
     }
 

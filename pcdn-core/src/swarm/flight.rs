@@ -45,6 +45,18 @@ impl Flights {
     }
 }
 
+impl Flights {
+    /// Requests for one of these slots.
+    pub(super) fn on(&self, slots: &std::ops::Range<u32>) -> Vec<u64> {
+        self.all.iter().filter(|flight| slots.contains(&flight.slot.0)).map(|flight| flight.id).collect()
+    }
+
+    /// The first `count` slots are gone.
+    pub(super) fn drop_front(&mut self, count: u32) {
+        self.all.iter_mut().for_each(|flight| flight.slot = flight.slot.down(count));
+    }
+}
+
 impl Swarm {
     pub(super) fn ask(&mut self, now: Time, slot: Slot, from: Handle, class: Class) {
         if slot.0 >= self.board.count() || !self.setup.take {

@@ -124,6 +124,21 @@ impl Gossip {
     }
 }
 
+impl Gossip {
+    /// Claims of these slots mean nothing any more.
+    pub(super) fn retire(&mut self, slots: &std::ops::Range<u32>) {
+        self.claims.retain(|claim| claim.end <= slots.start || slots.end <= claim.first);
+    }
+
+    /// The first `count` slots are gone.
+    pub(super) fn drop_front(&mut self, count: u32) {
+        for claim in &mut self.claims {
+            claim.first = claim.first.saturating_sub(count);
+            claim.end = claim.end.saturating_sub(count);
+        }
+    }
+}
+
 impl Swarm {
     pub(super) fn tell_all(&mut self, message: &Message) {
         for link in self.links.handles() {
@@ -131,7 +146,7 @@ impl Swarm {
         }
     }
 
-    fn tell(&mut self, link: Handle, message: Message) {
+    pub(super) fn tell(&mut self, link: Handle, message: Message) {
         self.out.push_back(Output::Send { link, message });
     }
 
@@ -139,6 +154,9 @@ impl Swarm {
     pub(super) fn greet(&mut self, now: Time, link: Handle) {
         let hello = Message::Hello { ports: self.setup.ports.clone(), answer: true };
         self.tell(link, hello);
+        for note in self.slices.newest() {
+            self.tell(link, Message::Slice(note));
+        }
         let segments: Vec<SegmentId> = self.board.segment_ids().collect();
         self.send_have(now, &[link], &segments, true);
         if self.proof.witnesses() {
@@ -172,6 +190,7 @@ impl Swarm {
             Message::Peers(records) => self.peers_came(now, link, records),
             Message::AskManifest { at } => self.tell_manifest(link, at),
             Message::ManifestPart { at, total, bytes } => self.manifest_part(link, at, total, &bytes),
+            Message::Slice(note) => self.slice_noted(note),
             Message::Bye => {
                 self.out.push_back(Output::Close(link));
                 self.link_down(now, link);

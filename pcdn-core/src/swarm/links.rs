@@ -211,6 +211,21 @@ impl Links {
     }
 }
 
+impl Links {
+    /// Nobody gives these slots any more.
+    pub(super) fn retire(&mut self, id: SegmentId, slots: &std::ops::Range<u32>) {
+        for (neighbour, side) in self.neighbours.iter_mut().zip(&mut self.sides) {
+            side.early.remove(&id);
+            slots.clone().for_each(|slot| _ = neighbour.holds.set(slot, false));
+        }
+    }
+
+    /// The first `count` slots are gone.
+    pub(super) fn drop_front(&mut self, count: u32) {
+        self.neighbours.iter_mut().for_each(|neighbour| neighbour.holds.drop_front(count));
+    }
+}
+
 fn apply(holds: &mut SlotSet, segment: SegmentId, map: &Bitmap, board: &mut Board) {
     for (i, slot) in board.slots_of(segment).enumerate() {
         let held = map.get(i as u32);

@@ -134,6 +134,23 @@ impl Runs {
     }
 }
 
+impl Runs {
+    /// Runs that still want one of these slots.
+    pub(super) fn touching(&self, slots: &std::ops::Range<u32>) -> Vec<u64> {
+        let touches = |run: &Run| run.at < slots.end && slots.start < run.end;
+        self.runs.iter().filter(|(_, run)| touches(run)).map(|(id, _)| *id).collect()
+    }
+
+    /// The first `count` slots are gone.
+    pub(super) fn drop_front(&mut self, count: u32) {
+        for run in self.runs.values_mut() {
+            run.first = run.first.down(count);
+            run.at = run.at.saturating_sub(count);
+            run.end = run.end.saturating_sub(count);
+        }
+    }
+}
+
 impl Swarm {
     pub(super) fn fetch(&mut self, now: Time, first: Slot, count: u32) {
         let last = self.board.count().min(first.0.saturating_add(count));
@@ -339,6 +356,16 @@ impl Swarm {
         for slot in given_back {
             self.board.piece_mut(Slot(slot)).fetching = false;
         }
+        self.dirty = true;
+    }
+
+    /// Ends a run at once, whatever it is for.
+    pub(super) fn drop_run(&mut self, id: u64) {
+        let Some(run) = self.origin.runs.remove(&id) else { return };
+        for slot in run.at..run.end {
+            self.board.piece_mut(Slot(slot)).fetching = false;
+        }
+        self.out.push_back(Output::Abort { run: id });
         self.dirty = true;
     }
 

@@ -19,7 +19,7 @@ use crate::layout::{PieceKey, SegmentId};
 use crate::schedule::Slot;
 use crate::unit::Time;
 use crate::verify::witness::Statement;
-use crate::verify::{Integrity, Manifest};
+use crate::verify::{Integrity, Manifest, PieceList};
 
 /// Matches with this node's own copies before a witness counts. Each costs one piece from the origin that the node would need
 /// anyway; a liar about a part p of its pieces passes with (1 − p)².
@@ -50,6 +50,8 @@ pub(super) struct Proof {
     k: u8,
     trust: Option<PeerId>,
     manifest: Option<Arc<Manifest>>,
+    /// From manifests before the newest, of segments still on the board: a live stream's manifest names the newest only.
+    lists: BTreeMap<SegmentId, PieceList>,
     raw: Option<Bytes>,
     /// For each slot: who fetched it from the origin and what it was then.
     said: Vec<Vec<(u16, Digest)>>,
@@ -77,6 +79,7 @@ impl Proof {
             k: k.max(1),
             trust,
             manifest: None,
+            lists: BTreeMap::new(),
             raw: None,
             said: Vec::new(),
             own: Vec::new(),
@@ -103,6 +106,26 @@ impl Proof {
         self.manifest.is_none() && self.min <= Integrity::Witnessed
     }
 
+    /// A segment left: nothing more is to be said of it.
+    pub(super) fn retire(&mut self, id: SegmentId, slots: std::ops::Range<u32>) {
+        self.lists.remove(&id);
+        self.statements.remove(&id);
+        self.unsaid.remove(&id);
+        for slot in slots {
+            self.said[slot as usize].clear();
+            self.own[slot as usize] = None;
+            self.sampled.remove(&Slot(slot));
+        }
+    }
+
+    /// The first `count` slots are gone.
+    pub(super) fn drop_front(&mut self, count: u32) {
+        self.said.drain(..count as usize);
+        self.own.drain(..count as usize);
+        let sampled = std::mem::take(&mut self.sampled);
+        self.sampled = sampled.into_iter().map(|(slot, peer)| (slot.down(count), peer)).collect();
+    }
+
     /// There are new pieces on the board.
     pub(super) fn grow(&mut self, board: &mut Board) {
         let known = self.said.len() as u32;
@@ -111,7 +134,16 @@ impl Proof {
         (known..board.count()).for_each(|slot| self.refresh(Slot(slot), board));
     }
 
+    /// Takes a manifest; one that is older than what is known is left.
     pub(super) fn set_manifest(&mut self, manifest: Arc<Manifest>, raw: Option<Bytes>, board: &mut Board) {
+        if let Some(old) = &self.manifest {
+            if manifest.seq < old.seq {
+                return;
+            }
+            let old = old.clone();
+            let kept = board.segment_ids().filter_map(|id| Some((id, old.list(id)?.clone())));
+            self.lists.extend(kept.filter(|(id, _)| manifest.list(*id).is_none()));
+        }
         self.manifest = Some(manifest);
         self.raw = raw;
         self.unsaid.clear();
@@ -150,7 +182,8 @@ impl Proof {
     /// What the piece must be, and by which rung.
     fn expected(&self, slot: Slot, key: &PieceKey) -> Option<(Digest, Integrity)> {
         if let Some(manifest) = &self.manifest {
-            return Some((manifest.list(key.segment)?.get(key.piece)?, Integrity::Signed));
+            let list = manifest.list(key.segment).or_else(|| self.lists.get(&key.segment))?;
+            return Some((list.get(key.piece)?, Integrity::Signed));
         }
         if self.min > Integrity::Witnessed {
             return None;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::{Input, Output, ReaderId, Source, Swarm};
 use crate::id::Digest;
+use crate::layout::SegmentId;
 use crate::origin::OriginError;
 use crate::schedule::Slot;
 use crate::store::{Held, Kept};
@@ -34,7 +35,25 @@ const STALL: Duration = Duration::from_millis(250);
 pub(super) struct Readers {
     all: BTreeMap<ReaderId, Reader>,
     loading: bool,
+    /// What a player is expected to read although no reader is there yet.
+    expected: Vec<Expected>,
 }
+
+/// A segment a player is expected to play: it reads ahead of that, but not earlier than it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Which.
+    pub segment: SegmentId,
+    /// When it begins to play it.
+    pub from: Time,
+    /// When it has played it.
+    pub until: Time,
+}
+
+/// Segments of the store remembered before they are cut: two days of a stream in segments of six seconds.
+const HELD_EARLY_MAX: usize = 32_768;
+/// Segments expected at once: two minutes ahead of several players, in segments of two seconds.
+const EXPECTED_MAX: usize = 512;
 
 #[derive(Debug)]
 struct Reader {
@@ -62,6 +81,10 @@ impl Readers {
     /// A load is done: the next may begin, without waiting for a tick.
     pub(super) fn loaded(&mut self) {
         self.loading = false;
+    }
+
+    pub(super) fn retire(&mut self, id: SegmentId) {
+        self.expected.retain(|expected| expected.segment != id);
     }
 }
 
@@ -111,6 +134,14 @@ impl Swarm {
             measured: None,
         };
         self.readers.all.insert(id, reader);
+        self.refresh_readers(now);
+        self.dirty = true;
+    }
+
+    /// What players are expected to read; takes the place of what was expected before.
+    pub(super) fn expect(&mut self, now: Time, mut expected: Vec<Expected>) {
+        expected.truncate(EXPECTED_MAX);
+        self.readers.expected = expected;
         self.refresh_readers(now);
         self.dirty = true;
     }
@@ -203,6 +234,9 @@ impl Swarm {
         for (at, end, pace, ahead) in windows {
             self.board.set_dues(now, at, end, pace, ahead, HORIZON);
         }
+        for expected in self.readers.expected.iter().filter(|e| e.from <= now + HORIZON) {
+            self.board.expect(expected.segment, expected.from, expected.until);
+        }
         self.deliver(now);
     }
 
@@ -229,6 +263,12 @@ impl Swarm {
     /// What the store holds already counts as here; it is hashed when it is first used.
     pub(super) fn held(&mut self, held: Vec<Held>) {
         for entry in held {
+            if self.board.segment(entry.key.segment).is_none() {
+                if self.held_early.len() < HELD_EARLY_MAX {
+                    self.held_early.entry(entry.key.segment).or_default().push(entry);
+                }
+                continue;
+            }
             let fits = self.board.segment(entry.key.segment).is_some_and(|s| s.layout == entry.layout);
             let Some(slot) = self.board.slot_of(&entry.key).filter(|_| fits) else { continue };
             if self.board.piece(slot).held {

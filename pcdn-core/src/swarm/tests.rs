@@ -36,6 +36,7 @@ fn manifest() -> Arc<Manifest> {
         ttl_s: 0,
         piece_log2: 16,
         lists,
+        names: Vec::new(),
     };
     Arc::new(Manifest::parse(&draft.sign(&Identity::from_secret([99; 32]))).unwrap())
 }

@@ -44,6 +44,35 @@ impl Uploads {
     }
 }
 
+impl Uploads {
+    /// Nothing of these slots is given any more.
+    pub(super) fn retire(&mut self, slots: &std::ops::Range<u32>, out: &mut VecDeque<Output>) {
+        let mut refused = Vec::new();
+        for queue in self.waiting.values_mut() {
+            queue.retain(|(ask, slot)| {
+                let stays = !slots.contains(&slot.0);
+                refused.extend((!stays).then_some(*ask));
+                stays
+            });
+        }
+        for slot in slots.clone().map(Slot) {
+            for ask in self.loading.remove(&slot).unwrap_or_default() {
+                self.active.remove(&ask);
+                refused.push(ask);
+            }
+        }
+        out.extend(refused.into_iter().map(|ask| Output::Refuse { ask, why: Refuse::NotHere }));
+    }
+
+    /// The first `count` slots are gone.
+    pub(super) fn drop_front(&mut self, count: u32) {
+        let waiting = self.waiting.values_mut().flatten();
+        waiting.for_each(|(_, slot)| *slot = slot.down(count));
+        let loading = std::mem::take(&mut self.loading);
+        self.loading = loading.into_iter().map(|(slot, asks)| (slot.down(count), asks)).collect();
+    }
+}
+
 impl Swarm {
     pub(super) fn asked(&mut self, _now: Time, link: Handle, ask: AskId, key: PieceKey) {
         let slot = self.board.slot_of(&key).filter(|slot| self.board.fact(*slot).shared);

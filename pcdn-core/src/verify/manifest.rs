@@ -6,8 +6,8 @@
 //! |---|---|
 //! | 4 | `PSM1` |
 //! | 1 | algorithm: 1 = BLAKE3 + Ed25519 |
-//! | 1 | log2 of the piece length |
-//! | 2 | flags, zero |
+//! | 1 | log2 of the piece length; with flag 1 the smallest, and each segment is laid out as [a stream's](Layout::of_stream) |
+//! | 2 | flags: 1 = segments are named one by one (streams), else they count up from the first (files) |
 //! | 8 | rule id of the cut |
 //! | 32 | RID, or zeros if the manifest is bound to its content by lying beside it only |
 //! | 8 | sequence number, strictly rising for a live stream |
@@ -16,11 +16,13 @@
 //! | 8 | issued, milliseconds since 1970 |
 //! | 4 | lifetime in seconds, 0 = for ever |
 //! | 32 | signer's public key |
-//! | n × 40 | length (8) and BLAKE3 root (32) of each segment |
+//! | n × 40 | length (8) and BLAKE3 root (32) of each segment; with flag 1 its number (8) stands before them |
 //! | 64 | signature over `pcdn-psm-1\0` and all before |
 //! | … | optionally the piece lists of all segments, in order, 32 bytes a piece |
 //!
 //! The lists are outside the signature because they check themselves against the roots.
+
+use std::collections::BTreeMap;
 
 use crate::id::{Digest, Identity, PeerId, Rid, RuleId};
 use crate::layout::{Layout, SegmentId};
@@ -30,6 +32,8 @@ const MAGIC: &[u8; 4] = b"PSM1";
 const DOMAIN: &[u8] = b"pcdn-psm-1\0";
 const HEAD_BYTES: usize = 4 + 1 + 1 + 2 + 8 + 32 + 8 + 8 + 4 + 8 + 4 + 32;
 const ENTRY_BYTES: usize = 40;
+const NAME_BYTES: usize = 8;
+const FLAG_NAMED: u8 = 1;
 /// Largest manifest read, 64 MiB: the piece lists of a 128 GiB file in 64 KiB pieces.
 pub const MANIFEST_BYTES_MAX: usize = 64 << 20;
 
@@ -53,6 +57,8 @@ pub struct Manifest {
     piece_log2: u8,
     segments: Vec<(Layout, Digest)>,
     lists: Vec<PieceList>,
+    /// Where each segment stands, if they are named one by one.
+    names: Option<BTreeMap<SegmentId, usize>>,
 }
 
 /// What a publisher says, before it is signed.
@@ -74,6 +80,8 @@ pub struct Draft {
     pub piece_log2: u8,
     /// The piece list of each segment, in order.
     pub lists: Vec<PieceList>,
+    /// The number of each segment, where they do not count up from [`first`](Self::first): one for each list, or none at all.
+    pub names: Vec<SegmentId>,
 }
 
 impl Draft {
@@ -81,7 +89,8 @@ impl Draft {
     pub fn sign(&self, key: &Identity) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD_BYTES + self.lists.len() * (ENTRY_BYTES + 64 * 32));
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&[1, self.piece_log2, 0, 0]);
+        let named = self.names.len() == self.lists.len() && !self.names.is_empty();
+        out.extend_from_slice(&[1, self.piece_log2, 0, if named { FLAG_NAMED } else { 0 }]);
         out.extend_from_slice(&self.rule.0);
         out.extend_from_slice(&self.rid.unwrap_or(Rid([0; 32])).0);
         out.extend_from_slice(&self.seq.to_be_bytes());
@@ -90,7 +99,10 @@ impl Draft {
         out.extend_from_slice(&self.issued_ms.to_be_bytes());
         out.extend_from_slice(&self.ttl_s.to_be_bytes());
         out.extend_from_slice(&key.peer_id().0);
-        for list in &self.lists {
+        for (i, list) in self.lists.iter().enumerate() {
+            if named {
+                out.extend_from_slice(&self.names[i].0.to_be_bytes());
+            }
             out.extend_from_slice(&list.layout().len().to_be_bytes());
             out.extend_from_slice(&list.root().0);
         }
@@ -118,7 +130,7 @@ impl Manifest {
             return Err(bad(0, "not a manifest: it must start with PSM1"));
         }
         let [algorithm, piece_log2, flag_a, flag_b] = at.take::<4>()?;
-        if algorithm != 1 || flag_a != 0 || flag_b != 0 {
+        if algorithm != 1 || flag_a != 0 || flag_b & !FLAG_NAMED != 0 {
             return Err(bad(4, "made for a newer pcdn (unknown algorithm or flags)"));
         }
         let rule = RuleId(at.take()?);
@@ -129,13 +141,20 @@ impl Manifest {
         let issued_ms = u64::from_be_bytes(at.take()?);
         let ttl_s = u32::from_be_bytes(at.take()?);
         let signer = PeerId(at.take()?);
-        if count > (bytes.len() - at.at) / ENTRY_BYTES {
+        let named = flag_b & FLAG_NAMED != 0;
+        let entry_bytes = ENTRY_BYTES + if named { NAME_BYTES } else { 0 };
+        if count > (bytes.len() - at.at) / entry_bytes {
             return Err(bad(at.at, "cut short: fewer segments than it claims"));
         }
         let mut segments = Vec::with_capacity(count);
-        for _ in 0..count {
+        let mut names = BTreeMap::new();
+        for i in 0..count {
+            if named && names.insert(SegmentId(u64::from_be_bytes(at.take()?)), i).is_some() {
+                return Err(bad(at.at, "a segment named twice"));
+            }
             let len = u64::from_be_bytes(at.take()?);
-            let layout = Layout::new(len, piece_log2)
+            let layout = if named { Layout::of_stream(len) } else { Layout::new(len, piece_log2) };
+            let layout = layout
                 .map_err(|_| bad(at.at, "a segment length that cannot be cut"))?;
             segments.push((layout, Digest(at.take()?)));
         }
@@ -161,7 +180,8 @@ impl Manifest {
                 return Err(bad(at.at, "bytes after the end"));
             }
         }
-        Ok(Self { rule, rid, seq, first, issued_ms, ttl_s, signer, piece_log2, segments, lists })
+        let names = named.then_some(names);
+        Ok(Self { rule, rid, seq, first, issued_ms, ttl_s, signer, piece_log2, segments, lists, names })
     }
 
     /// Number of segments.
@@ -194,7 +214,22 @@ impl Manifest {
         self.lists.get(self.position(segment)?)
     }
 
+    /// The number of each segment, in order.
+    pub fn ids(&self) -> Vec<SegmentId> {
+        match &self.names {
+            Some(names) => {
+                let mut ids = vec![SegmentId(0); names.len()];
+                names.iter().for_each(|(id, at)| ids[*at] = *id);
+                ids
+            }
+            None => (0..self.segments.len() as u64).map(|i| SegmentId(self.first.0.saturating_add(i))).collect(),
+        }
+    }
+
     fn position(&self, segment: SegmentId) -> Option<usize> {
+        if let Some(names) = &self.names {
+            return names.get(&segment).copied();
+        }
         usize::try_from(segment.0.checked_sub(self.first.0)?).ok()
     }
 }
@@ -243,8 +278,33 @@ mod tests {
             ttl_s: 0,
             piece_log2: 14,
             lists,
+            names: Vec::new(),
         };
         (draft.sign(&key), key)
+    }
+
+    #[test]
+    fn segments_may_have_names_of_their_own() {
+        let key = Identity::from_secret([9; 32]);
+        let list = |byte: u8| PieceList::of(&Layout::of_stream(20_000).unwrap(), &[byte; 20_000]);
+        let names = vec![SegmentId(77), SegmentId(5)];
+        let draft = Draft {
+            rule: RuleId([1; 8]),
+            rid: None,
+            seq: 1,
+            first: SegmentId(0),
+            issued_ms: 0,
+            ttl_s: 0,
+            piece_log2: 14,
+            lists: vec![list(1), list(2)],
+            names: names.clone(),
+        };
+        let manifest = Manifest::parse(&draft.sign(&key)).unwrap();
+        assert_eq!(manifest.ids(), names);
+        assert_eq!(manifest.list(SegmentId(5)), Some(&list(2)));
+        assert_eq!(manifest.list(SegmentId(0)), None);
+        let twice = Draft { names: vec![SegmentId(7); 2], ..draft };
+        assert_eq!(Manifest::parse(&twice.sign(&key)).unwrap_err().what, "a segment named twice");
     }
 
     #[test]

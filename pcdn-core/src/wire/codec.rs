@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use super::{
-    Envelope, HAVE_BYTES_MAX, HAVE_SEGMENTS_MAX, HaveSegment, MANIFEST_PART_BYTES, Message, PEERS_MAX, Status,
+    Envelope, HAVE_BYTES_MAX, HAVE_SEGMENTS_MAX, HaveSegment, MANIFEST_PART_BYTES, Message, PEERS_MAX,
+    SETUP_BYTES_MAX, SliceNote, Status,
 };
 use crate::bitmap::Bitmap;
 use crate::id::{Digest, PeerId, SwarmKey};
@@ -24,6 +25,7 @@ const PEERS: u8 = 6;
 const ASK_MANIFEST: u8 = 7;
 const MANIFEST_PART: u8 = 8;
 const BYE: u8 = 9;
+const SLICE: u8 = 10;
 
 /// What is wrong with a message, and at which byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +87,14 @@ pub fn encode(swarm: &SwarmKey, message: &Message) -> Bytes {
             out.u32(*total);
             out.0.extend_from_slice(&bytes[..bytes.len().min(MANIFEST_PART_BYTES)]);
         }
+        Message::Slice(note) => {
+            out.u64(note.segment.0);
+            out.layout(&note.layout);
+            out.u8(u8::from(note.before.is_some()) | u8::from(note.discontinuity) << 1);
+            out.u64(note.before.unwrap_or(SegmentId(0)).0);
+            out.u32(note.duration_ms);
+            out.0.extend_from_slice(&note.setup[..note.setup.len().min(SETUP_BYTES_MAX)]);
+        }
         Message::Bye => {}
     }
     debug_assert!(out.0.len() <= MESSAGE_BYTES_MAX);
@@ -132,6 +142,17 @@ pub fn decode(bytes: &Bytes) -> Result<Envelope, WireError> {
             }
             Message::ManifestPart { at, total, bytes: rest }
         }
+        SLICE => {
+            let (segment, layout) = (SegmentId(from.u64()?), from.layout()?);
+            let (flags, before, duration_ms) = (from.u8()?, SegmentId(from.u64()?), from.u32()?);
+            let setup = bytes.slice(from.at..);
+            if setup.len() > SETUP_BYTES_MAX {
+                return Err(from.bad("a slice's setup above 8 KiB"));
+            }
+            let before = (flags & 1 != 0).then_some(before);
+            let discontinuity = flags & 2 != 0;
+            Message::Slice(SliceNote { segment, layout, before, duration_ms, discontinuity, setup })
+        }
         BYE => Message::Bye,
         _ => return Ok(Envelope { swarm, message: None }),
     };
@@ -148,6 +169,7 @@ fn kind_of(message: &Message) -> u8 {
         Message::Peers(_) => PEERS,
         Message::AskManifest { .. } => ASK_MANIFEST,
         Message::ManifestPart { .. } => MANIFEST_PART,
+        Message::Slice(_) => SLICE,
         Message::Bye => BYE,
     }
 }
@@ -332,6 +354,14 @@ mod tests {
             Message::Peers(vec![record]),
             Message::AskManifest { at: 5 },
             Message::ManifestPart { at: 5, total: 9, bytes: Bytes::from_static(b"abcd") },
+            Message::Slice(SliceNote {
+                segment: SegmentId(8),
+                layout,
+                before: Some(SegmentId(7)),
+                duration_ms: 1_040,
+                discontinuity: true,
+                setup: Bytes::from_static(b"avcC"),
+            }),
             Message::Bye,
         ]
     }

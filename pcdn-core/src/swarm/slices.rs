@@ -1,0 +1,110 @@
+//! Continuous streams: no playlist lists their segments, so whoever cuts one tells its neighbours, and they theirs.
+//!
+//! A feeder reads the stream from the origin and cuts it: its slices come with their bytes. The others hear of a slice, take its
+//! pieces from whoever has them, and read the origin themselves only to start at once or when nobody feeds.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::{Output, Source, Swarm};
+use crate::fragment::Slice;
+use crate::schedule::Slot;
+use crate::unit::Time;
+use crate::verify::list;
+use crate::wire::{Message, SETUP_BYTES_MAX, SliceNote};
+
+/// Notes remembered, to know what is news and to greet newcomers with: a minute and more of slices of one second.
+const NOTES_MAX: usize = 128;
+/// A newcomer is told this many of them: where a player starts, and some to go back.
+const GREETING: usize = 16;
+/// Notes passed on that no segment was made of: more of them come from somebody who makes them up.
+const STRANGE_MAX: usize = 256;
+
+/// The stream's newest slices, in the order in which they became known.
+#[derive(Debug, Default)]
+pub(super) struct Slices {
+    notes: VecDeque<SliceNote>,
+    strange: VecDeque<SliceNote>,
+}
+
+impl Slices {
+    /// What a newcomer is told.
+    pub(super) fn newest(&self) -> Vec<SliceNote> {
+        self.notes.iter().skip(self.notes.len().saturating_sub(GREETING)).cloned().collect()
+    }
+
+    fn knows(&self, note: &SliceNote) -> bool {
+        self.notes.iter().chain(&self.strange).any(|known| known.segment == note.segment)
+    }
+
+    fn add(&mut self, note: SliceNote) {
+        self.notes.push_back(note);
+        if self.notes.len() > NOTES_MAX {
+            self.notes.pop_front();
+        }
+    }
+}
+
+impl Swarm {
+    /// A slice of this node's own connection to the origin, with its bytes.
+    pub(super) fn sliced(&mut self, now: Time, slice: Slice) {
+        let Slice { segment, bytes, setup, before } = slice;
+        let (id, layout) = (segment.id, segment.layout);
+        if setup.len() > SETUP_BYTES_MAX || layout.len() != bytes.len() as u64 {
+            return;
+        }
+        let note = SliceNote {
+            segment: id,
+            layout,
+            before,
+            duration_ms: segment.duration.map_or(0, |d| d.as_millis().min(u128::from(u32::MAX)) as u32),
+            discontinuity: segment.discontinuity,
+            setup,
+        };
+        self.add(segment);
+        self.own_segment(now, id, &bytes);
+        self.spread(note);
+    }
+
+    /// The shell took up a slice it was told of: its neighbours hear of it, too.
+    pub(super) fn spread(&mut self, note: SliceNote) {
+        if self.slices.notes.iter().all(|known| known.segment != note.segment) {
+            self.tell_all(&Message::Slice(note.clone()));
+            self.slices.add(note);
+        }
+    }
+
+    pub(super) fn slice_noted(&mut self, note: SliceNote) {
+        if self.slices.knows(&note) {
+            return;
+        }
+        self.slices.strange.push_back(note.clone());
+        if self.slices.strange.len() > STRANGE_MAX {
+            self.slices.strange.pop_front();
+        }
+        self.out.push_back(Output::Heard(note));
+    }
+
+    /// All bytes of a segment, read from the origin by this node.
+    fn own_segment(&mut self, now: Time, id: crate::layout::SegmentId, bytes: &Bytes) {
+        let Some(layout) = self.board.segment(id).map(|segment| segment.layout) else { return };
+        self.report.from_origin += bytes.len() as u64;
+        for (piece, slot) in layout.iter().zip(self.board.slots_of(id).map(Slot)) {
+            let range = layout.bytes_of(piece);
+            let bytes = bytes.slice(range.start as usize..range.end as usize);
+            let key = self.board.piece(slot).key;
+            let digest = list::digest(&layout, piece, &bytes);
+            for liar in self.proof.own(slot, &key, digest, &mut self.board) {
+                self.report.rejected_pieces += 1;
+                self.ban(now, liar, "it said the origin has other bytes");
+            }
+            if self.board.piece(slot).held {
+                self.report.wasted += bytes.len() as u64;
+                continue;
+            }
+            self.cancel_others(slot);
+            self.keep(now, slot, bytes, digest, Source::Origin);
+        }
+    }
+}
