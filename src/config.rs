@@ -114,6 +114,8 @@ pub struct NodeConfig {
     pub integrity: Integrity,
     /// Where the publisher's manifest is: `sidecar`, a URL, a file, or `off`.
     pub manifest: String,
+    /// Segments behind the live edge where players of live streams start; 1 is the newest.
+    pub live_start: u32,
     /// The publisher's key; manifests of others are refused.
     #[serde(with = "blank")]
     pub trust: Option<PeerId>,
@@ -150,6 +152,7 @@ impl Default for NodeConfig {
             policy: Policy::Balanced,
             integrity: Integrity::Witnessed,
             manifest: "off".into(),
+            live_start: 3,
             trust: None,
             identity: None,
             swarm_secret: None,

@@ -15,6 +15,7 @@
 //! | `gateway/answer.rs` | a request and its response |
 //! | `gateway/outline.rs`, `gateway/head.rs` | status and headers |
 //! | `gateway/cors.rs` | pages that may read |
+//! | `gateway/playlist.rs` | playlists and manifests, rewritten |
 //! | `gateway/pass.rs` | what is passed through from the origin |
 //! | `gateway/fault.rs` | errors as statuses |
 //! | `gateway/source.rs` | what is served: the node, and in tests a fake |
@@ -26,6 +27,7 @@ mod fault;
 mod head;
 mod outline;
 mod pass;
+mod playlist;
 pub(crate) mod range;
 mod route;
 mod source;

@@ -23,14 +23,18 @@
 //! ```
 
 mod asset;
+
 mod builder;
 mod driver;
 mod error;
 mod keeper;
 mod links;
+pub(crate) mod live;
+mod manifest;
 mod open;
 mod serve;
 mod status;
+pub(crate) mod stream;
 mod throttle;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +49,7 @@ use pcdn_core::id::{Identity, PeerId, SwarmKey};
 use pcdn_core::mapping::Mapper;
 use pcdn_core::origin::Origin;
 use pcdn_core::peer::PeerRecord;
+use pcdn_core::range::ByteRange;
 use pcdn_core::resource::Url;
 use pcdn_core::store::Store;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
@@ -54,7 +59,9 @@ use tokio_util::task::TaskTracker;
 pub use asset::{Asset, Reader};
 pub use builder::{BuildError, Builder, ManifestFrom, SchedulerFactory, Settings};
 pub use error::OpenError;
+pub use live::{Broadcast, Listener};
 pub use status::{P2p, PeerStatus, SwarmReport, SwarmStatus};
+pub use stream::{SegmentItem, Stream};
 
 use driver::ToSwarm;
 use links::Links;
@@ -82,6 +89,8 @@ pub(crate) struct Shared {
     throttle: Arc<Throttle>,
     dice: std::sync::Mutex<Dice>,
     assets: Mutex<Vec<Asset>>,
+    streams: stream::Streams,
+    broadcasts: Mutex<Vec<(Url, Broadcast)>>,
     p2p: RwLock<P2p>,
     events: broadcast::Sender<String>,
     readers: AtomicU64,
@@ -111,6 +120,47 @@ impl Node {
     /// What the origin answers, or that it cannot be cut ([`OpenError::Fragment`]): then pass it through.
     pub async fn open(&self, url: &Url) -> Result<Asset, OpenError> {
         open::open(&self.shared, url).await
+    }
+
+    /// Opens the playlist at `url`, whose kind `first_bytes` and the media type tell. A playlist open already is shared.
+    ///
+    /// # Errors
+    /// If it is no kind that this node cuts.
+    pub async fn stream(
+        &self,
+        url: &Url,
+        content_type: Option<&str>,
+        first_bytes: &[u8],
+    ) -> Result<Stream, OpenError> {
+        open::stream(&self.shared, url, content_type, first_bytes).await
+    }
+
+    /// Opens the live stream at `url`, which has no end and no parts. One that is open already is shared.
+    ///
+    /// # Errors
+    /// What the origin answers, or that it is no stream that this node cuts.
+    pub async fn broadcast(&self, url: &Url) -> Result<Broadcast, OpenError> {
+        open::broadcast(&self.shared, url).await
+    }
+
+    /// The segment that a request for `url`, and `range` of it, means in one of the playlists open here.
+    ///
+    /// # Errors
+    /// Why it cannot be had, if it is such a segment.
+    pub async fn segment(
+        &self,
+        url: &Url,
+        range: Option<ByteRange>,
+    ) -> Option<Result<SegmentItem, OpenError>> {
+        let streams = self.shared.streams.iter().map(|entry| entry.value().clone());
+        let found = streams.collect::<Vec<_>>().into_iter().find_map(|s| Some((s.find(url, range)?, s)));
+        let (place, stream) = found?;
+        Some(stream.segment(place, url).await)
+    }
+
+    /// Segments behind the live edge where players of live playlists start.
+    pub fn live_start(&self) -> u32 {
+        self.shared.settings.live_start
     }
 
     /// Every swarm this node is in.

@@ -283,6 +283,12 @@ pub enum FragmentError {
         "the origin does not tell the resource's length, so it cannot be cut; it is passed through without peers"
     )]
     LengthUnknown,
+    /// It is a playlist: its segments are opened, not it.
+    #[error("it is a playlist; play it through the gateway")]
+    Playlist,
+    /// It is a stream without end: it is followed, not opened.
+    #[error("it is a live stream; play it through the gateway")]
+    Stream,
     /// A length that cannot be laid out.
     #[error(transparent)]
     Layout(#[from] LayoutError),

@@ -89,6 +89,15 @@ hex_id!(
     Digest, 32
 );
 
+impl Rid {
+    /// The name of one rendition of this content: renditions are contents of their own, with swarms of their own.
+    pub fn rendition(&self, name: &str) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("pcdn rid rendition v1");
+        hasher.update(&self.0).update(name.as_bytes());
+        Self(*hasher.finalize().as_bytes())
+    }
+}
+
 impl RuleId {
     /// The rule of slicer `name`, version `version`, with `parameters` in its own canonical text form.
     pub fn of(name: &str, version: u32, parameters: &str) -> Self {

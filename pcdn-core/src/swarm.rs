@@ -79,6 +79,11 @@ pub struct SwarmSetup {
     pub ports: Vec<(Scheme, u16)>,
     /// A pinned signer: manifests from peers are taken if it signed them.
     pub trust: Option<PeerId>,
+    /// Its segments are resources of their own, as of a playlist: one that the origin refuses is lost, the others are not.
+    pub stream: bool,
+    /// The origin can only be followed, not asked for parts: segments come as slices of this node's own connection to it, or
+    /// from peers.
+    pub follow: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -96,6 +101,8 @@ impl SwarmSetup {
             give: true,
             ports: Vec::new(),
             trust: None,
+            stream: false,
+            follow: false,
             limits: Limits::default(),
         }
     }
@@ -315,8 +322,13 @@ pub enum Output {
         /// Which.
         run: u64,
     },
-    /// A neighbour tells of a slice of the stream that is not on the board.
-    Heard(SliceNote),
+    /// A neighbour tells of a slice of the stream.
+    Heard {
+        /// Who.
+        link: Handle,
+        /// What.
+        note: SliceNote,
+    },
     /// A segment left the window: the store may drop it.
     Forget(SegmentId),
     /// Keep a piece in the store.
@@ -426,7 +438,7 @@ impl Swarm {
             gossip: gossip::Gossip::new(now, dice.fork("gossip")),
             proof: proof::Proof::new(setup.integrity, setup.witnesses, setup.trust),
             flights: flight::Flights::default(),
-            origin: origin::Runs::default(),
+            origin: origin::Runs::new(!setup.follow),
             upload: upload::Uploads::new(setup.limits.uploads, setup.limits.asks_per_peer),
             readers: reader::Readers::default(),
             slices: slices::Slices::default(),

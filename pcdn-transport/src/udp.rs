@@ -2,8 +2,8 @@
 //!
 //! The asker names the sub-pieces it lacks, the server sends them and forgets; what is lost is asked for again, of anybody.
 //! There is no send buffer, no retransmission state and no acknowledgement of every packet, so a neighbour costs little and
-//! repair is never tied to the peer that failed. One socket carries all sessions; every packet is sealed (Noise IK, then
-//! AES-128-GCM) and at most 1350 bytes long.
+//! repair is never tied to the peer that failed. One socket carries all sessions; every packet is sealed (Noise IKpsk2,
+//! then AES-128-GCM) and at most 1350 bytes long. With a [`SwarmSecret`] only nodes that have it can open a session.
 //!
 //! | read | for |
 //! |---|---|
@@ -37,6 +37,7 @@ pub mod packet;
 mod pull;
 mod rtt;
 mod seal;
+mod secret;
 mod serve;
 mod session;
 mod socket;
@@ -58,6 +59,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use config::UdpConfig;
 use driver::{Command, Driver};
 pub use endpoint::{Counters, Endpoint, Event, SessionId, Transmit};
+pub use secret::SwarmSecret;
 use socket::Socket;
 
 /// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.

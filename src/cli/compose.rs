@@ -10,7 +10,7 @@ use pcdn_core::unit::ByteSize;
 use pcdn_discovery::Tracker;
 use pcdn_mapping::{FirstOf, Template, UrlHash};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
-use pcdn_transport::udp::{Udp, UdpConfig};
+use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
 use super::{Exit, Failure};
 use crate::config::{AdminConfig, Config, NodeConfig};
@@ -19,6 +19,9 @@ use crate::store::{Disk, DiskConfig, Memory, Store};
 
 /// Pieces kept in memory by a node without a data directory: some minutes of video, and what a small machine can spare.
 const MEMORY_MAX: ByteSize = ByteSize::mib(256);
+
+/// The option of private swarms, as its faults name it.
+const SWARM_SECRET: &str = "--swarm-secret";
 
 /// A node and what the verbs need beside it.
 pub(crate) struct Composed {
@@ -48,7 +51,7 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         .origin(origin.clone())
         .shared_store(store)
         .mapper(mapper(node)?)
-        .fragmenters(pcdn_media::standard())
+        .fragmenters(pcdn_media::standard_at(wall_clock()))
         .settings(settings(node)?);
     for tracker in trackers(node)? {
         builder = builder.discovery(tracker);
@@ -59,12 +62,14 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
 }
 
 async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Result<Builder, Failure> {
+    let secret = link_secret(node)?;
     for at in &node.listen {
         if at.scheme != Scheme::Udp {
             let line = format!("--listen {at}: this build speaks udp only; write udp://IP:PORT");
             return Err(Failure::new(Exit::Config, line));
         }
-        let config = UdpConfig { upload_limit: node.upload_limit, ..UdpConfig::default() };
+        let config =
+            UdpConfig { upload_limit: node.upload_limit, secret: secret.clone(), ..UdpConfig::default() };
         let udp = Udp::bind(at.addr, me, builder.provider(), config).await.map_err(|e| {
             Failure::other(format!(
                 "cannot listen on {at}: {e}; give another address or port 0 with --listen"
@@ -73,6 +78,13 @@ async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Resul
         builder = builder.transport(udp);
     }
     Ok(builder)
+}
+
+/// The time of day as the node's own clock, which begins now, will tell it.
+fn wall_clock() -> pcdn_media::dash::WallClock {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let unix_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    pcdn_media::dash::WallClock { at: pcdn_core::unit::Time::ZERO, unix_ms }
 }
 
 /// What the verbs fetch from origins with.
@@ -137,7 +149,7 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
 }
 
 fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
-    let secret = node.swarm_secret.as_ref().map(|file| secret(file, "--swarm-secret")).transpose()?;
+    let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
     let tracker = |text: &String| {
         let parsed = text.parse::<Tracker>();
         let tracker = parsed
@@ -154,6 +166,17 @@ fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
 pub(crate) fn secret(file: &str, option: &str) -> Result<pcdn_discovery::Secret, Failure> {
     pcdn_discovery::Secret::load(Path::new(file))
         .map_err(|e| Failure::new(Exit::Config, format!("{option} {file}: {e}")))
+}
+
+/// What links to other nodes of a private swarm demand: derived from the same file as the tracker's key, and not to be had
+/// from that.
+fn link_secret(node: &NodeConfig) -> Result<Option<SwarmSecret>, Failure> {
+    let Some(file) = &node.swarm_secret else { return Ok(None) };
+    // Says what is wrong with the file, if anything is.
+    secret(file, SWARM_SECRET)?;
+    let bytes =
+        std::fs::read(file).map_err(|e| Failure::new(Exit::Config, format!("{SWARM_SECRET} {file}: {e}")))?;
+    Ok(SwarmSecret::new(&bytes))
 }
 
 fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
@@ -174,6 +197,7 @@ fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
         trust: node.trust,
         p2p: node.p2p,
         download_limit: node.download_limit,
+        live_start: node.live_start.max(1),
         ..Settings::default()
     })
 }
@@ -200,4 +224,39 @@ pub(crate) async fn admin(
     let counters = gateway.map(|gateway| gateway.counters());
     let admin = crate::admin::Admin::serve(node.clone(), config, counters).await;
     admin.map(Some).map_err(Failure::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use pcdn_core::transport::Transport as _;
+
+    use super::*;
+
+    async fn connects(secret: Option<SwarmSecret>, to: &Node) -> bool {
+        let me = Identity::from_secret([7; 32]);
+        let handshake_timeout = std::time::Duration::from_millis(300);
+        let config = UdpConfig { secret, handshake_timeout, ..UdpConfig::default() };
+        let provider = Node::builder(me.clone()).provider();
+        let udp = Udp::bind("127.0.0.1:0".parse().unwrap(), &me, provider, config).await.unwrap();
+        udp.connect(&to.record()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn the_secret_of_a_private_swarm_guards_its_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        std::fs::write(&file, "sixteen bytes or more\n").unwrap();
+        let mut config = Config::default();
+        config.node.listen = vec!["udp://127.0.0.1:0".parse().unwrap()];
+        config.node.swarm_secret = Some(file.display().to_string());
+        let private = compose(&config, Keep::Memory).await.map_err(|e| e.to_string()).unwrap().node;
+        assert!(connects(SwarmSecret::new(b"sixteen bytes or more"), &private).await);
+        assert!(!connects(SwarmSecret::new(b"sixteen other bytes"), &private).await);
+        assert!(!connects(None, &private).await);
+        private.shutdown(std::time::Duration::from_secs(1)).await;
+
+        std::fs::write(&file, "short").unwrap();
+        let refused = compose(&config, Keep::Memory).await.err().map(|failure| failure.exit);
+        assert_eq!(refused, Some(Exit::Config));
+    }
 }

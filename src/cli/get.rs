@@ -2,23 +2,25 @@
 
 mod output;
 mod progress;
+mod report;
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use pcdn_core::id::{PeerId, Rid, SwarmKey};
 use pcdn_core::origin::OriginGet;
 use pcdn_core::resource::Url;
-use serde::Serialize;
 
 use super::compose::{Composed, Keep, admin, compose};
-use super::stop::{GRACE, Stop};
+use super::stop::Stop;
 use super::{Exit, Failure, tell};
 use crate::config::{Config, Loaded};
 use crate::gateway::range::parse_plain;
 use crate::node::{Asset, OpenError, Reader, SwarmReport};
 
 use output::{Output, Target};
+use report::Report;
 
 /// A download to which not a byte was added for so long is given up. Longer than any origin retry and than the time peers
 /// need to be found anew.
@@ -26,35 +28,12 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// How often the progress line is rewritten.
 const TICK: Duration = Duration::from_millis(250);
 
-/// The final report of `get --json`.
-#[derive(Debug, Serialize)]
-struct Report {
-    url: String,
-    rid: Option<Rid>,
-    swarm: Option<SwarmKey>,
-    bytes: u64,
-    seconds: f64,
-    from_origin: u64,
-    from_peers: u64,
-    from_cache: u64,
-    p2p_ratio: f64,
-    wasted: u64,
-    start_ms: u64,
-    stalls: u32,
-    stalled_ms: u64,
-    peers_used: u32,
-    rejected_pieces: u64,
-    integrity: String,
-    sha256: String,
-    peer: PeerId,
-    banned: Vec<PeerId>,
-    uploaded: u64,
-    neighbours: u32,
-}
-
 /// A download that is done goes on giving for this long while its neighbours still take. Whoever is done first would otherwise
 /// take a part of the swarm's uplink away from those who gave it theirs (8 homes: the first left 9 s before the last).
 const COURTESY: Duration = Duration::from_secs(4);
+
+/// How long a download that ends early waits for its last figures: the swarm's task answers between two pieces.
+const LAST_FIGURES: Duration = Duration::from_millis(500);
 
 /// What was downloaded.
 struct Got {
@@ -62,6 +41,14 @@ struct Got {
     bytes: u64,
     sha256: String,
     report: SwarmReport,
+}
+
+/// How far a download came, for the report of one that ends early.
+#[derive(Default)]
+struct Reached {
+    asset: OnceLock<Asset>,
+    /// Bytes of what no fragmenter can cut.
+    plain: AtomicU64,
 }
 
 /// Runs the verb.
@@ -76,15 +63,16 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
     let keep = target.store_beside().map_or(Keep::Memory, Keep::Beside);
     let composed = compose(config, keep).await?;
     let admin = admin(config, &composed.node, None).await?;
+    let (me, reached) = (composed.node.peer_id(), Reached::default());
     let outcome = tokio::select! {
-        outcome = download(&composed, &url, &target, config) => outcome,
+        outcome = download(&composed, &url, &target, config, &reached) => outcome,
         () = stop.asked() => Err(Failure::new(Exit::Interrupted, "interrupted; the same command goes on from here")),
     };
     let exit = match outcome {
-        Ok(got) => {
-            let asset = got.asset.clone();
-            let report = report(&url, got, started.elapsed(), composed.node.peer_id());
-            let told = if config.json { tell::json(&report) } else { summarize(&target, &report) };
+        Ok(Got { asset, bytes, sha256, report }) => {
+            let done = (bytes, Some(sha256));
+            let report = Report::new(&url, asset.as_ref(), done, report, started.elapsed(), me);
+            let told = report.tell(&target, config.json);
             if config.get.seed && told.is_ok() {
                 let places: Vec<_> = composed.node.record().addrs.iter().map(|a| ("peer", a.addr)).collect();
                 tell::ready(&places);
@@ -97,12 +85,22 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
             }
             told
         }
-        Err(failure) => Err(failure),
+        Err(failure) => {
+            progress::end();
+            // People get the one line of the failure; who scripts wants to know what was reached, and who was banned.
+            if config.json {
+                let swarm = reached.figures().await;
+                let so_far = (swarm.from_origin + swarm.from_peers + swarm.from_cache, None);
+                Report::new(&url, reached.asset.get(), so_far, swarm, started.elapsed(), me)
+                    .tell(&target, true)?;
+            }
+            Err(failure)
+        }
     };
     if let Some(admin) = admin {
         admin.shutdown().await;
     }
-    composed.node.shutdown(GRACE).await;
+    composed.node.shutdown(stop.grace()).await;
     drop(composed);
     if exit.is_ok() {
         target.forget_store().await;
@@ -110,16 +108,39 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
     exit
 }
 
-async fn download(composed: &Composed, url: &Url, target: &Target, config: &Config) -> Result<Got, Failure> {
+impl Reached {
+    async fn figures(&self) -> SwarmReport {
+        let Some(asset) = self.asset.get() else {
+            let bytes = self.plain.load(Ordering::Relaxed);
+            return of_origin(bytes);
+        };
+        // A swarm that does not answer any more has no figures; that is not worth the time a stop may take.
+        tokio::time::timeout(LAST_FIGURES, asset.report()).await.unwrap_or_default()
+    }
+}
+
+/// The figures of what came from the origin alone.
+fn of_origin(bytes: u64) -> SwarmReport {
+    SwarmReport { bytes, from_origin: bytes, integrity: "origin".into(), ..SwarmReport::default() }
+}
+
+async fn download(
+    composed: &Composed,
+    url: &Url,
+    target: &Target,
+    config: &Config,
+    reached: &Reached,
+) -> Result<Got, Failure> {
     let failed = |error: OpenError| Failure::of_open(url, &error);
     let asset = match composed.node.open(url).await {
         Ok(asset) => asset,
         Err(OpenError::Fragment(why)) if config.get.range.is_none() => {
             tracing::info!(%why, "taken from the origin alone");
-            return plain(composed, url, target, config).await;
+            return plain(composed, url, target, config, &reached.plain).await;
         }
         Err(error) => return Err(failed(error)),
     };
+    let asset = reached.asset.get_or_init(|| asset).clone();
     let range = match config.get.range.as_deref().and_then(parse_plain) {
         None => 0..asset.len(),
         Some((first, last)) if first < asset.len() => {
@@ -190,61 +211,23 @@ async fn copy(mut reader: Reader, mut output: Output) -> Result<output::Written,
 }
 
 /// What cannot be cut, from the origin alone.
-async fn plain(composed: &Composed, url: &Url, target: &Target, config: &Config) -> Result<Got, Failure> {
+async fn plain(
+    composed: &Composed,
+    url: &Url,
+    target: &Target,
+    config: &Config,
+    reached: &AtomicU64,
+) -> Result<Got, Failure> {
     let failed = |error| Failure::of_open(url, &OpenError::Origin(error));
     let mut output = Output::create(target)?;
     let mut body = composed.node.origin().get(&OriginGet::whole(url.clone())).await.map_err(failed)?;
     while let Some(bytes) = body.bytes.next().await {
-        output.write(bytes.map_err(failed)?).await?;
+        let bytes = bytes.map_err(failed)?;
+        reached.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        output.write(bytes).await?;
     }
     let written = output.close().await?;
     let bytes = written.bytes;
     let sha256 = written.finish(target, config.get.sha256.as_deref())?;
-    let report =
-        SwarmReport { bytes, from_origin: bytes, integrity: "origin".into(), ..SwarmReport::default() };
-    Ok(Got { asset: None, bytes, sha256, report })
-}
-
-fn report(url: &Url, got: Got, took: Duration, peer: PeerId) -> Report {
-    let it = got.report;
-    Report {
-        url: url.to_string(),
-        rid: got.asset.as_ref().map(Asset::rid),
-        swarm: got.asset.as_ref().map(Asset::swarm),
-        bytes: got.bytes,
-        seconds: (took.as_secs_f64() * 1e3).round() / 1e3,
-        from_origin: it.from_origin,
-        from_peers: it.from_peers,
-        from_cache: it.from_cache,
-        p2p_ratio: it.p2p_ratio,
-        wasted: it.wasted,
-        start_ms: it.start_ms,
-        stalls: it.stalls,
-        stalled_ms: it.stalled_ms,
-        peers_used: it.peers_used,
-        rejected_pieces: it.rejected_pieces,
-        integrity: it.integrity,
-        sha256: got.sha256,
-        peer,
-        banned: it.banned,
-        uploaded: it.uploaded,
-        neighbours: it.neighbours,
-    }
-}
-
-/// The report for people: on standard error, because standard output may be the file.
-fn summarize(target: &Target, report: &Report) -> Result<Exit, Failure> {
-    let size = progress::human(report.bytes);
-    let rate = progress::human((report.bytes as f64 / report.seconds.max(0.001)) as u64);
-    tell::line(&format!(
-        "{target}: {size} in {:.1} s ({rate}/s): origin {}, {} peers {}, cache {}; {}",
-        report.seconds,
-        progress::human(report.from_origin),
-        report.peers_used,
-        progress::human(report.from_peers),
-        progress::human(report.from_cache),
-        report.integrity,
-    ));
-    tell::line(&format!("sha256 {}", report.sha256));
-    Ok(Exit::Done)
+    Ok(Got { asset: None, bytes, sha256, report: of_origin(bytes) })
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::compose::{Keep, admin, compose};
-use super::stop::{GRACE, Stop};
+use super::stop::Stop;
 use super::{Exit, Failure, exit, tell};
 use crate::config::Loaded;
 use crate::gateway::Gateway;
@@ -36,7 +36,7 @@ pub(crate) async fn run(loaded: &Loaded) -> Result<Exit, Failure> {
     if let Some(admin) = admin {
         admin.shutdown().await;
     }
-    node.shutdown(GRACE - std::time::Duration::from_secs(2)).await;
+    node.shutdown(stop.grace()).await;
     Ok(Exit::Done)
 }
 

@@ -1,7 +1,7 @@
 //! `pcdn play`: a gateway for one URL, and perhaps a player.
 
 use super::compose::{Keep, compose};
-use super::stop::{GRACE, Stop};
+use super::stop::Stop;
 use super::{Exit, Failure, tell};
 use crate::config::Loaded;
 use crate::gateway::Gateway;
@@ -43,6 +43,6 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
         }
     };
     gateway.shutdown().await;
-    composed.node.shutdown(GRACE - std::time::Duration::from_secs(1)).await;
+    composed.node.shutdown(stop.grace()).await;
     outcome
 }

@@ -197,6 +197,14 @@ pub const OPTIONS: &[Opt] = &[
         "Where the publisher's signed piece list is. sidecar is the content's own URL with .pcdn added.",
     ),
     opt(
+        "node.live_start",
+        "live-start",
+        "N",
+        Text,
+        NODE,
+        "Segments behind the live edge where players of live streams start. 1 is the newest: least delay, least from peers; 5 is the other way round.",
+    ),
+    opt(
         "node.trust",
         "trust",
         "KEY",

@@ -8,7 +8,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use pcdn_core::fragment::FragmentError;
 use pcdn_core::origin::OriginError;
+use pcdn_core::range::ByteRange;
 use pcdn_core::resource::Url;
 
 use super::cors::{METHODS, Pages};
@@ -17,9 +19,9 @@ use super::outline::{outline, with};
 use super::pass::pass;
 use super::route::{NoRoute, route};
 use super::source::{Feed, Item, Source};
-use super::{fault, head};
+use super::{fault, head, playlist};
 use crate::http::guard::{self, Names};
-use crate::http::{Body, BodyError, streamed, text};
+use crate::http::{Body, BodyError, full, streamed, text};
 use crate::metrics::GatewayCounters;
 use crate::node::OpenError;
 
@@ -65,11 +67,72 @@ impl Answering {
             Ok(url) => url,
             Err(no_route) => return fault::of_route(no_route),
         };
+        match self.source.segment(&url, asked_range(request)).await {
+            Some(Ok(item)) => return deliver(request, item, &self.counters).await,
+            // The playlist may know more than the origin: what it lists is passed through, too.
+            Some(Err(error)) if is_the_origins_answer(&error) => {
+                return pass(&*self.source, request, url, &error).await;
+            }
+            Some(Err(error)) => return fault::of_open(&error),
+            None => {}
+        }
+        if let Some(kind) = playlist::by_name(&url) {
+            return self.playlist(request, url, kind, local).await;
+        }
         match self.source.open(&url).await {
             Ok(item) => deliver(request, item, &self.counters).await,
+            Err(OpenError::Fragment(FragmentError::Playlist)) => {
+                self.playlist(request, url, playlist::Kind::Unknown, local).await
+            }
+            Err(OpenError::Fragment(FragmentError::Stream)) => self.live(request, url).await,
             Err(error) if is_the_origins_answer(&error) => pass(&*self.source, request, url, &error).await,
             Err(error) => fault::of_open(&error),
         }
+    }
+
+    /// A live stream goes on until the player leaves.
+    async fn live(&self, request: &Parts, url: Url) -> Response<Body> {
+        let live = match self.source.live(&url).await {
+            Ok(live) => live,
+            Err(error) if is_the_origins_answer(&error) => {
+                return pass(&*self.source, request, url, &error).await;
+            }
+            Err(error) => return fault::of_open(&error),
+        };
+        let mut headers = head::of_content(&live.head, &head::version(&live.head));
+        head::put(&mut headers, X_SWARM, &live.swarm.to_string());
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if request.method == Method::HEAD {
+            return with(StatusCode::OK, headers, full(Bytes::new()));
+        }
+        let (mut feed, counters) = (live.feed, self.counters.clone());
+        let Some(Ok(first)) = feed.next().await else { return fault::of_open(&OpenError::Closed) };
+        headers.insert(X_SOURCE, HeaderValue::from_static(label(feed.sources())));
+        let body =
+            stream::unfold((feed, counters, Some(Ok(first))), |(mut feed, counters, first)| async move {
+                let chunk = match first {
+                    Some(first) => first,
+                    None => feed.next().await?,
+                };
+                let chunk =
+                    chunk.map_err(BodyError::from).inspect(|bytes| counters.delivered(bytes.len() as u64));
+                Some((chunk, (feed, counters, None)))
+            });
+        with(StatusCode::OK, headers, streamed(body.boxed()))
+    }
+
+    async fn playlist(
+        &self,
+        request: &Parts,
+        url: Url,
+        kind: playlist::Kind,
+        local: SocketAddr,
+    ) -> Response<Body> {
+        // Whoever uses this as a proxy asks it for absolute URLs anyway.
+        let proxied = request.uri.authority().is_some_and(|a| !self.names.own(a.as_str(), local));
+        let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let here = host.filter(|_| !proxied).map(|host| format!("http://{host}"));
+        playlist::answer(&*self.source, request, url, kind, here.as_deref()).await
     }
 
     /// A proxy request to ourselves means our own path.
@@ -80,6 +143,13 @@ impl Answering {
             None => route(target, self.upstream.as_ref()),
         }
     }
+}
+
+/// The one range a request asks for, if it has a start and an end.
+fn asked_range(request: &Parts) -> Option<ByteRange> {
+    let text = request.headers.get(header::RANGE)?.to_str().ok()?;
+    let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
+    ByteRange::new(start.trim().parse().ok()?, end.trim().parse::<u64>().ok()?.checked_add(1)?)
 }
 
 /// Whether a client should see what the origin says instead: content that cannot be cut, and statuses that asking once more

@@ -8,15 +8,30 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pcdn_core::id::SwarmKey;
 use pcdn_core::origin::{Origin, OriginError};
+use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_transport::origin::{Http, Passed};
 
-use crate::node::{Asset, Node, OpenError, Reader};
+use crate::node::{Asset, Listener, Node, OpenError, Reader, SegmentItem};
 
 /// Opens resources.
 #[async_trait]
 pub(super) trait Source: Send + Sync + Debug + 'static {
     async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError>;
+    /// The segment of an open playlist that a request for `url`, and `range` of it, means.
+    async fn segment(&self, url: &Url, range: Option<ByteRange>) -> Option<Result<Box<dyn Item>, OpenError>>;
+    /// A playlist was fetched for a player: what it lists becomes known. `at` is where it came from after redirects.
+    async fn playlist(
+        &self,
+        url: &Url,
+        at: &Url,
+        content_type: Option<&str>,
+        text: Bytes,
+    ) -> Result<(), OpenError>;
+    /// Begins to listen to a live stream.
+    async fn live(&self, url: &Url) -> Result<Live, OpenError>;
+    /// Segments behind the live edge where players shall start.
+    fn live_start(&self) -> u32;
     /// For what cannot be opened and is passed through.
     fn origin(&self) -> Arc<dyn Origin>;
     /// The origin's answer as it is, whatever its status; `None` if this source cannot give that.
@@ -26,6 +41,13 @@ pub(super) trait Source: Send + Sync + Debug + 'static {
         url: &Url,
         headers: &[(String, String)],
     ) -> Option<Result<Passed, OriginError>>;
+}
+
+/// A live stream being listened to.
+pub(super) struct Live {
+    pub(super) swarm: SwarmKey,
+    pub(super) head: ResourceHead,
+    pub(super) feed: Box<dyn Feed>,
 }
 
 /// An open resource.
@@ -56,6 +78,27 @@ impl Source for Served {
     async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError> {
         Ok(Box::new(self.node.open(url).await?))
     }
+    async fn segment(&self, url: &Url, range: Option<ByteRange>) -> Option<Result<Box<dyn Item>, OpenError>> {
+        let found = self.node.segment(url, range).await?;
+        Some(found.map(|item| Box::new(item) as Box<dyn Item>))
+    }
+    async fn playlist(
+        &self,
+        url: &Url,
+        at: &Url,
+        content_type: Option<&str>,
+        text: Bytes,
+    ) -> Result<(), OpenError> {
+        self.node.stream(url, content_type, &text).await?.supply(at, text).await
+    }
+    async fn live(&self, url: &Url) -> Result<Live, OpenError> {
+        let broadcast = self.node.broadcast(url).await?;
+        let (swarm, head) = (broadcast.swarm(), broadcast.head().clone());
+        Ok(Live { swarm, head, feed: Box::new(broadcast.listen()) })
+    }
+    fn live_start(&self) -> u32 {
+        self.node.live_start()
+    }
     fn origin(&self) -> Arc<dyn Origin> {
         self.node.origin()
     }
@@ -84,6 +127,31 @@ impl Item for Asset {
     }
     fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
         Box::new(Asset::read(self, range))
+    }
+}
+
+impl Item for SegmentItem {
+    fn len(&self) -> u64 {
+        SegmentItem::len(self)
+    }
+    fn swarm(&self) -> SwarmKey {
+        SegmentItem::swarm(self)
+    }
+    fn head(&self) -> &ResourceHead {
+        SegmentItem::head(self)
+    }
+    fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
+        Box::new(SegmentItem::read(self, range))
+    }
+}
+
+#[async_trait]
+impl Feed for Listener {
+    async fn next(&mut self) -> Option<Result<Bytes, OpenError>> {
+        Listener::next(self).await.map(Ok)
+    }
+    fn sources(&self) -> (u64, u64, u64) {
+        Listener::sources(self)
     }
 }
 

@@ -11,13 +11,14 @@ use pcdn_core::discovery::BoxStream;
 use pcdn_core::fragment::FragmentError;
 use pcdn_core::id::SwarmKey;
 use pcdn_core::origin::{Origin, OriginBody, OriginError, OriginGet};
+use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_transport::origin::Passed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::source::{Feed, Item, Source};
+use super::source::{Feed, Item, Live, Source};
 use super::*;
 use crate::node::OpenError;
 
@@ -88,6 +89,18 @@ impl Source for Fake {
         let (pulled, dropped) = (self.pulled.clone(), self.dropped.clone());
         Ok(Box::new(FakeItem { len, head: told(Some(len)), pulled, dropped }))
     }
+    async fn segment(&self, _: &Url, _: Option<ByteRange>) -> Option<Result<Box<dyn Item>, OpenError>> {
+        None
+    }
+    async fn playlist(&self, _: &Url, _: &Url, _: Option<&str>, _: Bytes) -> Result<(), OpenError> {
+        Ok(())
+    }
+    async fn live(&self, _: &Url) -> Result<Live, OpenError> {
+        Err(OpenError::Closed)
+    }
+    fn live_start(&self) -> u32 {
+        3
+    }
     fn origin(&self) -> Arc<dyn Origin> {
         Arc::new(FakeOrigin)
     }
@@ -109,7 +122,8 @@ impl Source for Fake {
         let sent = sent.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let bytes = if head { Vec::new() } else { vec![Ok(Bytes::from(body))] };
         let bytes = futures_util::stream::iter(bytes).boxed();
-        (url.host_str() == Some("exact.example")).then_some(Ok(Passed { status, len, headers: sent, bytes }))
+        (url.host_str() == Some("exact.example"))
+            .then(|| Ok(Passed { url: url.clone(), status, len, headers: sent, bytes }))
     }
 }
 

@@ -130,7 +130,7 @@ impl Asset {
         let _ = self.tell(ToSwarm::Found(records)).await;
     }
 
-    async fn tell(&self, message: ToSwarm) -> Result<(), OpenError> {
+    pub(super) async fn tell(&self, message: ToSwarm) -> Result<(), OpenError> {
         self.swarm.send(message).await.map_err(|_| OpenError::Closed)
     }
 
@@ -184,7 +184,8 @@ const DELIVERIES: usize = 2;
 
 impl Reader {
     fn new(asset: Asset, range: Range<u64>, playing: bool) -> Self {
-        let end = range.end.min(asset.len());
+        // A stream has no length: its segments are laid one behind another.
+        let end = range.end.min(asset.info.head.len.unwrap_or(u64::MAX));
         let start = range.start.min(end);
         Self {
             asset,

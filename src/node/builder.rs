@@ -73,6 +73,8 @@ pub struct Settings {
     pub p2p: P2p,
     /// Bytes a second from peers and origins. Default unlimited. (The upload limit is the transport's.)
     pub download_limit: Rate,
+    /// Segments behind the live edge where players of live streams start: 1 is the newest. Default 3.
+    pub live_start: u32,
     /// Bounds of each swarm.
     pub limits: Limits,
 }
@@ -87,6 +89,7 @@ impl Default for Settings {
             trust: None,
             p2p: P2p::On,
             download_limit: Rate::UNLIMITED,
+            live_start: 3,
             limits: Limits::default(),
         }
     }
@@ -254,6 +257,8 @@ impl Builder {
             links,
             dice: std::sync::Mutex::new(dice),
             assets: Mutex::default(),
+            streams: super::stream::Streams::new(),
+            broadcasts: Mutex::default(),
             events: broadcast::channel(256).0,
             readers: std::sync::atomic::AtomicU64::new(1),
             tasks,

@@ -8,18 +8,19 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use pcdn_core::discovery::Discovery;
+use pcdn_core::fragment::{Cut, Segment, Slice};
 use pcdn_core::id::{PeerId, SwarmKey};
-use pcdn_core::layout::PieceKey;
+use pcdn_core::layout::{PieceKey, SegmentId};
 use pcdn_core::origin::{Origin, OriginError, OriginGet};
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::schedule::Handle;
-use pcdn_core::swarm::{AskId, Event, Input, Output, ReaderId, Source, Swarm};
+use pcdn_core::swarm::{AskId, Event, Expected, Input, Output, ReaderId, Source, Swarm};
 use pcdn_core::transport::{Fetch, FetchError, Refuse};
 use pcdn_core::unit::Time;
 use pcdn_core::verify::{Manifest, Verified};
-use pcdn_core::wire::{self, Message};
+use pcdn_core::wire::{self, Message, SliceNote};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use super::keeper::Job;
 use super::links::{Link, Links};
+use super::open::StreamSide;
 use super::status::{PeerStatus, SwarmReport, SwarmStatus};
 use super::{OpenError, Throttle};
 
@@ -71,6 +73,14 @@ pub(crate) enum ToSwarm {
         bytes: Option<Bytes>,
     },
     Found(Vec<PeerRecord>),
+    /// A stream's next segment, and what the origin said of its URL.
+    Cut(Segment, ResourceHead),
+    Sliced(Slice),
+    Follow(Segment, SliceNote),
+    Retire(SegmentId),
+    /// Whether each of these could be proven by what others say; and who the neighbours are.
+    Vouched(Vec<SegmentId>, oneshot::Sender<(usize, Vec<PeerId>)>),
+    Expect(Vec<Expected>),
     Manifest(Arc<Manifest>, Bytes),
     Read {
         reader: ReaderId,
@@ -99,6 +109,7 @@ pub(crate) struct Surroundings {
     pub(crate) rid: pcdn_core::id::Rid,
     pub(crate) url: Url,
     pub(crate) head: ResourceHead,
+    pub(crate) stream: Option<StreamSide>,
     pub(crate) me: PeerRecord,
     pub(crate) links: Arc<Links>,
     pub(crate) origin: Arc<dyn Origin>,
@@ -132,6 +143,7 @@ pub(crate) async fn run(
         asks: HashMap::new(),
         readers: HashMap::new(),
         finding: false,
+        heads: HashMap::new(),
     };
     driver.live(inbox).await;
 }
@@ -148,6 +160,8 @@ struct Driver {
     asks: HashMap<AskId, oneshot::Sender<Result<Verified<Bytes>, Refuse>>>,
     readers: HashMap<ReaderId, mpsc::Sender<Delivery>>,
     finding: bool,
+    /// Of a stream's segments: their URLs are resources of their own, with versions of their own.
+    heads: HashMap<SegmentId, (Url, ResourceHead)>,
 }
 
 /// A neighbour of this swarm, and the queue of what it is to be told.
@@ -233,6 +247,20 @@ impl Driver {
                 self.finding = false;
                 self.give(Input::Found(records));
             }
+            ToSwarm::Cut(segment, head) => {
+                self.heads.insert(segment.id, (segment.url.clone(), head));
+                self.give(Input::Cut(Cut::Segment(segment)));
+            }
+            ToSwarm::Sliced(slice) => self.give(Input::Cut(Cut::Sliced(slice))),
+            ToSwarm::Follow(segment, note) => self.give(Input::Follow(segment, note)),
+            ToSwarm::Retire(id) => self.give(Input::Cut(Cut::Retired(id))),
+            ToSwarm::Vouched(segments, answer) => {
+                let count = segments.iter().filter(|id| self.swarm.is_provable(**id)).count();
+                let peers = self.swarm.neighbours().map(|(neighbour, _, _)| neighbour.peer).collect();
+                // Whoever asked and went away does not mind.
+                let _ = answer.send((count, peers));
+            }
+            ToSwarm::Expect(expected) => self.give(Input::Expect(expected)),
             ToSwarm::Manifest(manifest, raw) => self.give(Input::Manifest(manifest, Some(raw))),
             ToSwarm::Read { reader, at, end, playing, to } => {
                 self.readers.insert(reader, to);
@@ -332,8 +360,14 @@ impl Driver {
                     task.abort();
                 }
             }
-            Output::Heard(note) => self.heard(note),
-            Output::Forget(segment) => self.store(Job::Forget { swarm: self.around.key, segment }),
+            Output::Heard { link, note } => self.heard(link, note),
+            Output::Forget(segment) => {
+                self.heads.remove(&segment);
+                if let Some(stream) = &self.around.stream {
+                    stream.cuts.remove(&segment);
+                }
+                self.store(Job::Forget { swarm: self.around.key, segment });
+            }
             Output::Keep { key, layout, kept } => {
                 let job = Job::Keep { swarm: self.around.key, key, layout, kept };
                 self.store(job);
@@ -365,6 +399,13 @@ impl Driver {
                 self.around.complete.send_replace(true);
             }
             Output::Note(event) => self.note(&event),
+        }
+    }
+
+    /// Whoever cuts the stream decides about it; one that is busy hears of it again from another neighbour, or of the next.
+    fn heard(&self, link: Handle, note: SliceNote) {
+        if let Some(heard) = self.around.stream.as_ref().and_then(|stream| stream.heard.as_ref()) {
+            let _ = heard.try_send((link, note));
         }
     }
 
@@ -419,14 +460,12 @@ impl Driver {
         let Some(own) = self.own.upgrade() else { return };
         let origin = self.around.origin.clone();
         let throttle = self.around.throttle.clone();
-        let whole = self.around.head.len;
-        let want = OriginGet {
-            validator: self.around.head.validator.clone(),
-            // The length belongs to the resource's own URL only: a segment elsewhere has another.
-            len: whole.filter(|_| url == self.around.url),
-            url,
-            range: Some(range),
-        };
+        // Length and version belong to a URL: a stream's segments have their own.
+        let segment = self.heads.values().find(|(of, _)| *of == url).map(|(_, head)| head);
+        let head =
+            segment.or((url == self.around.url).then_some(&self.around.head)).cloned().unwrap_or_default();
+        let len = head.len.filter(|_| head.validator.is_some() || segment.is_none());
+        let want = OriginGet { validator: head.validator, len, url, range: Some(range) };
         let task = self.around.tasks.spawn(async move {
             // An origin that panics is an origin that fails: the run must end, or its pieces would be waited for for ever.
             let streaming = AssertUnwindSafe(stream(origin.as_ref(), &want, &own, run, &throttle));

@@ -3,26 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use pcdn_core::fragment::{Cut, Fit, FragmentError, Fragmenter, Need, Part};
-use pcdn_core::id::{Rid, SwarmKey};
-use pcdn_core::origin::{Origin, OriginGet};
+use pcdn_core::id::{Rid, RuleId, SwarmKey};
+use pcdn_core::origin::OriginGet;
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::resource::{Mapping, Resource, ResourceHead, ResourceHint, Url};
+use pcdn_core::schedule::Handle;
 use pcdn_core::swarm::{Input, Swarm, SwarmSetup};
 use pcdn_core::verify::Manifest;
-use pcdn_core::verify::manifest::MANIFEST_BYTES_MAX;
+use pcdn_core::wire::SliceNote;
 use tokio::sync::{mpsc, watch};
 
 use super::asset::{Asset, Info};
 use super::driver::{self, INBOX, Surroundings, ToSwarm};
-use super::{ManifestFrom, OpenError, Shared};
+use super::live::{Broadcast, not_live};
+pub(super) use super::manifest::{ManifestPlace, fetch_checked};
+use super::stream::track::Cuts;
+use super::stream::{STREAMS_MAX, Stream};
+use super::{OpenError, Shared};
 
 /// How long the start waits for a manifest after the origin answered; later ones still count.
 const MANIFEST_PATIENCE: Duration = Duration::from_millis(400);
-/// Longest fetch of a manifest.
-const MANIFEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Resources open at once; the oldest without readers is closed beyond.
 const ASSETS_MAX: usize = 256;
 /// Pause before an announcement that failed is tried again.
@@ -46,7 +49,10 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     if let Some(asset) = assets.iter().find(|asset| asset.swarm() == key) {
         return Ok(asset.clone());
     }
-    let asset = join(shared, url, mapping, head, key, opened, manifest).await;
+    let (fragmenter, cuts) = opened;
+    let (rid, rule) = (mapping.rid, fragmenter.rule());
+    let asset =
+        join(shared, Joining { url: url.clone(), rid, head, key, rule, cuts, manifest, stream: None }).await;
     if let Some(early) = early.filter(|early| early.key == key) {
         early.hand_over(shared, &asset);
     }
@@ -58,8 +64,58 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     Ok(asset)
 }
 
+/// Opens the playlist at `url`, or gives the one that is open.
+pub(super) async fn stream(
+    shared: &Arc<Shared>,
+    url: &Url,
+    content_type: Option<&str>,
+    first_bytes: &[u8],
+) -> Result<Stream, OpenError> {
+    // What is open is found whatever token it is asked with.
+    let name = shared.stream_name(url);
+    if let Some(open) = shared.streams.get(&name) {
+        return Ok(open.value().clone());
+    }
+    let hint = ResourceHint {
+        url: url.clone(),
+        content_type: content_type.map(str::to_owned),
+        first_bytes: first_bytes.to_vec(),
+    };
+    let fragmenter = surest(shared, &hint).filter(|fragmenter| fragmenter.fit(&hint) == Fit::Sure);
+    let fragmenter = fragmenter.cloned().ok_or(FragmentError::LengthUnknown)?;
+    let stream = Stream::open(shared, url, fragmenter.as_ref()).await?;
+    while shared.streams.len() >= STREAMS_MAX {
+        let oldest = shared.streams.iter().min_by_key(|entry| entry.value().used()).map(|e| e.key().clone());
+        let Some(oldest) = oldest else { break };
+        shared.streams.remove(&oldest);
+    }
+    Ok(shared.streams.entry(name).or_insert(stream).value().clone())
+}
+
+/// Live streams open at once; more are passed through.
+const BROADCASTS_MAX: usize = 32;
+
+/// Opens the live stream at `url`, or gives the one that is open.
+pub(super) async fn broadcast(shared: &Arc<Shared>, url: &Url) -> Result<Broadcast, OpenError> {
+    let mut broadcasts = shared.broadcasts.lock().await;
+    broadcasts.retain(|(_, broadcast)| !broadcast.is_over());
+    if let Some((_, open)) = broadcasts.iter().find(|(of, _)| of == url) {
+        return Ok(open.clone());
+    }
+    // Asked as a player would: the answer has no end, and only its head is looked at.
+    let head = shared.origin.get(&OriginGet::whole(url.clone())).await?.head;
+    let hint =
+        ResourceHint { url: url.clone(), content_type: head.content_type.clone(), first_bytes: Vec::new() };
+    let fragmenter = surest(shared, &hint).filter(|fragmenter| fragmenter.fit(&hint) == Fit::Sure).cloned();
+    let room = broadcasts.len() < BROADCASTS_MAX && head.len.is_none();
+    let fragmenter = fragmenter.filter(|_| room).ok_or_else(not_live)?;
+    let broadcast = Broadcast::open(shared, url, head, fragmenter).await?;
+    broadcasts.push((url.clone(), broadcast.clone()));
+    Ok(broadcast)
+}
+
 /// What the mappers say; without any answer a name of this very URL, so that it can be cut and cached at least.
-async fn map(shared: &Shared, url: &Url) -> Mapping {
+pub(super) async fn map(shared: &Shared, url: &Url) -> Mapping {
     for mapper in &shared.mappers {
         match mapper.map(url).await {
             Ok(mapping) => return mapping,
@@ -122,35 +178,9 @@ impl EarlyPeers {
 
 /// A manifest that is asked for beside the head, so that it costs no time.
 async fn manifest_early(shared: &Arc<Shared>, url: &Url, mapping: &Mapping) -> Option<ManifestTask> {
-    let (place, needs_key) = match (&shared.settings.manifest, &mapping.manifest) {
-        (ManifestFrom::Sidecar, _) => (Place::Url(sidecar(url)), false),
-        (ManifestFrom::Url(place), _) => (Place::Url(place.clone()), true),
-        (ManifestFrom::File(path), _) => (Place::File(path.clone()), false),
-        (ManifestFrom::Off, Some(place)) => (Place::Url(place.clone()), place.origin() != url.origin()),
-        (ManifestFrom::Off, None) => return None,
-    };
-    let trust = shared.settings.trust;
-    let origin = shared.origin.clone();
-    let mut task = Box::pin(tokio::spawn(async move {
-        let fetched = tokio::time::timeout(MANIFEST_TIMEOUT, fetch_manifest(origin.as_ref(), &place)).await;
-        let raw = fetched.ok().flatten()?;
-        let parsed = tokio::task::spawn_blocking(move || (Manifest::parse(&raw), raw)).await.ok()?;
-        let (Ok(manifest), raw) = parsed else {
-            tracing::warn!("the manifest is not usable: {:?}", parsed.0.err());
-            return None;
-        };
-        if let Some(key) = trust
-            && key != manifest.signer
-        {
-            tracing::warn!(signer = %manifest.signer, "the manifest is not signed by the trusted key");
-            return None;
-        }
-        if trust.is_none() && needs_key {
-            tracing::warn!("a manifest from elsewhere than the origin needs --trust KEY");
-            return None;
-        }
-        Some((Arc::new(manifest), raw))
-    }));
+    let place = ManifestPlace::of(&shared.settings, url, mapping.manifest.as_ref())?;
+    let node = shared.clone();
+    let mut task = Box::pin(tokio::spawn(async move { fetch_checked(&node, &place).await }));
     // It mostly is here as soon as the head is; a slow one comes later and counts then.
     match tokio::time::timeout(MANIFEST_PATIENCE, &mut task).await {
         Ok(done) => Some(ManifestTask::Done(done.ok().flatten())),
@@ -158,46 +188,11 @@ async fn manifest_early(shared: &Arc<Shared>, url: &Url, mapping: &Mapping) -> O
     }
 }
 
-type Found = Option<(Arc<Manifest>, Bytes)>;
+pub(super) type Found = Option<(Arc<Manifest>, Bytes)>;
 
-enum ManifestTask {
+pub(super) enum ManifestTask {
     Done(Found),
     Later(std::pin::Pin<Box<tokio::task::JoinHandle<Found>>>),
-}
-
-enum Place {
-    Url(Url),
-    File(std::path::PathBuf),
-}
-
-/// `URL.pcdn`: the suffix goes to the path, the query stays (it may hold the token).
-fn sidecar(url: &Url) -> Url {
-    let mut beside = url.clone();
-    beside.set_path(&format!("{}.pcdn", url.path()));
-    beside
-}
-
-async fn fetch_manifest(origin: &dyn Origin, place: &Place) -> Option<Bytes> {
-    match place {
-        Place::File(path) => {
-            let length = tokio::fs::metadata(path).await.ok()?.len();
-            if length > MANIFEST_BYTES_MAX as u64 {
-                return None;
-            }
-            tokio::fs::read(path).await.ok().map(Bytes::from)
-        }
-        Place::Url(url) => {
-            let mut body = origin.get(&OriginGet::whole(url.clone())).await.ok()?;
-            let mut raw = BytesMut::new();
-            while let Some(bytes) = body.bytes.next().await {
-                raw.extend_from_slice(&bytes.ok()?);
-                if raw.len() > MANIFEST_BYTES_MAX {
-                    return None;
-                }
-            }
-            Some(raw.freeze())
-        }
-    }
 }
 
 type Opened = (Arc<dyn Fragmenter>, Vec<Cut>);
@@ -207,12 +202,15 @@ fn cut(shared: &Shared, url: &Url, rid: Rid, head: &ResourceHead) -> Result<Open
     let hint =
         ResourceHint { url: url.clone(), content_type: head.content_type.clone(), first_bytes: Vec::new() };
     let Some(fragmenter) = surest(shared, &hint) else { return Err(FragmentError::LengthUnknown.into()) };
-    if head.len.is_none() || !head.ranges {
-        return Err(FragmentError::LengthUnknown.into());
-    }
     let resource = Resource { url: url.clone(), rid, head: Some(head.clone()) };
     let mut slicing = fragmenter.open(&resource)?;
     let mut cuts = Vec::new();
+    match slicing.need() {
+        Need::Document { .. } => return Err(FragmentError::Playlist.into()),
+        Need::Stream(_) => return Err(FragmentError::Stream.into()),
+        _ if head.len.is_none() || !head.ranges => return Err(FragmentError::LengthUnknown.into()),
+        _ => {}
+    }
     loop {
         while let Some(cut) = slicing.cut() {
             cuts.push(cut);
@@ -222,7 +220,8 @@ fn cut(shared: &Shared, url: &Url, rid: Rid, head: &ResourceHead) -> Result<Open
             Need::Head(of) if of == *url => {
                 slicing.supply(pcdn_core::unit::Time::ZERO, Part::Head(of, head.clone()))?;
             }
-            // Kinds that need documents or streams are opened by their own driver.
+            Need::Document { .. } => return Err(FragmentError::Playlist.into()),
+            Need::Stream(_) => return Err(FragmentError::Stream.into()),
             _ => return Err(FragmentError::LengthUnknown.into()),
         }
     }
@@ -239,15 +238,30 @@ fn surest<'s>(shared: &'s Shared, hint: &ResourceHint) -> Option<&'s Arc<dyn Fra
     best.map(|(_, fragmenter)| fragmenter)
 }
 
-async fn join(
-    shared: &Arc<Shared>,
-    url: &Url,
-    mapping: Mapping,
-    head: ResourceHead,
-    key: SwarmKey,
-    (fragmenter, cuts): Opened,
-    manifest: Option<ManifestTask>,
-) -> Asset {
+/// A swarm to be joined.
+pub(super) struct Joining {
+    pub(super) url: Url,
+    pub(super) rid: Rid,
+    pub(super) head: ResourceHead,
+    pub(super) key: SwarmKey,
+    pub(super) rule: RuleId,
+    /// What is cut already.
+    pub(super) cuts: Vec<Cut>,
+    pub(super) manifest: Option<ManifestTask>,
+    /// Of a stream: its segments become known one by one.
+    pub(super) stream: Option<StreamSide>,
+}
+
+/// What the swarm of a stream shares with whoever cuts it.
+pub(super) struct StreamSide {
+    /// The engine drops segments from here that are of no use any more.
+    pub(super) cuts: Arc<Cuts>,
+    /// Slices that neighbours tell of.
+    pub(super) heard: Option<mpsc::Sender<(Handle, SliceNote)>>,
+}
+
+pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
+    let Joining { url, rid, head, key, rule, cuts, manifest, stream } = joining;
     let (take, give) = shared.p2p_now();
     let record = shared.record();
     let setup = SwarmSetup {
@@ -259,11 +273,13 @@ async fn join(
         ports: record.addrs.iter().map(|addr| (addr.scheme, addr.addr.port())).collect(),
         trust: shared.settings.trust,
         limits: shared.settings.limits,
+        stream: stream.is_some(),
+        follow: stream.as_ref().is_some_and(|stream| stream.heard.is_some()),
         ..SwarmSetup::new(key, shared.identity.clone())
     };
     let now = shared.clock.now();
     let mut swarm = Swarm::new(setup, shared.scheduler.make(), shared.dice("swarm"), now);
-    let fits = Fits { key, rid: mapping.rid, rule: fragmenter.rule(), len: head.len.unwrap_or(0) };
+    let fits = Fits { key, rid, rule, len: head.len.unwrap_or(0) };
     for cut in cuts {
         swarm.handle(now, Input::Cut(cut));
     }
@@ -285,9 +301,10 @@ async fn join(
     let (complete, completed) = watch::channel(false);
     let around = Surroundings {
         key,
-        rid: mapping.rid,
+        rid,
         url: url.clone(),
         head: head.clone(),
+        stream,
         me: record,
         links: shared.links.clone(),
         origin: shared.origin.clone(),
@@ -313,7 +330,7 @@ async fn join(
             }
         });
     }
-    let info = Info { url: url.clone(), rid: mapping.rid, swarm: key, head };
+    let info = Info { url, rid, swarm: key, head };
     Asset::new(info, sender, completed, shared)
 }
 
@@ -321,7 +338,7 @@ async fn join(
 struct Fits {
     key: SwarmKey,
     rid: Rid,
-    rule: pcdn_core::id::RuleId,
+    rule: RuleId,
     len: u64,
 }
 
@@ -369,6 +386,13 @@ fn announce(shared: &Arc<Shared>, key: SwarmKey) {
 }
 
 impl Shared {
+    /// A playlist's name in this node: its URL without fragment.
+    fn stream_name(&self, url: &Url) -> String {
+        let mut url = url.clone();
+        url.set_fragment(None);
+        url.into()
+    }
+
     fn p2p_now(&self) -> (bool, bool) {
         self.p2p.read().unwrap_or_else(std::sync::PoisonError::into_inner).take_give()
     }

@@ -80,6 +80,7 @@ impl Content {
             ttl_s: 0,
             piece_log2: segments.first().map_or(16, |segment| segment.layout.piece_log2()),
             lists: segments.iter().map(list).collect(),
+            names: Vec::new(),
         };
         let raw_manifest = Bytes::from(draft.sign(&publisher));
         let manifest = Arc::new(Manifest::parse(&raw_manifest).expect("what was just signed"));

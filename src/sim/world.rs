@@ -246,6 +246,8 @@ impl<'f> World<'f> {
             Output::Ban(other) => self.ban(peer, &other),
             Output::Complete => self.complete(peer),
             Output::Note(event) => self.note(peer, &event),
+            // A file has neither live slices nor a window that segments leave.
+            Output::Heard { .. } | Output::Forget(_) => {}
         }
     }
 

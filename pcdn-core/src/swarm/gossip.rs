@@ -190,7 +190,7 @@ impl Swarm {
             Message::Peers(records) => self.peers_came(now, link, records),
             Message::AskManifest { at } => self.tell_manifest(link, at),
             Message::ManifestPart { at, total, bytes } => self.manifest_part(link, at, total, &bytes),
-            Message::Slice(note) => self.slice_noted(note),
+            Message::Slice(note) => self.slice_noted(link, note),
             Message::Bye => {
                 self.out.push_back(Output::Close(link));
                 self.link_down(now, link);

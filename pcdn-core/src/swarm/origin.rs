@@ -53,8 +53,9 @@ pub(super) struct Runs {
     used: u64,
 }
 
-impl Default for Runs {
-    fn default() -> Self {
+impl Runs {
+    /// Nothing under way; `allowed` says whether anything ever will be.
+    pub(super) fn new(allowed: bool) -> Self {
         Self {
             runs: BTreeMap::new(),
             next: 0,
@@ -64,7 +65,7 @@ impl Default for Runs {
             meter: Meter::default(),
             quiet_until: Time::ZERO,
             failures: 0,
-            forbidden: false,
+            forbidden: !allowed,
             used: 0,
         }
     }
@@ -307,11 +308,23 @@ impl Swarm {
         }
         self.dirty = true;
         let whole = run.at >= run.end;
-        match result {
-            Ok(()) if whole => {}
-            Ok(()) => self.origin_failed(now, OriginError::Malformed { what: "it ended early".to_owned() }),
-            Err(why) => self.origin_failed(now, why),
+        let why = match result {
+            Ok(()) if whole => return,
+            Ok(()) => OriginError::Malformed { what: "it ended early".to_owned() },
+            Err(why) => why,
+        };
+        if self.setup.stream && !why.transient() {
+            return self.segment_lost(run.first, why);
         }
+        self.origin_failed(now, why);
+    }
+
+    /// The origin refuses a segment of a stream: whoever waits for it is told, and nothing more is said of it.
+    fn segment_lost(&mut self, slot: Slot, why: OriginError) {
+        let segment = self.board.piece(slot).key.segment;
+        self.note(Event::OriginFailed { why: why.to_string() });
+        self.break_readers_of(segment, why);
+        self.retire(segment);
     }
 
     fn origin_failed(&mut self, now: Time, why: OriginError) {

@@ -292,8 +292,20 @@ impl Swarm {
             let missing = slot.map(|slot| self.board.piece(slot)).filter(|piece| !piece.held);
             missing.is_some_and(|piece| !piece.offered() && piece.flights == 0)
         };
-        let broken: Vec<ReaderId> =
-            self.readers.all.iter().filter(|(_, reader)| hopeless(reader)).map(|(id, _)| *id).collect();
+        let broken = self.readers.all.iter().filter(|(_, reader)| hopeless(reader)).map(|(id, _)| *id);
+        self.break_all(broken.collect(), why);
+    }
+
+    /// The same for all readers that are at `segment`.
+    pub(super) fn break_readers_of(&mut self, segment: SegmentId, why: OriginError) {
+        let at =
+            |reader: &Reader| self.board.slot_at(reader.at).map(|slot| self.board.piece(slot).key.segment);
+        let broken = self.readers.all.iter().filter(|(_, reader)| at(reader) == Some(segment));
+        let broken = broken.map(|(id, _)| *id).collect();
+        self.break_all(broken, why);
+    }
+
+    fn break_all(&mut self, broken: Vec<ReaderId>, why: OriginError) {
         let text = why.to_string();
         let mut first = Some(why);
         for reader in broken {

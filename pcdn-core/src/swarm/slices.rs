@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::{Output, Source, Swarm};
 use crate::fragment::Slice;
-use crate::schedule::Slot;
+use crate::layout::SegmentId;
+use crate::schedule::{Handle, Slot};
 use crate::unit::Time;
 use crate::verify::list;
 use crate::wire::{Message, SETUP_BYTES_MAX, SliceNote};
@@ -18,24 +19,16 @@ use crate::wire::{Message, SETUP_BYTES_MAX, SliceNote};
 const NOTES_MAX: usize = 128;
 /// A newcomer is told this many of them: where a player starts, and some to go back.
 const GREETING: usize = 16;
-/// Notes passed on that no segment was made of: more of them come from somebody who makes them up.
-const STRANGE_MAX: usize = 256;
-
 /// The stream's newest slices, in the order in which they became known.
 #[derive(Debug, Default)]
 pub(super) struct Slices {
     notes: VecDeque<SliceNote>,
-    strange: VecDeque<SliceNote>,
 }
 
 impl Slices {
     /// What a newcomer is told.
     pub(super) fn newest(&self) -> Vec<SliceNote> {
         self.notes.iter().skip(self.notes.len().saturating_sub(GREETING)).cloned().collect()
-    }
-
-    fn knows(&self, note: &SliceNote) -> bool {
-        self.notes.iter().chain(&self.strange).any(|known| known.segment == note.segment)
     }
 
     fn add(&mut self, note: SliceNote) {
@@ -75,19 +68,19 @@ impl Swarm {
         }
     }
 
-    pub(super) fn slice_noted(&mut self, note: SliceNote) {
-        if self.slices.knows(&note) {
-            return;
-        }
-        self.slices.strange.push_back(note.clone());
-        if self.slices.strange.len() > STRANGE_MAX {
-            self.slices.strange.pop_front();
-        }
-        self.out.push_back(Output::Heard(note));
+    /// A neighbour tells of a slice. Whoever cuts the stream hears every neighbour: what most of them tell is the stream.
+    pub(super) fn slice_noted(&mut self, link: Handle, note: SliceNote) {
+        self.out.push_back(Output::Heard { link, note });
+    }
+
+    /// Whether every piece of a segment could be proven by what others say of it.
+    pub fn is_provable(&self, segment: SegmentId) -> bool {
+        let mut slots = self.board.slots_of(segment).peekable();
+        slots.peek().is_some() && slots.all(|slot| self.board.piece(Slot(slot)).provable)
     }
 
     /// All bytes of a segment, read from the origin by this node.
-    fn own_segment(&mut self, now: Time, id: crate::layout::SegmentId, bytes: &Bytes) {
+    fn own_segment(&mut self, now: Time, id: SegmentId, bytes: &Bytes) {
         let Some(layout) = self.board.segment(id).map(|segment| segment.layout) else { return };
         self.report.from_origin += bytes.len() as u64;
         for (piece, slot) in layout.iter().zip(self.board.slots_of(id).map(Slot)) {

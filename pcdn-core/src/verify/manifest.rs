@@ -154,8 +154,7 @@ impl Manifest {
             }
             let len = u64::from_be_bytes(at.take()?);
             let layout = if named { Layout::of_stream(len) } else { Layout::new(len, piece_log2) };
-            let layout = layout
-                .map_err(|_| bad(at.at, "a segment length that cannot be cut"))?;
+            let layout = layout.map_err(|_| bad(at.at, "a segment length that cannot be cut"))?;
             segments.push((layout, Digest(at.take()?)));
         }
         let signed = at.at;
@@ -222,7 +221,9 @@ impl Manifest {
                 names.iter().for_each(|(id, at)| ids[*at] = *id);
                 ids
             }
-            None => (0..self.segments.len() as u64).map(|i| SegmentId(self.first.0.saturating_add(i))).collect(),
+            None => {
+                (0..self.segments.len() as u64).map(|i| SegmentId(self.first.0.saturating_add(i))).collect()
+            }
         }
     }
 

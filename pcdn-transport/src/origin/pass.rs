@@ -14,6 +14,8 @@ use super::range::Reading;
 
 /// An answer that nobody judged.
 pub struct Passed {
+    /// Where it came from, after redirects.
+    pub url: Url,
     /// HTTP status.
     pub status: u16,
     /// `Content-Length`, if told. Of a HEAD's answer, the length GET would have.
@@ -62,7 +64,7 @@ impl Http {
                 Err(error) => self.again(&mut retry, &host, error).await?,
             }
         };
-        let status = response.status().as_u16();
+        let (url, status) = (response.url().clone(), response.status().as_u16());
         let len = head::answer(status, response.headers())?.content_length;
         let mut headers = head::passed_on(response.headers());
         for name in [CONTENT_TYPE, CONTENT_RANGE] {
@@ -72,7 +74,7 @@ impl Http {
         let bodiless = head_only || matches!(status, 204 | 304);
         let take = if bodiless { Some(0) } else { len };
         let reading = Reading { skip: 0, take, more: false, len, ranged: false };
-        Ok(Passed { status, len, headers, bytes: Body::new(response, reading, self.pace()).stream() })
+        Ok(Passed { url, status, len, headers, bytes: Body::new(response, reading, self.pace()).stream() })
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pcdn_core::unit::Rate;
 
+use super::secret::SwarmSecret;
 use super::subs::SUB_BYTES_MAX;
 
 /// Settings of the UDP transport; `UdpConfig::default()` is right for most.
@@ -22,6 +23,9 @@ pub struct UdpConfig {
     pub handshakes_per_second: u32,
     /// Sessions at most, each about 10 KB when idle; further callers get no answer. Default 1024.
     pub sessions_max: usize,
+    /// What every node of a private swarm has; nodes without it, or with another, are not reached and do not reach this one.
+    /// Default: none, the swarm is public.
+    pub secret: Option<SwarmSecret>,
 }
 
 impl Default for UdpConfig {
@@ -33,6 +37,7 @@ impl Default for UdpConfig {
             handshake_timeout: Duration::from_secs(10),
             handshakes_per_second: 50,
             sessions_max: 1024,
+            secret: None,
         }
     }
 }

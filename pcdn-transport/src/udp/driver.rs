@@ -210,7 +210,13 @@ impl Driver {
                         let _ = reply.send(Some(handle));
                     }
                 }
-                Event::Unreachable { dial } => {
+                Event::Unreachable { dial, peer, stranger } => {
+                    if stranger {
+                        tracing::debug!(
+                            peer = %peer.short(),
+                            "not reached: who answered is not this peer, or has another swarm secret"
+                        );
+                    }
                     if let Some(reply) = self.dials.remove(&dial) {
                         let _ = reply.send(None);
                     }

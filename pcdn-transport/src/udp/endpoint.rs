@@ -19,6 +19,7 @@ use super::flow::Company;
 use super::noise::{Entry, Gate, Secrets, answer, hello_mac};
 use super::packet::{self, Datagram};
 use super::pull::Progress;
+use super::secret::SwarmSecret;
 use super::serve::Demand;
 use super::turn::Turns;
 use dial::Dial;
@@ -125,9 +126,12 @@ impl Endpoint {
     pub fn connect(&mut self, now: Time, peer: PeerId, addrs: &[SocketAddr]) -> DialId {
         let index = self.fresh_index();
         let timeout = self.config.handshake_timeout;
-        match Dial::new(now, &self.me, peer, addrs, index, timeout, &mut self.secrets) {
+        let psk = SwarmSecret::key_of(self.config.secret.as_ref());
+        match Dial::new(now, (&self.me, &psk), peer, addrs, index, timeout, &mut self.secrets) {
             Some(dial) => drop(self.dials.insert(index, dial)),
-            None => self.events.push_back(Event::Unreachable { dial: DialId(index) }),
+            None => {
+                self.events.push_back(Event::Unreachable { dial: DialId(index), peer, stranger: false });
+            }
         }
         DialId(index)
     }
@@ -228,8 +232,9 @@ impl Endpoint {
         let over: Vec<u32> =
             self.dials.iter().filter(|(_, dial)| dial.is_over(now)).map(|(index, _)| *index).collect();
         for index in over {
-            self.dials.remove(&index);
-            self.events.push_back(Event::Unreachable { dial: DialId(index) });
+            let Some(dial) = self.dials.remove(&index) else { continue };
+            let (peer, stranger) = (dial.peer, dial.met_a_stranger());
+            self.events.push_back(Event::Unreachable { dial: DialId(index), peer, stranger });
         }
     }
 
@@ -333,7 +338,8 @@ impl Endpoint {
     }
 
     fn admit(&mut self, now: Time, from: SocketAddr, to: u32, noise: &[u8], mac: [u8; 16]) {
-        let Some((peer, back, keyed)) = answer(&self.me, noise, &mut self.secrets) else {
+        let psk = SwarmSecret::key_of(self.config.secret.as_ref());
+        let Some((peer, back, keyed)) = answer(&self.me, noise, &psk, &mut self.secrets) else {
             self.counters.dropped += 1;
             return;
         };

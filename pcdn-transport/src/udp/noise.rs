@@ -1,7 +1,10 @@
-//! The handshake: Noise IK with the X25519 forms of the nodes' Ed25519 identities.
+//! The handshake: Noise IKpsk2 with the X25519 forms of the nodes' Ed25519 identities.
 //!
 //! The initiator knows whom it calls (IK), so the first message is already sealed for that key and nobody else can answer.
 //! It carries the initiator's `PeerId`, which the responder believes only if its X25519 form is the key Noise proved.
+//!
+//! The swarm's secret, zeros in a public swarm, is mixed in with the answer: two sides with different ones get different keys,
+//! and the caller notices at once.
 //!
 //! Before any of that costs a curve operation, the HELLO's mac must show that the caller knows the node's public key, and
 //! when more hellos come than [`Gate`] lets through, its cookie must show that the caller's address is real.
@@ -19,8 +22,10 @@ use snow::{Builder, HandshakeState};
 use super::packet::{HELLO_LEN, HELLO_PAYLOAD_LEN, NOISE_1_LEN, NOISE_2_LEN, encode_hello};
 use super::seal::{Opener, Sealer};
 
-const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
+const PATTERN: &str = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"pcdn udp v1";
+/// Where the pattern mixes the pre-shared key in: at the end of the second message.
+const PSK_AT: u8 = 2;
 
 /// What a handshake leaves: the two directions' keys.
 #[derive(Debug)]
@@ -36,13 +41,20 @@ pub(crate) struct Calling {
 }
 
 impl Calling {
-    /// Begins a handshake with `peer`; `None` if its id is no key.
-    pub(crate) fn new(me: &Identity, peer: &PeerId, index: u32, secrets: &mut Secrets) -> Option<Self> {
+    /// Begins a handshake with `peer` under the pre-shared key `psk`; `None` if its id is no key.
+    pub(crate) fn new(
+        me: &Identity,
+        peer: &PeerId,
+        index: u32,
+        psk: &[u8; 32],
+        secrets: &mut Secrets,
+    ) -> Option<Self> {
         let (secret, theirs) = (me.x25519_secret(), peer.x25519_public()?);
         let mut state = builder(secrets)
             .local_private_key(&secret)
             .and_then(|builder| builder.remote_public_key(&theirs))
             .and_then(|builder| builder.prologue(PROLOGUE))
+            .and_then(|builder| builder.psk(PSK_AT, psk))
             .and_then(Builder::build_initiator)
             .ok()?;
         let mut payload = [0; HELLO_PAYLOAD_LEN];
@@ -71,7 +83,8 @@ impl Calling {
         ours
     }
 
-    /// Reads the answer; `None`, and the handshake still open, if it is not from the peer that was called.
+    /// Reads the answer; `None`, and the handshake still open, if it is not from the peer that was called, or if that peer has
+    /// another pre-shared key.
     pub(crate) fn finish(&mut self, noise: &[u8]) -> Option<Keyed> {
         self.state.read_message(noise, &mut []).ok()?;
         let (out, back) = self.state.dangerously_get_raw_split();
@@ -89,12 +102,14 @@ impl std::fmt::Debug for Calling {
 pub(crate) fn answer(
     me: &Identity,
     noise: &[u8],
+    psk: &[u8; 32],
     secrets: &mut Secrets,
 ) -> Option<(PeerId, [u8; NOISE_2_LEN], Keyed)> {
     let secret = me.x25519_secret();
     let mut state = builder(secrets)
         .local_private_key(&secret)
         .and_then(|builder| builder.prologue(PROLOGUE))
+        .and_then(|builder| builder.psk(PSK_AT, psk))
         .and_then(Builder::build_responder)
         .ok()?;
     let mut payload = [0; HELLO_PAYLOAD_LEN];
@@ -272,6 +287,8 @@ mod tests {
     use super::*;
     use crate::udp::packet::{Datagram, decode};
 
+    const PUBLIC: [u8; 32] = [0; 32];
+
     fn id(n: u8) -> Identity {
         Identity::from_secret([n; 32])
     }
@@ -284,8 +301,8 @@ mod tests {
     #[test]
     fn both_sides_learn_the_other_and_share_keys() {
         let (mut a, mut b) = (Secrets::new([1; 32]), Secrets::new([2; 32]));
-        let mut calling = Calling::new(&id(1), &id(2).peer_id(), 5, &mut a).unwrap();
-        let (peer, back, mut theirs) = answer(&id(2), noise_of(calling.hello()), &mut b).unwrap();
+        let mut calling = Calling::new(&id(1), &id(2).peer_id(), 5, &PUBLIC, &mut a).unwrap();
+        let (peer, back, mut theirs) = answer(&id(2), noise_of(calling.hello()), &PUBLIC, &mut b).unwrap();
         assert_eq!(peer, id(1).peer_id());
         let mut ours = calling.finish(&back).unwrap();
         let mut packet = Vec::new();
@@ -305,23 +322,43 @@ mod tests {
             .local_private_key(&secret)
             .and_then(|b| b.remote_public_key(&theirs))
             .and_then(|b| b.prologue(PROLOGUE))
+            .and_then(|b| b.psk(PSK_AT, &PUBLIC))
             .and_then(Builder::build_initiator)
             .unwrap();
         let mut payload = [0; HELLO_PAYLOAD_LEN];
         payload[..32].copy_from_slice(&victim.0);
         let mut noise = [0; NOISE_1_LEN];
         state.write_message(&payload, &mut noise).unwrap();
-        assert!(answer(&id(2), &noise, &mut secrets).is_none());
+        assert!(answer(&id(2), &noise, &PUBLIC, &mut secrets).is_none());
     }
 
     #[test]
     fn only_the_called_peer_can_answer() {
         let mut secrets = Secrets::new([1; 32]);
-        let mut calling = Calling::new(&id(1), &id(2).peer_id(), 5, &mut secrets).unwrap();
-        assert!(answer(&id(3), noise_of(calling.hello()), &mut secrets).is_none());
+        let mut calling = Calling::new(&id(1), &id(2).peer_id(), 5, &PUBLIC, &mut secrets).unwrap();
+        assert!(answer(&id(3), noise_of(calling.hello()), &PUBLIC, &mut secrets).is_none());
         assert!(calling.finish(&[7; NOISE_2_LEN]).is_none());
-        let (_, back, _) = answer(&id(2), noise_of(calling.hello()), &mut secrets).unwrap();
+        let (_, back, _) = answer(&id(2), noise_of(calling.hello()), &PUBLIC, &mut secrets).unwrap();
         assert!(calling.finish(&back).is_some(), "a forged answer does not end the handshake");
+    }
+
+    #[test]
+    fn without_the_secret_neither_side_gets_through() {
+        let mut secrets = Secrets::new([1; 32]);
+        for (callers, nodes) in [(PUBLIC, [1; 32]), ([1; 32], PUBLIC), ([1; 32], [2; 32])] {
+            let mut calling = Calling::new(&id(1), &id(2).peer_id(), 5, &callers, &mut secrets).unwrap();
+            let (_, back, mut theirs) =
+                answer(&id(2), noise_of(calling.hello()), &nodes, &mut secrets).unwrap();
+            assert!(calling.finish(&back).is_none());
+            // Nor does the node take what a caller seals that goes on regardless.
+            let (out, _) = calling.state.dangerously_get_raw_split();
+            let (mut sealer, mut packet) = (Sealer::new(out), Vec::new());
+            sealer.begin(1, &mut packet);
+            sealer.finish(0, &mut packet);
+            assert!(theirs.opener.open(0, &mut packet).is_none());
+            let (_, back, _) = answer(&id(2), noise_of(calling.hello()), &callers, &mut secrets).unwrap();
+            assert!(calling.finish(&back).is_some(), "with the caller's secret it opens, also afterwards");
+        }
     }
 
     #[test]

@@ -2,10 +2,14 @@
 //!
 //! | byte 0 | packet | layout (big-endian) | bytes |
 //! |---|---|---|---|
-//! | 0x20 | HELLO | version 1, index 4, Noise IK message 1 (168), zeros, mac 16, cookie 16 | 1200 |
-//! | 0x21 | WELCOME | to 4, index 4, Noise IK message 2 (48) | 57 |
+//! | 0x20 | HELLO | version 1, index 4, Noise IKpsk2 message 1 (168), zeros, mac 16, cookie 16 | 1200 |
+//! | 0x21 | WELCOME | to 4, index 4, Noise IKpsk2 message 2 (48) | 57 |
 //! | 0x22 | COOKIE | to 4, mac of the hello 16, cookie 16 | 37 |
 //! | 0x28 | PACKET | to 4, low half of the packet number 4, sealed frames, tag 16 | 25 + frames |
+//!
+//! The pre-shared key is the BLAKE3 derived key, in the context `pcdn udp swarm secret v1`, of the secret file's bytes without
+//! white space at the ends; 32 zeros in a public swarm. It enters in message 2: a caller with another key cannot read the
+//! WELCOME, and nothing it seals opens at the called node.
 //!
 //! Every first byte is below 0x40, so QUIC and STUN can share the socket. `to` and `index` are chosen by the side that
 //! receives packets with them: a session is found by index, never by address, and survives a change of address.
@@ -14,11 +18,11 @@
 pub const DATAGRAM_MAX: usize = 1350;
 /// Bytes of a HELLO: larger than its answer, so that a forged source address gains nothing.
 pub const HELLO_LEN: usize = 1200;
-/// Bytes of Noise IK's first message: ephemeral 32, sealed static 32 + 16, sealed payload 72 + 16.
+/// Bytes of Noise IKpsk2's first message: ephemeral 32, sealed static 32 + 16, sealed payload 72 + 16.
 pub const NOISE_1_LEN: usize = 32 + 48 + HELLO_PAYLOAD_LEN + 16;
 /// Bytes inside the first Noise message: the initiator's `PeerId` 32 and room for what later versions need 40.
 pub const HELLO_PAYLOAD_LEN: usize = 72;
-/// Bytes of Noise IK's second message: ephemeral 32, tag of an empty payload 16.
+/// Bytes of Noise IKpsk2's second message: ephemeral 32, tag of an empty payload 16.
 pub const NOISE_2_LEN: usize = 48;
 /// Bytes of a WELCOME.
 pub const WELCOME_LEN: usize = 9 + NOISE_2_LEN;
@@ -43,7 +47,7 @@ pub enum Datagram<'a> {
     Hello {
         /// Where the answer shall go, an index chosen by the asker.
         index: u32,
-        /// Noise IK message 1.
+        /// Noise IKpsk2 message 1.
         noise: &'a [u8],
         /// What `mac` covers.
         covered: &'a [u8],
@@ -58,7 +62,7 @@ pub enum Datagram<'a> {
         to: u32,
         /// The index of the answering side.
         index: u32,
-        /// Noise IK message 2.
+        /// Noise IKpsk2 message 2.
         noise: &'a [u8],
     },
     /// The answer of a busy node: say hello again, with this.

@@ -9,7 +9,7 @@ use pcdn_core::id::Identity;
 use pcdn_core::transport::Class;
 use pcdn_core::unit::Time;
 use pcdn_transport::udp::connection::Ended;
-use pcdn_transport::udp::{Event, UdpConfig};
+use pcdn_transport::udp::{Event, SwarmSecret, UdpConfig};
 
 use crate::world::{Pipe, Rough, World};
 
@@ -30,6 +30,43 @@ fn nobody_else_can_answer_for_the_peer_that_was_called() {
     world.run_until(now + Duration::from_secs(11));
     assert!(matches!(world.nodes[a].log[..], [Event::Unreachable { .. }]));
     assert!(world.nodes[b].log.is_empty() && world.nodes[b].endpoint.sessions() == 0);
+}
+
+#[test]
+fn a_private_swarm_is_closed_to_who_lacks_its_secret() {
+    let mut world = World::new(9, 20);
+    let with = |world: &mut World, secret: Option<&[u8]>| {
+        let secret = secret.map(|bytes| SwarmSecret::new(bytes).unwrap());
+        world.add(Pipe::mbit(50, 100), Pipe::mbit(50, 100), UdpConfig { secret, ..UdpConfig::default() })
+    };
+    let member = with(&mut world, Some(b"the family's secret"));
+    let another = with(&mut world, Some(b"the family's secret\n"));
+    let (public, foreign) = (with(&mut world, None), with(&mut world, Some(b"the neighbours' secret")));
+    // Not both ways at once: of two that call each other one waits for the other.
+    for calls in [[(public, member), (foreign, member)], [(member, public), (member, foreign)]] {
+        let now = world.now;
+        for (from, to) in calls {
+            let (id, addr) = (world.nodes[to].id, world.nodes[to].addr);
+            world.nodes[from].endpoint.connect(now, id, &[addr]);
+            world.settle(from);
+        }
+        world.run_until(now + Duration::from_secs(16));
+        for (from, to) in calls {
+            let callee = world.nodes[to].id;
+            let said = world.take(from, |event| match event {
+                Event::Unreachable { peer, stranger: true, .. } if *peer == callee => Some(()),
+                _ => None,
+            });
+            assert!(said.is_some(), "the caller is told that it met a stranger");
+        }
+    }
+    for node in [public, foreign, member] {
+        assert!(world.nodes[node].log.is_empty(), "{:?}", world.nodes[node].log);
+        assert_eq!(world.nodes[node].endpoint.sessions(), 0);
+    }
+    let (session, _) = world.link(another, member);
+    world.pull_until(world.now + Duration::from_secs(1), &[(another, session)], 4);
+    assert!(world.nodes[another].done.len() > 10, "members talk");
 }
 
 #[test]

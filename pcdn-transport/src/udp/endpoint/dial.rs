@@ -24,6 +24,8 @@ pub(super) struct Dial {
     repeat_at: Time,
     pause: Duration,
     repetitions: u32,
+    /// Somebody answered, and it did not open.
+    strange: bool,
     began: Time,
     until: Time,
 }
@@ -32,7 +34,7 @@ impl Dial {
     /// `None` if there is no address or the id is no key.
     pub(super) fn new(
         now: Time,
-        me: &Identity,
+        (me, psk): (&Identity, &[u8; 32]),
         peer: PeerId,
         addrs: &[SocketAddr],
         index: u32,
@@ -43,7 +45,7 @@ impl Dial {
         if addrs.is_empty() {
             return None;
         }
-        let calling = Calling::new(me, &peer, index, secrets)?;
+        let calling = Calling::new(me, &peer, index, psk, secrets)?;
         Some(Self {
             peer,
             addrs,
@@ -52,6 +54,7 @@ impl Dial {
             repeat_at: now,
             pause: REPEAT_FIRST,
             repetitions: 0,
+            strange: false,
             began: now,
             until: now + timeout,
         })
@@ -84,8 +87,15 @@ impl Dial {
 
     /// The keys, if this answer is from the peer, and the round trip, if it is clear which hello was answered.
     pub(super) fn finish(&mut self, now: Time, noise: &[u8]) -> Option<(Keyed, Option<Duration>)> {
-        let keyed = self.calling.finish(noise)?;
+        let keyed = self.calling.finish(noise);
+        self.strange |= keyed.is_none();
+        let keyed = keyed?;
         Some((keyed, (self.repetitions == 1).then(|| now.since(self.began))))
+    }
+
+    /// Whether it was answered by somebody who is not the peer or does not have our swarm's secret.
+    pub(super) fn met_a_stranger(&self) -> bool {
+        self.strange
     }
 
     pub(super) fn is_over(&self, now: Time) -> bool {

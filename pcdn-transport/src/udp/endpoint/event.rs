@@ -28,10 +28,14 @@ pub enum Event {
         /// The peer, as called.
         peer: PeerId,
     },
-    /// Nobody answered a call in time.
+    /// The peer did not answer a call in time.
     Unreachable {
         /// Which call.
         dial: DialId,
+        /// The peer, as called.
+        peer: PeerId,
+        /// Somebody answered who is not the peer, or who does not have our swarm's secret.
+        stranger: bool,
     },
     /// A peer called.
     Accepted {

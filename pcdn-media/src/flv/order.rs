@@ -1,0 +1,210 @@
+//! Which slice comes next, from what several sources tell.
+//!
+//! Slices have no numbers in a row: a source tells them in the order it cut them. [`Order`] merges such tellings into one
+//! chain. Content may repeat, so a number may stand in it several times; a reader remembers its [`Place`], not the number.
+//!
+//! Sources that lost bytes name a slice differently, or make one of two. At each place the slice told by most sources
+//! stands, the first told among equals.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use pcdn_core::layout::SegmentId;
+
+/// Slices in the chain at most: two minutes of the shortest.
+pub const CHAIN_MAX: usize = 128;
+/// Sources listened to at most; those of further ones are not heard.
+pub const SOURCES_MAX: usize = 64;
+/// Places a source may be behind or ahead of where it was expected, after it lost or merged slices.
+const STRAY_MAX: usize = 8;
+/// Different slices told for one place, at most.
+const RIVALS_MAX: usize = 4;
+
+/// A slice as a source tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its number.
+    pub id: SegmentId,
+    /// The slice before it, if the source knows.
+    pub before: Option<SegmentId>,
+    /// How long it is.
+    pub duration: Duration,
+}
+
+/// A place in the chain: later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(u64);
+
+/// The merged chain.
+#[derive(Debug, Default)]
+pub struct Order {
+    /// What was told for each place: the first is what stands.
+    chain: VecDeque<Vec<Rival>>,
+    /// The place of the chain's first entry.
+    first: u64,
+    /// Where each source is: the place of what it told last.
+    sources: BTreeMap<u64, u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Rival {
+    told: Told,
+    votes: u32,
+}
+
+impl Order {
+    /// Takes what `source` tells next. False if it cannot be placed: it follows nothing that is known.
+    pub fn add(&mut self, source: u64, told: Told) -> bool {
+        if !self.sources.contains_key(&source) && self.sources.len() == SOURCES_MAX {
+            return false;
+        }
+        let Some(place) = self.place_of(source, &told) else { return false };
+        if place == self.first + self.chain.len() as u64 {
+            self.chain.push_back(Vec::new());
+        }
+        self.vote(place, told);
+        self.sources.insert(source, place);
+        while self.chain.len() > CHAIN_MAX {
+            self.chain.pop_front();
+            self.first += 1;
+        }
+        true
+    }
+
+    /// Forgets a source that left; its votes stay.
+    pub fn forget(&mut self, source: u64) {
+        self.sources.remove(&source);
+    }
+
+    /// The latest place of slice `id`.
+    pub fn find(&self, id: SegmentId) -> Option<Place> {
+        let at = (0..self.chain.len()).rev().find(|at| self.stands(*at, id))?;
+        Some(Place(self.first + at as u64))
+    }
+
+    /// The slice after `place`, and its place. After a place that left the chain comes the first that is left.
+    pub fn after(&self, place: Place) -> Option<(Place, Told)> {
+        let next = (place.0 + 1).max(self.first);
+        let told = self.chain.get(usize::try_from(next - self.first).ok()?)?.first()?.told;
+        Some((Place(next), told))
+    }
+
+    /// The slice so many before the newest; 1 is the newest.
+    pub fn behind(&self, behind: usize) -> Option<(Place, Told)> {
+        let at = self.chain.len().checked_sub(behind.max(1))?;
+        Some((Place(self.first + at as u64), self.chain[at].first()?.told))
+    }
+
+    /// Number of places.
+    pub fn len(&self) -> usize {
+        self.chain.len()
+    }
+
+    /// Whether nothing was told yet.
+    pub fn is_empty(&self) -> bool {
+        self.chain.is_empty()
+    }
+
+    fn place_of(&self, source: u64, told: &Told) -> Option<u64> {
+        if self.chain.is_empty() {
+            return Some(self.first);
+        }
+        match self.sources.get(&source) {
+            Some(last) if told.before.is_some() && *last >= self.first => self.expected(last + 1, told),
+            // It lost something, or tells for the first time: its slice is known, or the one before it is.
+            _ => self.find(told.id).map(|place| place.0).or_else(|| Some(self.find(told.before?)?.0 + 1)),
+        }
+    }
+
+    /// The place of a slice that should stand at `next`: there, or near if the source strayed; else there, as a rival.
+    fn expected(&self, next: u64, told: &Told) -> Option<u64> {
+        let next = (next - self.first) as usize;
+        let ahead = (next..self.chain.len().min(next + STRAY_MAX)).find(|at| self.stands(*at, told.id));
+        Some(self.first + ahead.unwrap_or(next) as u64)
+    }
+
+    fn stands(&self, at: usize, id: SegmentId) -> bool {
+        self.chain[at].iter().any(|rival| rival.told.id == id)
+    }
+
+    fn vote(&mut self, place: u64, told: Told) {
+        let rivals = &mut self.chain[(place - self.first) as usize];
+        match rivals.iter().position(|rival| rival.told.id == told.id) {
+            Some(at) => rivals[at].votes += 1,
+            None if rivals.len() < RIVALS_MAX => rivals.push(Rival { told, votes: 1 }),
+            None => {}
+        }
+        // Stable: the first told stays ahead of its equals.
+        rivals.sort_by_key(|rival| std::cmp::Reverse(rival.votes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(id: u64, before: u64) -> Told {
+        let before = (before > 0).then_some(SegmentId(before));
+        Told { id: SegmentId(id), before, duration: Duration::from_secs(1) }
+    }
+
+    fn tell(order: &mut Order, source: u64, ids: &[u64]) {
+        let before = std::iter::once(0).chain(ids.iter().copied());
+        ids.iter().zip(before).for_each(|(id, before)| assert!(order.add(source, told(*id, before)), "{id}"));
+    }
+
+    fn chain(order: &Order) -> Vec<u64> {
+        let Some(mut at) = order.behind(order.len()) else { return Vec::new() };
+        let mut ids = vec![at.1.id.0];
+        while let Some(next) = order.after(at.0) {
+            ids.push(next.1.id.0);
+            at = next;
+        }
+        ids
+    }
+
+    #[test]
+    fn sources_that_joined_at_different_times_make_one_chain() {
+        let mut order = Order::default();
+        tell(&mut order, 1, &[1, 2, 3, 4]);
+        tell(&mut order, 2, &[3, 4, 5, 6]);
+        assert!(order.add(3, told(7, 6)), "a new source whose slice before is known");
+        assert!(!order.add(4, told(90, 89)), "nothing known");
+        assert_eq!(chain(&order), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(order.behind(1).unwrap().1.id.0, 7);
+        assert_eq!(order.behind(9), None);
+    }
+
+    #[test]
+    fn repeated_content_keeps_its_places() {
+        let mut order = Order::default();
+        tell(&mut order, 1, &[5, 5, 5, 6, 5]);
+        assert_eq!(chain(&order), [5, 5, 5, 6, 5]);
+        let place = order.find(SegmentId(6)).unwrap();
+        assert_eq!(order.after(place).unwrap().1.id.0, 5);
+    }
+
+    #[test]
+    fn the_slice_of_most_sources_stands_and_a_merged_one_is_passed() {
+        let mut order = Order::default();
+        tell(&mut order, 1, &[1, 20, 3, 4]);
+        tell(&mut order, 2, &[1, 2, 3, 4]);
+        assert_eq!(chain(&order), [1, 20, 3, 4], "the first told stands");
+        tell(&mut order, 3, &[1, 2, 3, 4]);
+        assert_eq!(chain(&order), [1, 2, 3, 4]);
+        tell(&mut order, 4, &[1, 23, 4, 5]);
+        assert_eq!(chain(&order), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn it_stays_bounded() {
+        let mut order = Order::default();
+        let ids: Vec<u64> = (1..1000).collect();
+        tell(&mut order, 1, &ids);
+        (2..1000).for_each(|source| {
+            order.add(source, told(999, 998));
+        });
+        assert_eq!((order.len(), order.sources.len()), (CHAIN_MAX, SOURCES_MAX));
+        assert_eq!(order.after(Place(0)).unwrap().1.id.0, 1000 - CHAIN_MAX as u64, "the oldest left");
+    }
+}

@@ -1,0 +1,219 @@
+//! Tags in, slices out: the canonical stream and its boundaries.
+//!
+//! What is kept of a connection is its *canonical stream*: coded audio and video tags in order of arrival. Script tags, end
+//! of sequence, commands, unknown and empty tags are dropped. Configuration goes to the setup of the slices it is needed
+//! by; it stays in the stream only where it changes between coded tags of its track inside one slice. So the bytes of a
+//! slice and its setup follow from the coded tags inside it and what configures them, not from when a node joined.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::class::{Class, Track, classify};
+use super::clock::Clock;
+use super::mark::{Content, Rule};
+use super::setup::{CONFIG_BYTES_MAX, Config, Configs};
+use super::tag::{self, Kind, OVERHEAD, Tag};
+use super::{AUDIO_MIN_MS, KEYFRAMES_MAX_MS, MIN_MS, SLICE_BYTES_MAX, SLICE_MAX_MS};
+
+/// Least duration of a provisional slice: short, because a viewer waits for it.
+const PROVISIONAL_MIN_MS: i64 = 500;
+/// A stream that showed no picture for this long starts as sound alone. If pictures come after all, slicing starts afresh.
+const AUDIO_ONLY_MS: i64 = 3_000;
+/// Room made for a slice before it is filled, at most; it follows the length of the one before.
+const ROOM_MAX: usize = 8 << 20;
+
+/// A slice that is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Its tags, times counted from its first.
+    pub bytes: Bytes,
+    /// The configuration its tags need, as tags at time 0.
+    pub setup: Bytes,
+    /// When it begins, in milliseconds since the first slice of this connection.
+    pub start_ms: u64,
+    /// How long it is: the next slice begins then.
+    pub duration_ms: u64,
+    /// Cut before the first boundary that everyone shares: play it, do not offer it.
+    pub provisional: bool,
+    /// It begins with a keyframe, or holds no pictures.
+    pub key: bool,
+}
+
+/// Cuts a stream of tags. Feed [`tag`](Self::tag), then drain [`next`](Self::next).
+#[derive(Debug, Default)]
+pub struct Slicer {
+    clock: Clock,
+    configs: Configs,
+    run: Run,
+    /// The time of the first slice.
+    origin: Option<i64>,
+    finished: VecDeque<Finished>,
+    /// Length of the slice before.
+    room: usize,
+}
+
+/// What was seen since the last break.
+#[derive(Debug, Default)]
+struct Run {
+    rule: Rule,
+    open: Option<Open>,
+    /// A boundary was met: what follows is not provisional.
+    settled: bool,
+    first: Option<i64>,
+    /// The last keyframe; before the first, the first picture.
+    keyframe: Option<i64>,
+    picture: Option<i64>,
+}
+
+/// The slice that grows.
+#[derive(Debug)]
+struct Open {
+    bytes: Vec<u8>,
+    start: i64,
+    key: bool,
+    /// Tracks with coded tags in it.
+    tracks: Vec<Track>,
+    setup: Configs,
+}
+
+impl Slicer {
+    /// Takes the next tag of the connection.
+    pub fn tag(&mut self, tag: &Tag) {
+        match classify(tag.kind, &tag.body) {
+            Class::Coded { track, key } => self.coded(tag, track, key),
+            Class::Config { track, slot } => self.config(track, slot, &tag.body),
+            Class::End => {
+                self.clock.interrupt();
+                self.run = Run::default();
+            }
+            Class::Other => {}
+        }
+    }
+
+    /// The next whole slice.
+    #[allow(clippy::should_implement_trait)] // not an iterator: more may come after `None`
+    pub fn next(&mut self) -> Option<Finished> {
+        self.finished.pop_front()
+    }
+
+    fn config(&mut self, track: Track, slot: u8, body: &Bytes) {
+        if body.len() > CONFIG_BYTES_MAX {
+            return;
+        }
+        let changed = self.configs.set(Config { track, slot, body: Bytes::copy_from_slice(body) });
+        let now = self.clock.now();
+        if let Some(open) = self.run.open.as_mut().filter(|open| changed && open.tracks.contains(&track)) {
+            open.put(track.kind, now, body);
+        }
+    }
+
+    fn coded(&mut self, tag: &Tag, track: Track, key: bool) {
+        let tick = self.clock.tick(tag.kind, tag.timestamp);
+        let at = tick.at;
+        if tick.broken {
+            self.run = Run::default();
+        }
+        let first = *self.run.first.get_or_insert(at);
+        if tag.kind == Kind::Video && self.run.picture.is_none() && at - first < KEYFRAMES_MAX_MS {
+            self.run = Run { first: Some(first), ..Run::default() };
+        }
+        let sound_alone = self.run.picture.is_none_or(|picture| at - picture >= KEYFRAMES_MAX_MS);
+        let key = key && (tag.kind == Kind::Video || sound_alone);
+        let marks = self.is_mark(tag.kind, track, key, at);
+        if marks && self.begins_slice(tag, track, at) {
+            self.close(at);
+            self.run.settled = true;
+        }
+        self.split(at, tag.body.len(), marks, key);
+        if self.run.open.is_none() && (marks || self.run.picture.is_none()) {
+            self.open(at, key);
+        }
+        if let Some(open) = &mut self.run.open {
+            open.coded(tag, track, at, &self.configs);
+        }
+    }
+
+    /// Whether a slice may begin with this tag: a keyframe; without any for long, every picture; without pictures, sound.
+    fn is_mark(&mut self, kind: Kind, track: Track, key: bool, at: i64) -> bool {
+        let run = &mut self.run;
+        match kind {
+            Kind::Audio => match run.picture {
+                Some(_) => key,
+                None => run.first.is_some_and(|first| at - first >= AUDIO_ONLY_MS),
+            },
+            Kind::Video => {
+                run.picture = Some(at);
+                // Further tracks have their keyframes beside the first's.
+                if ![Track::MAIN, Track::MANY].contains(&track.number) {
+                    return false;
+                }
+                let since = *run.keyframe.get_or_insert(at);
+                if key {
+                    run.keyframe = Some(at);
+                }
+                key || at - since >= KEYFRAMES_MAX_MS
+            }
+        }
+    }
+
+    fn begins_slice(&mut self, tag: &Tag, track: Track, at: i64) -> bool {
+        let least = if tag.kind == Kind::Video { MIN_MS } else { AUDIO_MIN_MS };
+        let content = Content { config: self.configs.codec(track), body: tag.body.clone() };
+        self.run.rule.mark(at, least, content)
+    }
+
+    /// Boundaries that are not the rule's: of slices too long, and of provisional ones.
+    fn split(&mut self, at: i64, body_len: usize, marks: bool, key: bool) {
+        let Some(open) = &self.run.open else { return };
+        let age = at - open.start;
+        let full = open.bytes.len() + OVERHEAD + body_len > SLICE_BYTES_MAX || age >= SLICE_MAX_MS;
+        let early = !self.run.settled && marks && age >= PROVISIONAL_MIN_MS;
+        if full || early {
+            self.close(at);
+            self.open(at, key);
+        }
+    }
+
+    fn open(&mut self, at: i64, key: bool) {
+        self.origin.get_or_insert(at);
+        self.run.open = Some(Open {
+            bytes: Vec::with_capacity(self.room),
+            start: at,
+            key,
+            tracks: Vec::new(),
+            setup: Configs::default(),
+        });
+    }
+
+    fn close(&mut self, at: i64) {
+        let Some(open) = self.run.open.take() else { return };
+        self.room = (open.bytes.len() + open.bytes.len() / 8).min(ROOM_MAX);
+        let origin = self.origin.unwrap_or(open.start);
+        self.finished.push_back(Finished {
+            bytes: open.bytes.into(),
+            setup: open.setup.to_tags(),
+            start_ms: u64::try_from(open.start - origin).unwrap_or(0),
+            duration_ms: u64::try_from(at - open.start).unwrap_or(0),
+            provisional: !self.run.settled,
+            key: open.key,
+        });
+    }
+}
+
+impl Open {
+    fn coded(&mut self, tag: &Tag, track: Track, at: i64, configs: &Configs) {
+        if !self.tracks.contains(&track) {
+            self.tracks.push(track);
+            for config in configs.of(track) {
+                self.setup.set(config.clone());
+            }
+        }
+        self.put(tag.kind, at, &tag.body);
+    }
+
+    fn put(&mut self, kind: Kind, at: i64, body: &[u8]) {
+        // A slice lasts a minute at most, and a step back a second: the difference fits, as the signed number it is.
+        tag::write(&mut self.bytes, kind, (at - self.start) as u32, body);
+    }
+}

@@ -1,0 +1,186 @@
+//! Viewers that never talked cut the same slices.
+
+use std::time::Duration;
+
+use pcdn_core::fragment::Slice;
+use pcdn_core::id::Digest;
+use pcdn_core::layout::SegmentId;
+use proptest::prelude::*;
+
+use super::super::slicer::Slicer;
+use super::super::tag::Kind;
+use super::super::*;
+use super::stream::*;
+
+/// What all must agree on: everything but where it lies on the connection's own timeline.
+#[derive(Clone, Debug, PartialEq)]
+struct Shared {
+    id: SegmentId,
+    duration: Option<Duration>,
+    len: u64,
+    key: bool,
+}
+
+fn shared(stream: bytes::Bytes) -> Vec<Shared> {
+    let slices = slices(stream);
+    let first = slices.iter().position(|slice| !provisional(slice)).unwrap_or(slices.len());
+    linked(&slices[first..]);
+    assert!(slices[..first].iter().all(|slice| slice.before.is_none()));
+    slices[first..]
+        .iter()
+        .map(|slice| Shared {
+            id: slice.segment.id,
+            duration: slice.segment.duration,
+            len: slice.segment.layout.len(),
+            key: slice.segment.key,
+        })
+        .collect()
+}
+
+/// Links, names, places and least durations of an unbroken run.
+fn linked(slices: &[Slice]) {
+    for pair in slices.windows(2) {
+        assert_eq!(pair[1].before, Some(pair[0].segment.id));
+        let end = pair[0].segment.start.unwrap() + pair[0].segment.duration.unwrap();
+        assert_eq!(pair[1].segment.start, Some(end));
+    }
+    for slice in slices {
+        assert!(!provisional(slice));
+        let root = Digest(*blake3::hash(&slice.bytes).as_bytes());
+        assert_eq!(slice.segment.id, id_of(&slice.setup, &root));
+        assert!(slice.segment.duration.unwrap() >= Duration::from_millis(MIN_MS as u64));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_joiner_has_every_slice_from_its_first_settled_one(
+        seed in any::<u64>(), shape in 0..Shape::ALL.len(), join in 0i64..50_000, server in 0..Server::ALL.len(),
+        epoch in prop_oneof![Just(0i64), 0..1i64 << 33],
+    ) {
+        let shape = Shape::ALL[shape];
+        let programme = programme(seed, shape, 90_000);
+        let all = shared(serve(&programme, 0, Server::Absolute, epoch));
+        let mine = shared(serve(&programme, join, Server::ALL[server], epoch));
+        prop_assert!(all.ends_with(&mine), "{shape:?} {} of {}", mine.len(), all.len());
+        // Without keyframes a joiner waits KEYFRAMES_MAX_MS; sound alone is judged sooner.
+        prop_assert!(mine.len() >= 2, "{shape:?} from {join}: {}", mine.len());
+    }
+
+    #[test]
+    fn configuration_that_changes_or_comes_late_parts_nobody(
+        seed in any::<u64>(), video_at in 0i64..40_000, audio_at in 0i64..40_000, join in 0i64..45_000,
+        server in 0..Server::ALL.len(), late in any::<bool>(),
+    ) {
+        let shape = Shape::Gop(480);
+        let mut programme = programme(seed, shape, 80_000);
+        if late {
+            // The microphone is switched on.
+            programme.retain(|moment| moment.kind == Kind::Video || moment.at >= audio_at);
+        }
+        for (kind, at, body) in
+            [(Kind::Video, video_at, video_config(shape, 2)), (Kind::Audio, audio_at, audio_config(2))]
+        {
+            let index = programme.iter().position(|moment| moment.at >= at).unwrap();
+            programme.insert(index, Moment { kind, at, body });
+        }
+        let all = shared(serve(&programme, 0, Server::Absolute, 0));
+        let mine = shared(serve(&programme, join, Server::ALL[server], 0));
+        prop_assert!(all.ends_with(&mine), "{} of {}", mine.len(), all.len());
+        prop_assert!(mine.len() >= 10);
+    }
+}
+
+#[test]
+fn repeated_headers_and_lost_scripts_change_nothing() {
+    let programme = programme(3, Shape::Gop(480), 30_000);
+    let mut nagging = programme.clone();
+    for index in (2..programme.len()).rev().step_by(100) {
+        nagging.insert(index, programme[0].clone());
+        nagging.insert(index, programme[1].clone());
+    }
+    let plain = slices(serve(&programme, 0, Server::Absolute, 0));
+    assert_eq!(plain, slices(serve(&nagging, 0, Server::Absolute, 0)));
+    assert!(plain.len() > 10);
+}
+
+#[test]
+fn lost_tags_change_the_slices_they_lie_in_and_no_other() {
+    let programme = programme(4, Shape::Gop(2000), 60_000);
+    let all = shared(serve(&programme, 0, Server::Absolute, 0));
+    // From the middle of a picture group to the middle of the next.
+    let lost: Vec<Moment> =
+        programme.iter().filter(|moment| !(21_100..23_300).contains(&moment.at)).cloned().collect();
+    let mine = shared(serve(&lost, 0, Server::Absolute, 0));
+    let (same, other): (Vec<_>, Vec<_>) = mine.iter().partition(|slice| all.contains(slice));
+    assert_eq!((other.len(), same.len() + 2), (1, all.len()), "two slices became one");
+}
+
+#[test]
+fn after_a_restart_of_the_encoder_all_agree_again_and_what_was_open_is_gone() {
+    let before = programme(5, Shape::Gop(480), 20_000);
+    let after = programme(6, Shape::Gop(480), 20_000);
+    let end = Moment { kind: Kind::Video, at: 20_000, body: vec![0x17, 2, 0, 0, 0] };
+    for said in [true, false] {
+        let mut restarted = before.clone();
+        restarted.extend(said.then(|| end.clone()));
+        restarted.extend(after.iter().cloned());
+        let all = slices(serve(&restarted, 0, Server::Absolute, 77));
+        let index = all.iter().rposition(provisional).unwrap() + 1;
+        let before_break = all.iter().position(|s| s.segment.start > Some(Duration::from_secs(10))).unwrap();
+        assert!(index > before_break, "the second half begins with provisional slices");
+        linked(&all[index..]);
+        let joiner = slices(serve(&after, 3000, Server::Rebased, 0));
+        let settled = |slices: &[Slice]| -> Vec<SegmentId> {
+            slices.iter().filter(|slice| !provisional(slice)).map(|slice| slice.segment.id).collect()
+        };
+        assert!(settled(&joiner).len() > 4);
+        assert!(settled(&all).ends_with(&settled(&joiner)), "end of sequence said: {said}");
+        let starts: Vec<_> = all.iter().map(|slice| slice.segment.start.unwrap()).collect();
+        assert!(starts.is_sorted(), "the timeline goes on");
+        assert!(starts.last().unwrap() > &Duration::from_secs(35));
+    }
+}
+
+#[test]
+fn content_without_boundaries_is_cut_by_size_and_time_alike_for_all_that_settled() {
+    let mut programme = programme(7, Shape::Gop(400), 200_000);
+    let key = programme[2].body.clone();
+    let is_key = |moment: &&mut Moment| moment.kind == Kind::Video && moment.body.starts_with(&[0x17, 1]);
+    // The picture freezes after 20 s: every keyframe is the same.
+    programme.iter_mut().filter(is_key).filter(|moment| moment.at > 20_000).for_each(|moment| {
+        moment.body.clone_from(&key);
+    });
+    let all = shared(serve(&programme, 0, Server::Absolute, 0));
+    assert!(all.iter().all(|slice| slice.duration <= Some(Duration::from_millis(SLICE_MAX_MS as u64))));
+    assert!(all.iter().filter(|slice| slice.duration > Some(Duration::from_secs(59))).count() >= 2);
+    let mine = shared(serve(&programme, 10_000, Server::Rebased, 0));
+    assert!(all.ends_with(&mine) && mine.len() > 4);
+}
+
+#[test]
+fn a_slice_never_outgrows_its_bound() {
+    let mut slicer = Slicer::default();
+    let big = |first: u8, at: u32| tag::Tag {
+        kind: Kind::Video,
+        timestamp: at,
+        body: [vec![first, 1], vec![at as u8; 9 << 20]].concat().into(),
+    };
+    slicer.tag(&big(0x17, 0));
+    (1..9).for_each(|i| slicer.tag(&big(0x27, i * 40)));
+    let cut: Vec<_> = std::iter::from_fn(|| slicer.next()).collect();
+    assert_eq!(cut.iter().map(|slice| slice.key).collect::<Vec<_>>(), [true, false]);
+    assert!(cut.iter().all(|slice| slice.bytes.len() <= SLICE_BYTES_MAX));
+}
+
+#[test]
+fn a_viewer_can_start_at_the_second_keyframe() {
+    let programme = programme(8, Shape::Gop(480), 10_000);
+    let all = slices(serve(&programme, 3000, Server::Rebased, 0));
+    assert!(provisional(&all[0]) && all[0].segment.key);
+    assert_eq!(all[0].segment.start, Some(Duration::ZERO));
+    assert!(all[0].segment.duration <= Some(Duration::from_millis(960)));
+    assert!(all[0].before.is_none() && all[1].before.is_none());
+}

@@ -1,0 +1,121 @@
+//! This node's own connection to the origin, cut into slices.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use pcdn_core::fragment::{Cut, Fragmenter, Part, Slice};
+use pcdn_core::origin::{Origin, OriginGet};
+use pcdn_core::resource::Resource;
+use pcdn_core::unit::Time;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
+
+/// Slices cut and not yet looked at: the burst of a connection's start.
+const QUEUE: usize = 32;
+
+/// What comes of a connection.
+#[derive(Debug)]
+pub(super) enum Fed {
+    Slice(Slice),
+    /// It ended, and why if it was not asked to.
+    Ended(String),
+}
+
+/// The connection, if there is one.
+#[derive(Debug)]
+pub(super) struct Feed {
+    origin: Arc<dyn Origin>,
+    fragmenter: Arc<dyn Fragmenter>,
+    resource: Resource,
+    tasks: TaskTracker,
+    on: Option<(mpsc::Receiver<Fed>, AbortHandle)>,
+}
+
+impl Feed {
+    pub(super) fn new(
+        origin: Arc<dyn Origin>,
+        fragmenter: Arc<dyn Fragmenter>,
+        resource: Resource,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { origin, fragmenter, resource, tasks, on: None }
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.on.is_some()
+    }
+
+    pub(super) fn connect(&mut self) {
+        if self.on.is_some() {
+            return;
+        }
+        let (to, fed) = mpsc::channel(QUEUE);
+        let (origin, fragmenter) = (self.origin.clone(), self.fragmenter.clone());
+        let resource = self.resource.clone();
+        let task = self.tasks.spawn(async move {
+            let why = read(origin.as_ref(), fragmenter.as_ref(), &resource, &to).await;
+            // Nobody listens once it was disconnected.
+            let _ = to.send(Fed::Ended(why)).await;
+        });
+        self.on = Some((fed, task.abort_handle()));
+    }
+
+    pub(super) fn disconnect(&mut self) {
+        if let Some((_, task)) = self.on.take() {
+            task.abort();
+        }
+    }
+
+    /// What comes next; never, without a connection. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Fed {
+        let Some((fed, _)) = &mut self.on else { return std::future::pending().await };
+        let next = fed.recv().await.unwrap_or_else(|| Fed::Ended("its task ended".to_owned()));
+        if matches!(next, Fed::Ended(_)) {
+            self.on = None;
+        }
+        next
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
+
+async fn read(
+    origin: &dyn Origin,
+    fragmenter: &dyn Fragmenter,
+    resource: &Resource,
+    to: &mpsc::Sender<Fed>,
+) -> String {
+    let mut slicing = match fragmenter.open(resource) {
+        Ok(slicing) => slicing,
+        Err(error) => return error.to_string(),
+    };
+    let mut body = match origin.get(&OriginGet::whole(resource.url.clone())).await {
+        Ok(body) => body.bytes,
+        Err(error) => return error.to_string(),
+    };
+    loop {
+        let (part, end) = match body.next().await {
+            Some(Ok(bytes)) => (Part::Bytes(bytes), None),
+            Some(Err(error)) => (Part::End, Some(error.to_string())),
+            None => (Part::End, Some("it ended".to_owned())),
+        };
+        if let Err(error) = slicing.supply(Time::ZERO, part) {
+            return error.to_string();
+        }
+        while let Some(cut) = slicing.cut() {
+            if let Cut::Sliced(slice) = cut
+                && to.send(Fed::Slice(slice)).await.is_err()
+            {
+                return "nobody listens".to_owned();
+            }
+        }
+        if let Some(why) = end {
+            return why;
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What of a broadcast is here, in the order of the stream. Pure but for the clock of waits.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pcdn_core::layout::SegmentId;
+use pcdn_media::flv::order::{Order, Place, Told};
+
+/// A player starts once so much is here, so that it has something to play while the next slice comes…
+const START_SPAN: Duration = Duration::from_secs(2);
+/// …or so many slices.
+const START_SLICES: usize = 2;
+/// A slice nobody gives for so long is missing: players go on behind it.
+pub(crate) const MISSING_AFTER: Duration = Duration::from_secs(8);
+/// Slices kept for players that are behind and for neighbours.
+const KEPT_MAX: usize = 64;
+/// Bytes of them.
+const KEPT_BYTES_MAX: usize = 96 << 20;
+
+/// A slice that is here.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) bytes: Bytes,
+    pub(crate) setup: Bytes,
+    pub(crate) duration: Duration,
+    /// Read from the origin by this node.
+    pub(crate) own: bool,
+}
+
+/// What a player is to do.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Slice(Place, Kept),
+    Wait,
+    Over,
+}
+
+/// The slices of a broadcast.
+#[derive(Debug, Default)]
+pub(crate) struct Tape {
+    order: Order,
+    kept: HashMap<SegmentId, Kept>,
+    age: VecDeque<SegmentId>,
+    bytes: usize,
+    wanted: HashSet<SegmentId>,
+    missing: HashSet<SegmentId>,
+    /// What was put out since the swarm was told.
+    gone: Vec<SegmentId>,
+    /// The own connection's last slice: it names the one before even where the stream's rule does not.
+    last_own: Option<SegmentId>,
+    /// When the newest slice came.
+    moved: Option<Instant>,
+    over: bool,
+}
+
+impl Tape {
+    /// A slice of this node's own connection.
+    pub(crate) fn own(&mut self, source: u64, told: Told, kept: Kept) {
+        let before = told.before.or(self.last_own);
+        let placed = self.order.add(source, Told { before, ..told });
+        if !placed {
+            // It continues nothing that is known: everybody begins anew.
+            self.order = Order::default();
+            let _ = self.order.add(source, Told { before: None, ..told });
+        }
+        self.last_own = Some(told.id);
+        self.put(told.id, kept);
+    }
+
+    /// The own connection ended or was left.
+    pub(crate) fn lost(&mut self, source: u64) {
+        self.order.forget(source);
+        self.last_own = None;
+    }
+
+    /// A neighbour tells of a slice; whether it is to be fetched. While the own connection is on, only its order begins one.
+    pub(crate) fn told(&mut self, source: u64, told: Told, feeding: bool) -> bool {
+        if self.order.is_empty() && feeding {
+            return false;
+        }
+        if !self.order.add(source, told) {
+            return false;
+        }
+        !feeding && !self.kept.contains_key(&told.id) && self.wanted.insert(told.id)
+    }
+
+    /// A slice came from neighbours.
+    pub(crate) fn came(&mut self, id: SegmentId, kept: Kept) {
+        self.wanted.remove(&id);
+        self.put(id, kept);
+    }
+
+    /// Nobody gives it.
+    pub(crate) fn missing(&mut self, id: SegmentId) {
+        if self.wanted.remove(&id) && !self.kept.contains_key(&id) {
+            self.missing.insert(id);
+        }
+    }
+
+    fn put(&mut self, id: SegmentId, kept: Kept) {
+        self.missing.remove(&id);
+        self.moved = Some(Instant::now());
+        self.bytes += kept.bytes.len();
+        if let Some(old) = self.kept.insert(id, kept) {
+            self.bytes -= old.bytes.len();
+        } else {
+            self.age.push_back(id);
+        }
+        while self.age.len() > KEPT_MAX || (self.bytes > KEPT_BYTES_MAX && self.age.len() > START_SLICES) {
+            let Some(oldest) = self.age.pop_front() else { break };
+            self.bytes -= self.kept.remove(&oldest).map_or(0, |kept| kept.bytes.len());
+            self.missing.remove(&oldest);
+            self.gone.push(oldest);
+        }
+    }
+
+    /// Slices that are being fetched.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        self.wanted.iter().copied()
+    }
+
+    /// Slices put out since the last call.
+    pub(crate) fn old(&mut self) -> Vec<SegmentId> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// How long nothing came.
+    pub(crate) fn waiting(&self) -> Duration {
+        self.moved.map_or(Duration::ZERO, |moved| moved.elapsed())
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.over = true;
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Where a new player begins: `behind` slices before the newest that is here, or at the oldest, once there is enough.
+    pub(crate) fn start(&self, behind: usize) -> Next {
+        let mut here = Vec::new();
+        let mut span = Duration::ZERO;
+        for back in 1..=self.order.len() {
+            let Some((place, told)) = self.order.behind(back) else { break };
+            match self.kept.get(&told.id) {
+                Some(kept) => {
+                    span += kept.duration;
+                    here.push((place, kept));
+                }
+                // The newest may be on their way; behind a gap nobody begins.
+                None if here.is_empty() => {}
+                None => break,
+            }
+            if here.len() >= behind.max(1) {
+                break;
+            }
+        }
+        let enough = span >= START_SPAN || here.len() >= START_SLICES.min(behind.max(1));
+        match here.pop() {
+            Some((place, kept)) if enough => Next::Slice(place, kept.clone()),
+            _ if self.over => Next::Over,
+            _ => Next::Wait,
+        }
+    }
+
+    /// What follows `at`.
+    pub(crate) fn after(&self, at: Place) -> Next {
+        let mut at = at;
+        while let Some((place, told)) = self.order.after(at) {
+            match self.kept.get(&told.id) {
+                Some(kept) => return Next::Slice(place, kept.clone()),
+                None if self.missing.contains(&told.id) => at = place,
+                None => break,
+            }
+        }
+        // After a new beginning the old places lie behind all that is known.
+        match self.order.behind(1) {
+            Some((newest, _)) if newest < at => self.start(usize::MAX),
+            _ if self.over => Next::Over,
+            _ => Next::Wait,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(id: u64, before: Option<u64>) -> Told {
+        Told { id: SegmentId(id), before: before.map(SegmentId), duration: Duration::from_secs(1) }
+    }
+
+    fn kept(byte: u8) -> Kept {
+        let bytes = Bytes::from(vec![byte; 4]);
+        Kept { bytes, setup: Bytes::new(), duration: Duration::from_secs(1), own: true }
+    }
+
+    fn ids(tape: &Tape, behind: usize) -> Vec<u8> {
+        let mut got = Vec::new();
+        let mut next = tape.start(behind);
+        while let Next::Slice(place, kept) = next {
+            got.push(kept.bytes[0]);
+            next = tape.after(place);
+        }
+        got
+    }
+
+    #[test]
+    fn a_player_starts_with_a_cushion_and_goes_on_over_what_neighbours_bring() {
+        let mut tape = Tape::default();
+        tape.own(9, told(1, None), kept(1));
+        assert!(matches!(tape.start(3), Next::Wait));
+        tape.own(9, told(2, None), kept(2));
+        tape.own(9, told(3, Some(2)), kept(3));
+        tape.lost(9);
+        assert!(tape.told(7, told(4, Some(3)), false));
+        assert!(!tape.told(8, told(4, Some(3)), false), "it is on its way");
+        assert_eq!(ids(&tape, 3), [1, 2, 3]);
+        tape.came(SegmentId(4), kept(4));
+        assert_eq!(ids(&tape, 3), [2, 3, 4]);
+        assert_eq!(ids(&tape, 1), [4]);
+    }
+
+    #[test]
+    fn what_nobody_gives_is_passed_over() {
+        let mut tape = Tape::default();
+        (1..=3).for_each(|i| tape.own(9, told(i, Some(i - 1)), kept(i as u8)));
+        tape.lost(9);
+        assert!(tape.told(7, told(4, Some(3)), false));
+        assert!(tape.told(7, told(5, Some(4)), false));
+        tape.came(SegmentId(5), kept(5));
+        assert_eq!(ids(&tape, 9), [5], "a newcomer begins behind the gap");
+        let Next::Slice(place, _) = tape.order.find(SegmentId(3)).map(|p| Next::Slice(p, kept(0))).unwrap()
+        else {
+            panic!()
+        };
+        assert!(matches!(tape.after(place), Next::Wait));
+        tape.missing(SegmentId(4));
+        assert!(matches!(tape.after(place), Next::Slice(_, kept) if kept.bytes[0] == 5));
+    }
+}

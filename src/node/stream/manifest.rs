@@ -1,0 +1,130 @@
+//! The publisher's manifest of a stream: it tells lengths and piece lists, and grows as a live stream does.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pcdn_core::layout::SegmentId;
+use pcdn_core::resource::Url;
+use pcdn_core::verify::Manifest;
+use tokio::sync::Notify;
+
+use super::{Stream, lock};
+use crate::node::Settings;
+use crate::node::driver::ToSwarm;
+use crate::node::open::{ManifestPlace, fetch_checked};
+
+/// A length waits this long for the manifest, then the origin is asked for it.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// A live stream's signer works beside the packager, and may be a moment behind it: so many more looks, so far apart.
+const LOOKS: u32 = 6;
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// The newest manifest, if there is to be one.
+#[derive(Debug)]
+pub(super) struct Kept {
+    place: Option<ManifestPlace>,
+    newest: Mutex<Option<(Arc<Manifest>, Bytes)>>,
+    fetching: AtomicBool,
+    came: Notify,
+}
+
+impl Kept {
+    pub(super) fn of(settings: &Settings, url: &Url, mapped: Option<&Url>) -> Self {
+        Self {
+            place: ManifestPlace::of(settings, url, mapped),
+            newest: Mutex::default(),
+            fetching: AtomicBool::new(false),
+            came: Notify::new(),
+        }
+    }
+
+    pub(super) fn newest(&self) -> Option<(Arc<Manifest>, Bytes)> {
+        lock(&self.newest).clone()
+    }
+
+    /// How long it says a segment is; waits a moment for it if it is on its way.
+    pub(super) async fn len_of(&self, id: SegmentId) -> Option<u64> {
+        let look =
+            || self.newest().and_then(|(manifest, _)| manifest.segment(id)).map(|(layout, _)| layout.len());
+        self.place.as_ref()?;
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let came = self.came.notified();
+            if let Some(len) = look() {
+                return Some(len);
+            }
+            if !self.fetching.load(Ordering::Acquire) || tokio::time::timeout_at(until, came).await.is_err() {
+                return look();
+            }
+        }
+    }
+
+    /// Fetches it anew if the playlist lists what it does not. The fetch goes on beside.
+    pub(super) async fn refresh(&self, stream: &Stream) {
+        let Some(place) = self.place.clone() else { return };
+        let Some(shared) = stream.inner.node.upgrade() else { return };
+        if !stream.lacks_digests() || self.fetching.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let stream = stream.clone();
+        let tasks = shared.tasks.clone();
+        tasks.spawn(async move {
+            let stop = shared.stop.clone();
+            let looks = async {
+                for look in 0..LOOKS {
+                    if look > 0 {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                    let found = fetch_checked(&shared, &place).await;
+                    let Some((manifest, raw)) = found.filter(|(manifest, _)| stream.accepts(manifest)) else {
+                        if look == 0 && stream.inner.manifest.newest().is_none() {
+                            // There is none, or not yet: the next load of the playlist looks again.
+                            return;
+                        }
+                        continue;
+                    };
+                    stream.inner.manifest.take(&stream, manifest, raw).await;
+                    if !stream.lacks_digests() {
+                        return;
+                    }
+                }
+            };
+            let _ = stop.run_until_cancelled(looks).await;
+            stream.inner.manifest.fetching.store(false, Ordering::Release);
+            stream.inner.manifest.came.notify_waiters();
+        });
+    }
+
+    async fn take(&self, stream: &Stream, manifest: Arc<Manifest>, raw: Bytes) {
+        let old = lock(&self.newest).replace((manifest.clone(), raw.clone()));
+        self.came.notify_waiters();
+        if old.is_some_and(|(old, _)| old.seq == manifest.seq && old.issued_ms == manifest.issued_ms) {
+            return;
+        }
+        for (_, track) in stream.tracks().await {
+            // A swarm that is closed needs none.
+            let _ = track.asset.tell(ToSwarm::Manifest(manifest.clone(), raw.clone())).await;
+        }
+    }
+}
+
+impl Stream {
+    /// Whether something is listed that the newest manifest does not name.
+    fn lacks_digests(&self) -> bool {
+        let newest = self.inner.manifest.newest();
+        let index = lock(&self.inner.index);
+        let named = |id| newest.as_ref().is_some_and(|(manifest, _)| manifest.segment(id).is_some());
+        index.newest_ids(8).any(|id| !named(id))
+    }
+
+    fn accepts(&self, manifest: &Manifest) -> bool {
+        let same = manifest.rule == self.inner.rule && manifest.rid.is_none_or(|rid| rid == self.inner.rid);
+        let newest = self.inner.manifest.newest();
+        if !same {
+            tracing::warn!("the manifest is of another stream or cut; it is not used");
+        }
+        same && newest.is_none_or(|(old, _)| manifest.seq >= old.seq)
+    }
+}

@@ -1,0 +1,107 @@
+//! One rendition being watched: its swarm, and where in it each segment lies.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dashmap::DashMap;
+use pcdn_core::fragment::{FragmentError, Listing};
+use pcdn_core::layout::SegmentId;
+use pcdn_core::resource::ResourceHead;
+use pcdn_core::swarm::Expected;
+use pcdn_core::unit::Time;
+use tokio::sync::OnceCell;
+
+use super::index::Place;
+use super::pace::Pace;
+use crate::node::driver::ToSwarm;
+use crate::node::{Asset, OpenError};
+
+/// Requests remembered, whose segments may still be under way to the player.
+const ASKED_MAX: usize = 6;
+
+/// The segments a swarm has been told of, by number; shared with its driver, which takes out what the engine drops.
+pub(crate) type Cuts = DashMap<SegmentId, Arc<OnceCell<Cutting>>>;
+
+/// Where a segment lies in its swarm, and what the origin said of its URL.
+#[derive(Clone, Debug)]
+pub(crate) struct Cutting {
+    pub(crate) at: Range<u64>,
+    pub(crate) head: Arc<ResourceHead>,
+}
+
+/// A segment's length, and what the origin said of its URL.
+pub(crate) type Sized = (u64, ResourceHead);
+
+/// A rendition's swarm.
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) asset: Asset,
+    pub(crate) cuts: Arc<Cuts>,
+    /// Where the next segment is laid: one after another, in the order in which they are cut.
+    end: tokio::sync::Mutex<u64>,
+    play: Mutex<Play>,
+}
+
+/// What its player asked for lately.
+#[derive(Debug, Default)]
+struct Play {
+    pace: Pace,
+    asked: Vec<(Place, Expected)>,
+}
+
+impl Track {
+    pub(crate) fn new(asset: Asset, cuts: Arc<Cuts>) -> Self {
+        Self { asset, cuts, end: tokio::sync::Mutex::new(0), play: Mutex::default() }
+    }
+
+    /// Tells the swarm of a segment whose length `size` finds out; once, however many ask.
+    pub(crate) async fn cut<F>(&self, listing: &Listing, size: F) -> Result<Cutting, OpenError>
+    where
+        F: Future<Output = Result<Sized, OpenError>>,
+    {
+        let cell = self.cuts.entry(listing.id).or_default().clone();
+        let cutting = cell.get_or_try_init(|| async {
+            let (len, head) = size.await?;
+            // Segments are told in the order of where they lie.
+            let mut end = self.end.lock().await;
+            let segment = listing.sized(len, *end).map_err(FragmentError::from)?;
+            let at = *end..*end + len;
+            self.asset.tell(ToSwarm::Cut(segment, head.clone())).await?;
+            *end = at.end;
+            Ok(Cutting { at, head: Arc::new(head) })
+        });
+        cutting.await.cloned()
+    }
+
+    /// Where a segment lies, if its length is known.
+    pub(crate) fn known(&self, id: SegmentId) -> Option<Cutting> {
+        self.cuts.get(&id)?.get().cloned()
+    }
+
+    /// A player asks for the segment at `place`.
+    pub(crate) fn asked(&self, now: Time, place: Place, listing: &Listing, live: bool) {
+        let mut play = self.play();
+        let start = listing.start.unwrap_or_default();
+        let duration = listing.duration.unwrap_or_default();
+        let from = if listing.init { now } else { play.pace.request(now, start, start + duration, live) };
+        // The first bytes are wanted first, and a player begins to play what it has of a segment.
+        let until = from + (duration / 2).min(std::time::Duration::from_secs(1));
+        play.asked.retain(|(other, _)| *other != place);
+        play.asked.push((place, Expected { segment: listing.id, from, until }));
+        let over = play.asked.len().saturating_sub(ASKED_MAX);
+        play.asked.drain(..over);
+    }
+
+    /// What was asked for, the newest last; nothing once the player is gone.
+    pub(crate) fn playing(&self, now: Time) -> (Pace, Vec<(Place, Expected)>) {
+        let mut play = self.play();
+        if !play.pace.is_alive(now) {
+            play.asked.clear();
+        }
+        (play.pace, play.asked.clone())
+    }
+
+    fn play(&self) -> std::sync::MutexGuard<'_, Play> {
+        self.play.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
