@@ -1,6 +1,6 @@
 //! Learn: write your own scheduler and see in the simulator whether it is any good.
 //!
-//! Run: `cargo run --release --example custom_scheduler`
+//! Run: `cargo run --release --example custom_scheduler [-- MEGABYTES]`
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)] // an example talks
 
@@ -54,8 +54,9 @@ fn compare(size: u64) -> Result<[Outcome; 2], pcdn::sim::ScenarioError> {
     Ok([mine, default])
 }
 
-fn main() -> Result<(), pcdn::sim::ScenarioError> {
-    for (name, outcome) in ["cheapest", "hybrid"].into_iter().zip(compare(100_000_000)?) {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let megabytes: u64 = std::env::args().nth(1).map_or(Ok(100), |word| word.parse())?;
+    for (name, outcome) in ["cheapest", "hybrid"].into_iter().zip(compare(megabytes * 1_000_000)?) {
         let (seconds, share) = (outcome.makespan_s, outcome.origin_share * 100.0);
         println!("{name:10} {seconds:6.1} s, {share:5.1} % from the CDN, right: {}", outcome.is_right());
     }

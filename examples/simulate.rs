@@ -1,9 +1,10 @@
 //! Learn: run a whole swarm in virtual time and see who got what from where.
 //!
-//! Run: `cargo run --release --example simulate -- crowd8 [--seed 7] [--peers 20] [--svg chart.svg | --compare]`
+//! Run: `cargo run --release --example simulate -- crowd8 [--seed 7] [--peers 20] [--size 10MB] [--svg chart.svg | --compare]`
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)] // an example talks
 
+use pcdn::core::unit::ByteSize;
 use pcdn::sim::{Scenario, Simulation};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,6 +20,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if let Some(peers) = option("--peers") {
         simulation = simulation.peers(peers.parse()?);
+    }
+    if let Some(size) = option("--size") {
+        simulation = simulation.size(size.parse::<ByteSize>()?.0);
     }
     if words.iter().any(|word| word == "--compare") {
         println!("{}", simulation.compare());

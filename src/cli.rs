@@ -101,7 +101,7 @@ async fn run_verb(verb: &str, matches: &ArgMatches, loaded: &Loaded) -> Result<E
         "peer" => peer::run(loaded).await,
         "play" => play::run(&argument(matches, "URL"), loaded).await,
         "tracker" => tracker::run(&loaded.config).await,
-        "sign" => sign::run(&argument(matches, "FILE|DIR"), &loaded.config).await,
+        "sign" => sign::run(&argument(matches, "FILE|DIR|URL"), &loaded.config).await,
         "inspect" => inspect::run(&argument(matches, "URL|FILE"), &loaded.config).await,
         "map" => map::run(&argument(matches, "URL"), &loaded.config).await,
         "cache" => cache::run(&argument(matches, "ACTION"), matches.get_one("SWARM"), &loaded.config).await,

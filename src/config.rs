@@ -317,6 +317,11 @@ pub struct SignConfig {
     /// The manifest written; not set: beside the input, with `.pcdn` added.
     #[serde(with = "blank")]
     pub out: Option<String>,
+    /// Stays, and signs what changes.
+    pub follow: bool,
+    /// Where the directory or playlist is served.
+    #[serde(with = "blank")]
+    pub base_url: Option<url::Url>,
 }
 
 /// `pcdn inspect`.
@@ -331,6 +336,12 @@ pub struct InspectConfig {
     /// The URL a file would have.
     #[serde(with = "blank")]
     pub base_url: Option<url::Url>,
+    /// Which rendition's segments are told.
+    #[serde(with = "blank")]
+    pub rendition: Option<u32>,
+    /// A live stream is followed so long.
+    #[serde(with = "blank")]
+    pub follow: Option<Span>,
 }
 
 /// `pcdn sim`.

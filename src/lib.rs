@@ -16,6 +16,11 @@ pub mod publish;
 pub mod sim;
 pub mod store;
 
+/// The README, so that its code is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub use node::{Asset, Node, OpenError, Reader};
 pub use pcdn_core as core;
 #[cfg(feature = "conformance")]

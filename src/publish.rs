@@ -1,4 +1,16 @@
-//! What a publisher does before the first viewer comes: sign files, and look how a resource is cut.
+//! What a publisher does: sign files and streams, and look how a resource is cut.
+//!
+//! A manifest lies beside what it is of: `film.mp4.pcdn` names the segments of a file by their place on its grid,
+//! `index.m3u8.pcdn` those that the playlist lists, by the names that viewers give them. Those names count from the playlist
+//! ([`pcdn_media::relative`]), so a directory can be signed before anybody knows where it will be served.
+//!
+//! | part | signs |
+//! |---|---|
+//! | `sign` | a file, a playlist, a directory, once |
+//! | `follow` | playlists, whenever the packager beside changes them |
+//! | `slices` | a continuous stream, slice by slice |
+//! | `playlist`, `local`, `hashes` | one playlist: its manifest, its files, their hashes |
+//! | `inspect` | nothing: it reports how a resource is cut |
 //!
 //! ```
 //! use pcdn::{identity, publish};
@@ -14,17 +26,34 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod disk;
+mod follow;
+mod hashes;
 mod inspect;
+mod local;
+mod outline;
+mod playlist;
 mod sign;
+mod slices;
 
 use std::io;
 use std::path::PathBuf;
 
 use pcdn_core::error::{Blame, Judged};
 use pcdn_core::fragment::FragmentError;
+use pcdn_core::origin::OriginError;
+use pcdn_core::resource::Url;
 
-pub use inspect::{Inspection, Rendition, SegmentReport, inspect, inspect_file};
-pub use sign::{MANIFEST_EXTENSION, Signed, manifest_path, sign_dir, sign_file, write_manifest};
+pub(crate) use disk::now_ms;
+pub use disk::{MANIFEST_EXTENSION, manifest_path, write_live, write_manifest};
+pub use follow::{Follow, LOOK_EVERY};
+pub use inspect::{
+    Inspection, Inspector, Rendition, SegmentReport, Source, inspect, inspect_file, read_slices, report_slice,
+};
+pub use local::is_playlist;
+pub use outline::is_document;
+pub use sign::{Signed, fragmenter_of, sign_dir, sign_file, sign_one};
+pub use slices::SliceSigner;
 
 /// Why something was not signed or inspected.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +93,25 @@ pub enum PublishError {
     /// This kind of resource needs documents that are not here.
     #[error("a resource of kind {0} cannot be inspected from its bytes alone; give its URL")]
     NeedsMore(&'static str),
+    /// The origin does not give it.
+    #[error("{source}")]
+    Origin {
+        /// Where it was asked for.
+        url: Url,
+        /// What it said.
+        source: OriginError,
+    },
+    /// The playlist has no such rendition.
+    #[error("there is no rendition {asked}; there are {count}, counted from 0")]
+    NoRendition {
+        /// Which was asked for.
+        asked: u32,
+        /// How many there are.
+        count: usize,
+    },
+    /// A file where a stream was expected.
+    #[error("it is a file, not a live stream; sign the file itself, where it lies")]
+    NotLive,
     /// Nobody could read the manifest.
     #[error(
         "the manifest would have {bytes} bytes, above the limit of {limit}; cut the file with larger pieces"
@@ -88,12 +136,17 @@ impl Judged for PublishError {
     fn blame(&self) -> Blame {
         match self {
             Self::Body { .. } | Self::Fragment(_) => Blame::Origin,
+            Self::Origin { source, .. } => source.blame(),
             Self::Io { .. } | Self::Changed { .. } => Blame::Local,
             Self::NeedsMore(_) | Self::TooLong { .. } | Self::TooDeep { .. } => Blame::Config,
+            Self::NoRendition { .. } | Self::NotLive => Blame::Config,
         }
     }
     fn transient(&self) -> bool {
-        matches!(self, Self::Changed { .. })
+        match self {
+            Self::Origin { source, .. } => source.transient(),
+            _ => matches!(self, Self::Changed { .. }),
+        }
     }
 }
 

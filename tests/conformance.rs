@@ -2,22 +2,24 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use pcdn::conformance;
 use pcdn::core::clock::ManualClock;
 use pcdn::core::fragment::Fragmenter;
-use pcdn::core::id::Identity;
+use pcdn::core::id::{Identity, Rid};
 use pcdn::core::resource::{Resource, ResourceHead, Url};
 use pcdn::core::schedule::{Hybrid, OriginOnly, Sequential};
 use pcdn::core::transport::Provider;
 use pcdn::core::unit::{ByteSize, Rate};
 use pcdn::demo::DemoOrigin;
 use pcdn::discovery::{Fixed, Merged, Tracker, TrackerConfig, TrackerServer};
-use pcdn::mapping::{Cached, FirstOf, UrlHash};
-use pcdn::media::File;
-use pcdn::testing::content;
+use pcdn::mapping::{Cached, FirstOf, Table, Template, UrlHash};
+use pcdn::media::{Dash, File, Flv, Hls};
+use pcdn::store::{Disk, DiskConfig};
+use pcdn::testing::{Fault, ScriptedOrigin, content};
 use pcdn::transport::memory::Hub;
-use pcdn::transport::origin::{Http, HttpConfig};
+use pcdn::transport::origin::{Http, HttpConfig, Mirrors};
 use pcdn::transport::udp::{Udp, UdpConfig};
 
 fn url(text: &str) -> Url {
@@ -34,6 +36,38 @@ fn fragmenters() {
     conformance::fragmenter::fragmenter(File::default, &sample);
     conformance::fragmenter::fragmenter(|| File::with(1 << 20, 14).unwrap(), &sample);
     assert_ne!(File::default().rule(), File::with(1 << 20, 14).unwrap().rule());
+    // An FLV file is cut on a grid like any other; a stream at keyframes (`pcdn-media` has streams to try it on).
+    let flv = Resource { url: url("http://h.example/film.flv"), ..sample.resource.clone() };
+    conformance::fragmenter::fragmenter(
+        Flv::default,
+        &conformance::fragmenter::Sample { resource: flv, ..sample },
+    );
+}
+
+const PLAYLIST: &str = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:4,\n7.ts\n#EXTINF:3.5,\n8.ts\n#EXT-X-ENDLIST\n";
+const MANIFEST: &str = r#"<?xml version="1.0"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT8S">
+  <Period><AdaptationSet mimeType="video/mp4">
+    <SegmentTemplate initialization="init.mp4" media="$Number$.m4s" duration="4" startNumber="1"/>
+    <Representation id="v" bandwidth="1000000"/>
+  </AdaptationSet></Period>
+</MPD>"#;
+
+#[test]
+fn fragmenters_of_listed_media() {
+    let playlist = listed("film.m3u8", "application/vnd.apple.mpegurl", PLAYLIST);
+    conformance::fragmenter::fragmenter(|| Hls, &playlist);
+    conformance::fragmenter::fragmenter(Dash::default, &listed("film.mpd", "application/dash+xml", MANIFEST));
+}
+
+/// A resource that is a document and lists its segments.
+fn listed(name: &str, content_type: &str, text: &'static str) -> conformance::fragmenter::Sample {
+    let url = url(&format!("http://h.example/{name}"));
+    let rid = UrlHash::default().rid(&url).unwrap();
+    let head = ResourceHead { content_type: Some(content_type.to_owned()), ..ResourceHead::default() };
+    let documents = vec![(url.clone(), text.into())];
+    let resource = Resource { url, rid, head: None };
+    conformance::fragmenter::Sample { resource, head, documents, body: text.into(), tiles: false }
 }
 
 #[tokio::test]
@@ -47,7 +81,23 @@ async fn mappers() {
     let clock = Arc::new(ManualClock::default());
     conformance::mapper::mapper(|| Cached::with_capacity(UrlHash::default(), clock.clone(), 8), &contents)
         .await;
+    let rules = || Template::parse("films.toml", RULES).unwrap();
+    conformance::mapper::mapper(rules, &contents).await;
+    let table = || {
+        let tree = |at: &str, name: u8| (url(at), Rid([name; 32]));
+        let (films, more) = (tree("http://h.example/", 1), tree("http://b.example/all/h", 2));
+        let table = Table::new().tree(films.0, films.1).unwrap();
+        table.tree(more.0, more.1).unwrap().exact(url("http://c.example/film"), Rid([3; 32])).unwrap()
+    };
+    let listed: &[&str] = &["http://c.example/film"];
+    conformance::mapper::mapper(table, &[film, other, listed]).await;
 }
+
+const RULES: &str = r#"
+    [[rule]]
+    host = "h.example"
+    keep = ["cut"]
+"#;
 
 #[test]
 fn schedulers() {
@@ -59,6 +109,12 @@ fn schedulers() {
 #[test]
 fn stores() {
     conformance::store::store(|| pcdn::store::Memory::of(ByteSize::mib(16)));
+    let dir = tempfile::tempdir().unwrap();
+    let opened = AtomicU32::new(0);
+    conformance::store::store(|| {
+        let place = dir.path().join(opened.fetch_add(1, Ordering::Relaxed).to_string());
+        Disk::open(place, DiskConfig { quota: ByteSize::mib(16), ..DiskConfig::default() }).unwrap()
+    });
 }
 
 #[tokio::test]
@@ -82,7 +138,15 @@ async fn origins() {
     let server = DemoOrigin::start(vec![("film".to_owned(), body.clone())], Rate::UNLIMITED).await.unwrap();
     let allow = vec![server.addr().to_string().parse().unwrap()];
     let http = Http::new(HttpConfig { allow, ..HttpConfig::default() }, pcdn::dice().unwrap()).unwrap();
-    conformance::origin::origin(&http, &url(&server.url("film")), &body, &url(&server.url("nothing"))).await;
+    let (film, nothing) = (url(&server.url("film")), url(&server.url("nothing")));
+    conformance::origin::origin(&http, &film, &body, &nothing).await;
+    // A mirror that is dead harms nobody. (`p2sp_file` has a first URL that fails.)
+    let (dead, nobody) = (url("http://dead.example/film"), ScriptedOrigin::new().always(Fault::Unreachable));
+    let mirrors = Mirrors::new(Arc::new(http), Arc::new(nobody), film.clone(), vec![dead]);
+    conformance::origin::origin(&mirrors, &film, &body, &nothing).await;
+    let cdn = url("http://cdn.example/film");
+    let scripted = ScriptedOrigin::new().with(&cdn, body.clone());
+    conformance::origin::origin(&scripted, &cdn, &body, &url("http://cdn.example/nothing")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

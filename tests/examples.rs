@@ -4,8 +4,8 @@
 use std::process::Command;
 
 /// Runs an example as a reader would, and checks its last line.
-fn check(name: &str, last: impl Fn(&str) -> bool) {
-    let run = ["run", "--offline", "--quiet", "--example", name];
+fn check(name: &str, arguments: &[&str], last: impl Fn(&str) -> bool) {
+    let run = [&["run", "--offline", "--quiet", "--example", name, "--"][..], arguments].concat();
     let output =
         Command::new(env!("CARGO")).args(run).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -15,28 +15,50 @@ fn check(name: &str, last: impl Fn(&str) -> bool) {
 }
 
 #[test]
+fn every_example_is_run_here() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    for file in std::fs::read_dir(dir).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let run = format!("check(\"{name}\", ");
+        assert!(include_str!("examples.rs").contains(&run), "{name} is not run");
+    }
+}
+
+#[test]
 fn custom_mapper() {
-    check("custom_mapper", |line| line == "the viewers meet: true");
+    check("custom_mapper", &[], |line| line == "the viewers meet: true");
+}
+
+#[test]
+fn custom_scheduler() {
+    check("custom_scheduler", &["6"], |line| line.starts_with("hybrid") && line.ends_with("right: true"));
 }
 
 #[test]
 fn custom_transport() {
-    check("custom_transport", |line| takes_most(line, "through the socket came "));
+    check("custom_transport", &[], |line| takes_most(line, "through the socket came "));
 }
 
 #[test]
 fn embed_in_app() {
-    check("embed_in_app", |line| line == "frames shown: [0, 1, 2, 498, 499, 1]");
+    check("embed_in_app", &[], |line| line == "frames shown: [0, 1, 2, 498, 499, 1]");
 }
 
 #[test]
 fn hello_node() {
-    check("hello_node", |line| takes_most(line, "the second node took "));
+    check("hello_node", &[], |line| takes_most(line, "the second node took "));
 }
 
 #[test]
 fn mock_unit_test() {
-    check("mock_unit_test", |line| line == "viewers now: 1");
+    check("mock_unit_test", &[], |line| line == "viewers now: 1");
+}
+
+#[test]
+fn simulate() {
+    let small = ["crowd8", "--peers", "4", "--size", "6MB"];
+    check("simulate", &small, |line| line.starts_with("trace ") && line.contains(" events in "));
 }
 
 /// Whether the line is `begin`, then a share above one half in percent.

@@ -1,18 +1,23 @@
 //! A file from an origin plus peers: every byte is the content's, whatever the origin and the peers do.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use pcdn::core::async_trait;
 use pcdn::core::fragment::Fragmenter;
 use pcdn::core::id::Identity;
+use pcdn::core::origin::{Origin, OriginBody, OriginError, OriginGet};
 use pcdn::core::peer::PeerRecord;
-use pcdn::core::resource::Url;
+use pcdn::core::resource::{ResourceHead, Url};
 use pcdn::core::schedule::Policy;
 use pcdn::core::unit::ByteSize;
 use pcdn::media::File;
 use pcdn::node::{ManifestFrom, P2p, Settings};
 use pcdn::testing::{Fault, ScriptedOrigin, content, manifest_of};
 use pcdn::transport::memory::Hub;
+use pcdn::transport::origin::Mirrors;
 use pcdn::{Asset, Node, discovery, mapping, store};
 
 /// Three segments and a bit, in small pieces, so that little data has all the shapes of much.
@@ -44,6 +49,10 @@ fn signed() -> Settings {
 }
 
 fn node(hub: &Hub, number: u8, origin: &ScriptedOrigin, peers: Vec<PeerRecord>, settings: Settings) -> Node {
+    node_at(hub, number, origin.clone(), peers, settings)
+}
+
+fn node_at(hub: &Hub, number: u8, origin: impl Origin, peers: Vec<PeerRecord>, settings: Settings) -> Node {
     let me = Identity::from_secret([number; 32]);
     let builder = Node::builder(me.clone()).settings(settings);
     let link = hub.join(me.peer_id(), builder.provider());
@@ -53,9 +62,43 @@ fn node(hub: &Hub, number: u8, origin: &ScriptedOrigin, peers: Vec<PeerRecord>, 
         .mapper(mapping::UrlHash::default())
         .fragmenter(cut())
         .store(store::Memory::of(ByteSize::mib(16)))
-        .origin(origin.clone())
+        .origin(origin)
         .build()
         .unwrap()
+}
+
+/// Where the same content lies, too.
+fn mirrored() -> Url {
+    Url::parse("http://mirror.example/film").unwrap()
+}
+
+/// Calls an origin silent after a moment, as the HTTP origin does after some seconds.
+#[derive(Debug)]
+struct Impatient(ScriptedOrigin);
+
+impl Impatient {
+    const PATIENCE: Duration = Duration::from_millis(200);
+}
+
+#[async_trait]
+impl Origin for Impatient {
+    async fn head(&self, url: &Url) -> Result<ResourceHead, OriginError> {
+        self.0.head(url).await
+    }
+
+    async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
+        let OriginBody { head, bytes } = self.0.get(want).await?;
+        let watched = futures_util::stream::unfold((bytes, false), |(mut bytes, over)| async move {
+            if over {
+                return None;
+            }
+            match tokio::time::timeout(Self::PATIENCE, bytes.next()).await {
+                Ok(item) => item.map(|item| (item, (bytes, false))),
+                Err(_) => Some((Err(OriginError::Silent(Self::PATIENCE)), (bytes, true))),
+            }
+        });
+        Ok(OriginBody { head, bytes: Box::pin(watched) })
+    }
 }
 
 /// What a reader of all of it gets, in order.
@@ -143,6 +186,40 @@ async fn an_origin_that_falls_silent_leaves_the_rest_to_peers() {
     assert!(read(&asset, 0..asset.len()).await == content(LEN, 1));
     assert_eq!(asset.report().await.from_peers, LEN as u64);
     end([first, second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_stalls_in_the_middle_of_a_body_leaves_the_rest_to_peers() {
+    let hub = Hub::default();
+    let first = node(&hub, 1, &origin(1), Vec::new(), signed());
+    delivered(&first, 0).await;
+    for after in [0, 20_000, 300_001] {
+        let stalling = origin(1);
+        let second = node_at(&hub, 2, Impatient(stalling.clone()), vec![first.record()], signed());
+        // What it gives before it falls silent counts; what it was asked for beyond that is had from the peer.
+        let asset = second.open(&url()).await.unwrap();
+        let _ = stalling.clone().always(Fault::StallAfter(after));
+        let whole = tokio::time::timeout(Duration::from_secs(60), asset.complete()).await;
+        whole.unwrap_or_else(|_| panic!("stalled after {after} bytes, and nobody helped")).unwrap();
+        assert!(read(&asset, 0..asset.len()).await == content(LEN, 1));
+        assert!(asset.report().await.from_peers > LEN as u64 / 2);
+        end([second]).await;
+    }
+    end([first]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_stalls_is_finished_by_its_mirror() {
+    let hub = Hub::default();
+    let (stalling, mirror) = (origin(1).always(Fault::StallAfter(100_000)), origin(1));
+    let mirror = mirror.with(&mirrored(), content(LEN, 1));
+    let primary = Arc::new(Impatient(stalling.clone()));
+    let mirrors = Mirrors::new(primary, Arc::new(mirror.clone()), url(), vec![mirrored()]);
+    let alone = node_at(&hub, 1, mirrors, Vec::new(), Settings::default());
+    let report = delivered(&alone, 0).await.report().await;
+    assert_eq!(report.from_origin, LEN as u64);
+    assert!(stalling.counts().bytes > 0 && mirror.counts().bytes > LEN as u64 / 2);
+    end([alone]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

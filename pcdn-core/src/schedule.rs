@@ -111,6 +111,8 @@ pub struct View<'v> {
     pub first_missing: Slot,
     /// Whether all of the resource is wanted, in any order (a download).
     pub whole: bool,
+    /// Whether every piece that is wanted says when ([`Piece::due`]), as segments of a stream do: to have it sooner gains nothing.
+    pub paced: bool,
     /// How many nodes must fetch each piece from the origin before the others can take it from peers: 1 with a manifest,
     /// k for witnesses.
     pub copies: u8,
@@ -394,6 +396,31 @@ impl SlotSet {
         self.words.iter().zip(&other.words).any(|(mine, theirs)| mine & theirs != 0)
     }
 
+    /// Adds to `all` what is in both this and `other`.
+    pub(crate) fn add_common(&self, other: &SlotSet, all: &mut SlotSet) {
+        let common = self.words.iter().zip(&other.words).map(|(mine, theirs)| mine & theirs);
+        for (at, word) in common.enumerate().filter(|(_, word)| *word != 0) {
+            if all.words.len() <= at {
+                all.words.resize(at + 1, 0);
+            }
+            all.words[at] |= word;
+        }
+        all.count = all.words.iter().map(|word| word.count_ones()).sum();
+    }
+
+    /// What is in, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let bits = |(at, word): (usize, &u64)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(at as u32 * 64 + bit)
+            })
+        };
+        self.words.iter().enumerate().flat_map(bits)
+    }
+
     /// Puts `slot` in or takes it out; says whether that was news.
     pub fn set(&mut self, slot: u32, held: bool) -> bool {
         if self.get(slot) == held {
@@ -406,6 +433,26 @@ impl SlotSet {
         self.words[word] ^= 1 << (slot % 64);
         self.count = if held { self.count + 1 } else { self.count - 1 };
         true
+    }
+
+    /// Makes `count` slots from `first` on, at most 64, what `bits` say, the lowest bit first. Returns those that changed.
+    pub(crate) fn replace(&mut self, first: u32, count: u32, bits: u64) -> u64 {
+        debug_assert!((1..=64).contains(&count));
+        let (word, shift) = ((first / 64) as usize, first % 64);
+        let words = (first + count).div_ceil(64) as usize;
+        if self.words.len() < words {
+            self.words.resize(words, 0);
+        }
+        // Where the slots lie across two words, the second has the upper ones.
+        let upper = (shift + count > 64).then_some(word + 1);
+        let before = self.words[word] >> shift | upper.map_or(0, |at| self.words[at] << (64 - shift));
+        let changed = (before ^ bits) & (u64::MAX >> (64 - count));
+        self.words[word] ^= changed << shift;
+        if let Some(at) = upper {
+            self.words[at] ^= changed >> (64 - shift);
+        }
+        self.count = self.count + (changed & bits).count_ones() - (changed & !bits).count_ones();
+        changed
     }
 
     /// Drops the first `count` slots, a multiple of 64; all others move down by as many.

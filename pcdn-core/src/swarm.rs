@@ -54,6 +54,9 @@ pub use report::{Event, Report};
 /// safety margins before a player's deadline).
 pub const TICK: Duration = Duration::from_millis(200);
 
+/// The same while there is nothing to fetch and nobody to read: whoever asks or tells something is answered at once anyway.
+const TICK_IDLE: Duration = Duration::from_secs(1);
+
 /// What neighbours tell is planned for at most this often.
 const TOLD: Duration = Duration::from_millis(50);
 
@@ -493,6 +496,9 @@ impl Swarm {
             Input::P2p { take, give } => self.p2p(take, give),
             Input::Wake => {}
         }
+        if self.dirty {
+            self.next_tick = self.next_tick.min(now + TICK);
+        }
         if now >= self.next_tick {
             self.tick(now);
         }
@@ -535,13 +541,21 @@ impl Swarm {
     }
 
     fn tick(&mut self, now: Time) {
-        self.next_tick = now + TICK;
+        self.next_tick = now + if self.is_idle() { TICK_IDLE } else { TICK };
         self.expire_flights(now);
         self.refresh_readers(now);
         self.refresh_origin(now);
         self.chat(now);
         self.audit(now);
         self.dirty = true;
+    }
+
+    /// Whether only others can bring something to do.
+    fn is_idle(&self) -> bool {
+        let fetches = self.board.missing() > 0 || !self.flights.all().is_empty() || self.origin.is_busy();
+        // Samples are compared with the origin after all is here.
+        let audits = self.setup.integrity == Integrity::Sampled;
+        !fetches && !audits && self.readers.is_empty() && !self.board.has_changes()
     }
 
     fn plan(&mut self, now: Time) {
@@ -567,6 +581,7 @@ impl Swarm {
             origin: &origin,
             first_missing,
             whole: self.whole,
+            paced: self.setup.stream,
             copies: self.proof.copies_wanted(),
             len: self.board.len(),
             missing_bytes: self.board.missing_bytes(),

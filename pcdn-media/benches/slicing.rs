@@ -1,6 +1,8 @@
 //! How fast live FLV is cut, and given to players: `cargo bench -p pcdn-media --bench slicing`.
 //!
 //! The floor is what no slicer can avoid: one BLAKE3 pass over the bytes, which names the slice, and one copy.
+//! On a busy 2-core AMD EPYC with AVX-512: 3.5 GB/s with keyframes 2 s apart, 3.4 with 0.5 s, 1.4 with keyframes only, of a
+//! floor of 3.7; reading tags 22 GB/s, joining 13 GB/s.
 
 #![allow(clippy::print_stdout)] // it prints its result
 

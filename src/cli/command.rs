@@ -85,9 +85,14 @@ const VERBS: &[Verb] = &[
         name: "sign",
         about: "Write the publisher's signed piece list beside a file",
         manual: "Reads FILE once (or every file below DIR) and writes FILE.pcdn. Viewers that are told --manifest sidecar then \
-                 take every byte from anybody, and read the origin about once for the whole swarm.",
-        examples: "pcdn sign film.mp4\npcdn sign /srv/www/vod --key /etc/pcdn/publisher.key",
-        arguments: &[argument("FILE|DIR", "What to sign")],
+                 take every byte from anybody, and read the origin about once for the whole swarm. A playlist (HLS) or \
+                 manifest (DASH) is signed with all segments that it lists and that lie where it says; those get no \
+                 file of their own. Names count from the playlist, so a directory may be signed before it is moved to \
+                 where it is served. With --follow it stays beside the packager of a live stream; of a URL, it signs \
+                 the slices of a live HTTP-FLV stream as they come.",
+        examples: "pcdn sign film.mp4\npcdn sign /srv/www/vod --key /etc/pcdn/publisher.key\n\
+                   pcdn sign --follow /srv/www/live\npcdn sign --follow http://127.0.0.1/live.flv --out /srv/www/live.flv.pcdn",
+        arguments: &[argument("FILE|DIR|URL", "What to sign; a URL only with --follow")],
         defaults: &[],
     },
     Verb {
@@ -107,8 +112,10 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "inspect",
         about: "Show how a resource is cut: segments, pieces, identities",
-        manual: "Asks the origin of a URL for its head, or looks at a local file, and prints the segments every node would cut.",
-        examples: "pcdn inspect https://cdn.example/film.mp4\npcdn inspect film.mp4 --base-url https://cdn.example/film.mp4 --hash --json",
+        manual: "Asks the origin of a URL, or looks at a local file, and prints the segments every node would cut. A master playlist \
+                 prints its renditions; --rendition N the segments of one. A DASH manifest prints its renditions and \
+                 the segments of the first, or of rendition N. A continuous live stream is read for some seconds.",
+        examples: "pcdn inspect https://cdn.example/live/all.m3u8 --rendition 1\npcdn inspect https://cdn.example/live.flv --follow 30s --json\npcdn inspect https://cdn.example/film.mp4\npcdn inspect film.mp4 --base-url https://cdn.example/film.mp4 --hash --json",
         arguments: &[argument("URL|FILE", "What to look at")],
         defaults: &[],
     },

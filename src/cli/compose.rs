@@ -81,7 +81,7 @@ async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Resul
 }
 
 /// The time of day as the node's own clock, which begins now, will tell it.
-fn wall_clock() -> pcdn_media::dash::WallClock {
+pub(crate) fn wall_clock() -> pcdn_media::dash::WallClock {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let unix_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     pcdn_media::dash::WallClock { at: pcdn_core::unit::Time::ZERO, unix_ms }

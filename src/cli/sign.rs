@@ -1,13 +1,16 @@
 //! `pcdn sign`: the publisher's manifest.
 
+mod follow;
+
 use std::path::{Path, PathBuf};
 
-use pcdn_core::id::PeerId;
+use pcdn_core::id::{Identity, PeerId};
+use pcdn_core::resource::Url;
 use serde::Serialize;
 
 use super::compose::make_private_dir;
 use super::{Exit, Failure, tell};
-use crate::config::Config;
+use crate::config::{Config, SignConfig};
 use crate::publish::{self, Signed};
 
 #[derive(Serialize)]
@@ -19,16 +22,27 @@ struct Report {
 
 /// Runs the verb.
 pub(crate) async fn run(what: &str, config: &Config) -> Result<Exit, Failure> {
-    if what.contains("://") {
+    let is_url = what.contains("://");
+    if config.sign.follow {
+        let key = key(&config.sign)?;
+        return if is_url {
+            follow::stream(what, config, key).await
+        } else {
+            follow::files(Path::new(what), config, key).await
+        };
+    }
+    if is_url {
         let line = format!(
-            "{what}: sign the file itself, where it lies: bytes that came over a network prove nothing yet"
+            "{what}: sign the file itself, where it lies: bytes that came over a network prove nothing yet; a live FLV stream is signed with --follow"
         );
         return Err(Failure::new(Exit::Usage, line));
     }
     let (what, sign) = (PathBuf::from(what), config.sign.clone());
-    let report =
-        tokio::task::spawn_blocking(move || sign_all(&what, sign.key.as_deref(), sign.out.as_deref()));
+    let report = tokio::task::spawn_blocking(move || sign_all(&what, &sign));
     let report = report.await.map_err(Failure::other)??;
+    for signed in report.signed.iter().filter(|signed| signed.missing > 0) {
+        tell::line(&missing(signed));
+    }
     if config.json {
         return tell::json(&report);
     }
@@ -39,29 +53,59 @@ pub(crate) async fn run(what: &str, config: &Config) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn sign_all(what: &Path, key: Option<&str>, out: Option<&str>) -> Result<Report, Failure> {
-    let key_file = match key {
-        Some(file) => PathBuf::from(file),
-        None => default_key()?,
-    };
-    let key = crate::identity::load_or_create(&key_file)?;
-    let rule = pcdn_media::File::default();
+fn sign_all(what: &Path, config: &SignConfig) -> Result<Report, Failure> {
+    let key = key(config)?;
     let meta = std::fs::metadata(what)
         .map_err(|e| Failure::disk(format!("{} cannot be read", what.display()), &e))?;
     let signed = if meta.is_dir() {
-        if out.is_some() {
-            return Err(Failure::new(
-                Exit::Usage,
-                "--out names one manifest and a directory gives many; leave it out",
-            ));
-        }
-        publish::sign_dir(what, &rule, &key, |_| None)?
+        refuse_out(config)?;
+        publish::sign_dir(what, &base(config), &key, |_| None)?
     } else {
-        let manifest = out.map_or_else(|| publish::manifest_path(what), PathBuf::from);
-        publish::write_manifest(&manifest, &publish::sign_file(what, &rule, &key, None)?)?;
-        vec![Signed { file: what.to_owned(), manifest, bytes: meta.len() }]
+        let manifest = config.out.as_ref().map_or_else(|| publish::manifest_path(what), PathBuf::from);
+        match publish::sign_one(what, &manifest, config.base_url.as_ref(), &key)? {
+            Some(signed) => vec![signed],
+            None => {
+                let line = format!(
+                    "{}: it lists no segment that is on this machine; of a master playlist, sign the playlists it names, or the directory",
+                    what.display()
+                );
+                return Err(Failure::other(line));
+            }
+        }
     };
     Ok(Report { key: key.peer_id(), signed })
+}
+
+fn refuse_out(config: &SignConfig) -> Result<(), Failure> {
+    match config.out {
+        Some(_) => Err(Failure::new(
+            Exit::Usage,
+            "--out names one manifest and a directory gives many; leave it out",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Where a directory is served, for playlists that name segments by absolute paths: at the server's root unless told.
+fn base(config: &SignConfig) -> Url {
+    config.base_url.clone().unwrap_or_else(|| Url::parse("http://localhost/").expect("a URL"))
+}
+
+/// What is said of a playlist that lists more than there is.
+fn missing(signed: &Signed) -> String {
+    format!(
+        "{}: {} segments that it lists were not found whole beside it and are not signed; if it names them by absolute paths, give --base-url",
+        signed.file.display(),
+        signed.missing
+    )
+}
+
+fn key(config: &SignConfig) -> Result<Identity, Failure> {
+    let file = match &config.key {
+        Some(file) => PathBuf::from(file),
+        None => default_key()?,
+    };
+    Ok(crate::identity::load_or_create(&file)?)
 }
 
 /// `pcdn/publisher.key` in the user's configuration directory, which is made.

@@ -102,6 +102,11 @@ impl Answering {
         let mut headers = head::of_content(&live.head, &head::version(&live.head));
         head::put(&mut headers, X_SWARM, &live.swarm.to_string());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // Servers of live streams often say nothing of their type.
+        let named = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind != "application/octet-stream");
+        if !named {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("video/x-flv"));
+        }
         if request.method == Method::HEAD {
             return with(StatusCode::OK, headers, full(Bytes::new()));
         }

@@ -27,6 +27,8 @@ pub(crate) struct Links {
     me: PeerId,
     pub(crate) transports: Vec<Arc<dyn Transport>>,
     sessions: DashMap<PeerId, Kept>,
+    /// Peers being dialled; an entry lives as long as somebody waits for it.
+    dialling: DashMap<PeerId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) swarms: DashMap<SwarmKey, mpsc::Sender<ToSwarm>>,
     bans: DashMap<PeerId, Instant>,
     next: AtomicU64,
@@ -53,6 +55,7 @@ impl Links {
             me,
             transports,
             sessions: DashMap::new(),
+            dialling: DashMap::new(),
             swarms: DashMap::new(),
             bans: DashMap::new(),
             next: AtomicU64::new(1),
@@ -87,9 +90,19 @@ impl Links {
         if self.is_banned(&record.id) {
             return Err(TransportError::Closed);
         }
-        if let Some(kept) = self.sessions.get(&record.id) {
-            return Ok(kept.link.clone());
-        }
+        // One dial at a time: a second session of the same dialler would replace the first under those who use it already.
+        let turn = self.dialling.entry(record.id).or_default().clone();
+        let held = turn.lock().await;
+        let result = match self.sessions.get(&record.id).map(|kept| kept.link.clone()) {
+            Some(link) => Ok(link),
+            None => self.dial(record).await,
+        };
+        drop(held);
+        self.dialling.remove_if(&record.id, |_, turn| Arc::strong_count(turn) <= 2);
+        result
+    }
+
+    async fn dial(self: &Arc<Self>, record: &PeerRecord) -> Result<Link, TransportError> {
         let mut last = None;
         for transport in &self.transports {
             if !record.addrs.iter().any(|addr| addr.scheme == transport.scheme()) {

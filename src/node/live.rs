@@ -14,6 +14,7 @@ mod feed;
 mod role;
 pub(crate) mod tape;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ struct Inner {
     tape: Mutex<Tape>,
     news: Notify,
     live_start: usize,
+    /// A player has begun: what it was given is not taken back.
+    began: std::sync::atomic::AtomicBool,
     listeners: std::sync::atomic::AtomicUsize,
 }
 
@@ -101,6 +104,7 @@ impl Broadcast {
             tape: Mutex::default(),
             news: Notify::new(),
             live_start: shared.settings.live_start.max(1) as usize,
+            began: std::sync::atomic::AtomicBool::new(false),
             listeners: std::sync::atomic::AtomicUsize::new(0),
         };
         let broadcast = Self { inner: Arc::new(inner) };
@@ -167,6 +171,7 @@ impl Listener {
 
     fn put(&mut self, place: flv::order::Place, kept: &Kept) -> Bytes {
         self.at = Some(place);
+        self.broadcast.inner.began.store(true, std::sync::atomic::Ordering::Relaxed);
         let len = kept.bytes.len() as u64;
         if kept.own {
             self.sources.1 += len;
@@ -215,7 +220,14 @@ struct Deck {
     end: u64,
     fetched: (mpsc::Sender<Fetched>, Option<mpsc::Receiver<Fetched>>),
     lonely_since: tokio::time::Instant,
+    /// What neighbours told while this node read the origin itself.
+    notes: VecDeque<SliceNote>,
+    /// The own connection met what neighbours tell; or a player began without that.
+    met: bool,
 }
+
+/// Notes kept until the own connection meets them: as many as a neighbour greets with, of a few neighbours.
+const NOTES_MAX: usize = 64;
 
 /// The source number of this node's own connection; neighbours have their links'.
 const OWN: u64 = u64::MAX;
@@ -237,6 +249,8 @@ impl Deck {
             end: 0,
             fetched: (to, Some(fetched)),
             lonely_since: tokio::time::Instant::now(),
+            notes: VecDeque::new(),
+            met: false,
             broadcast,
         }
     }
@@ -302,9 +316,18 @@ impl Deck {
             duration: told.duration,
             own: true,
         };
-        let provisional = flv::provisional(&slice);
+        let note = self.notes.iter().find(|note| note.segment == told.id).cloned();
+        // What neighbours tell of is where everybody cuts, though this connection is too young to know.
+        let provisional = flv::provisional(&slice) && note.is_none();
         self.role.cut(told.id, provisional);
         self.broadcast.tape().own(OWN, told, kept);
+        if let Some(note) = note {
+            slice.before = note.before;
+            slice.segment.discontinuity = note.discontinuity;
+            if !std::mem::replace(&mut self.met, true) {
+                self.meet(&note).await;
+            }
+        }
         self.broadcast.inner.news.notify_waiters();
         if provisional {
             // To be played here; others cut it otherwise.
@@ -315,11 +338,37 @@ impl Deck {
         sent
     }
 
+    /// The first slice that neighbours know, too: those before it are fetched from them, so that a player begins as far behind the
+    /// live edge as it likes, and at once.
+    async fn meet(&mut self, newest: &SliceNote) {
+        let mut before = Vec::new();
+        let mut at = newest.before;
+        while let Some(note) = self.notes.iter().find(|note| Some(note.segment) == at)
+            && before.len() + 1 < self.broadcast.inner.live_start
+        {
+            before.push(note.clone());
+            at = note.before;
+        }
+        before.reverse();
+        let began = self.broadcast.inner.began.load(std::sync::atomic::Ordering::Relaxed);
+        if before.is_empty() || began {
+            return;
+        }
+        let all: Vec<Told> = before.iter().map(told_by).collect();
+        self.broadcast.tape().precede(OWN, &all, told_by(newest));
+        for note in before {
+            let _ = self.follow(note).await;
+        }
+    }
+
     /// A neighbour tells of a slice: it is fetched if it has a place in the stream.
     async fn heard(&mut self, link: Handle, note: SliceNote) -> bool {
-        let duration = Duration::from_millis(u64::from(note.duration_ms));
-        let told = Told { id: note.segment, before: note.before, duration };
-        let wanted = self.broadcast.tape().told(u64::from(link.0), told, self.feed.is_on());
+        if self.feed.is_on() && self.notes.iter().all(|known| known.segment != note.segment) {
+            self.notes.push_back(note.clone());
+            let over = self.notes.len().saturating_sub(NOTES_MAX);
+            self.notes.drain(..over);
+        }
+        let wanted = self.broadcast.tape().told(u64::from(link.0), told_by(&note), self.feed.is_on());
         if wanted { self.follow(note).await } else { true }
     }
 
@@ -408,6 +457,11 @@ impl Deck {
             let _ = self.broadcast.inner.asset.tell(ToSwarm::Retire(id)).await;
         }
     }
+}
+
+fn told_by(note: &SliceNote) -> Told {
+    let duration = Duration::from_millis(u64::from(note.duration_ms));
+    Told { id: note.segment, before: note.before, duration }
 }
 
 /// All bytes of a slice, if they are what its number says.

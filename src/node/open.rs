@@ -7,13 +7,15 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use pcdn_core::fragment::{Cut, Fit, FragmentError, Fragmenter, Need, Part};
 use pcdn_core::id::{Rid, RuleId, SwarmKey};
-use pcdn_core::origin::OriginGet;
+use pcdn_core::origin::{OriginError, OriginGet};
 use pcdn_core::peer::PeerRecord;
+use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{Mapping, Resource, ResourceHead, ResourceHint, Url};
 use pcdn_core::schedule::Handle;
 use pcdn_core::swarm::{Input, Swarm, SwarmSetup};
 use pcdn_core::verify::Manifest;
 use pcdn_core::wire::SliceNote;
+use pcdn_media::probe;
 use tokio::sync::{mpsc, watch};
 
 use super::asset::{Asset, Info};
@@ -42,7 +44,7 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     }
     let mapping = map(shared, url).await;
     let early = peers_early(shared, url, mapping.rid);
-    let (head, manifest) = tokio::join!(shared.origin.head(url), manifest_early(shared, url, &mapping));
+    let (head, manifest) = tokio::join!(head_of(shared, url), manifest_early(shared, url, &mapping));
     let (head, manifest) = (head?, manifest);
     let opened = cut(shared, url, mapping.rid, &head)?;
     let key = SwarmKey::of(&mapping.rid, &opened.0.rule());
@@ -62,6 +64,21 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     }
     assets.push(asset.clone());
     Ok(asset)
+}
+
+/// What the origin says of `url`. Servers of live streams mostly leave HEAD without an answer, so what is named like one is asked
+/// for its first byte: a file gives that, a stream gives itself.
+async fn head_of(shared: &Shared, url: &Url) -> Result<ResourceHead, OriginError> {
+    let hint = ResourceHint { url: url.clone(), content_type: None, first_bytes: Vec::new() };
+    if probe::kind(&hint) != probe::Kind::Flv {
+        return shared.origin.head(url).await;
+    }
+    let first = OriginGet { range: ByteRange::new(0, 1), ..OriginGet::whole(url.clone()) };
+    match shared.origin.get(&first).await {
+        // An empty file has no first byte.
+        Err(OriginError::Status { status: 416, .. }) => shared.origin.head(url).await,
+        answer => Ok(answer?.head),
+    }
 }
 
 /// Opens the playlist at `url`, or gives the one that is open.

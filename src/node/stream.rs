@@ -34,7 +34,7 @@ use super::driver::ToSwarm;
 use super::open::{Joining, join, map};
 use super::{OpenError, Shared};
 use index::{Index, Place};
-use track::{Cuts, Cutting, Sized, Track};
+use track::{Cuts, Cutting, Length, Track};
 
 /// Playlists open at once; the one asked for longest ago is closed beyond.
 pub(crate) const STREAMS_MAX: usize = 64;
@@ -219,7 +219,7 @@ impl Stream {
     }
 
     /// How long a segment is: as the playlist says, as the publisher signed, or as the origin answers.
-    async fn size(&self, shared: &Shared, listing: &Listing) -> Result<Sized, OpenError> {
+    async fn size(&self, shared: &Shared, listing: &Listing) -> Result<Length, OpenError> {
         if let Some(range) = listing.range {
             return Ok((range.len(), self.file_head(shared, &listing.url).await?));
         }

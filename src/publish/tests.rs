@@ -4,11 +4,14 @@ use std::path::Path;
 use pcdn_core::fragment::Fragmenter;
 use pcdn_core::id::{Identity, Rid, SwarmKey};
 use pcdn_core::layout::SegmentId;
-use pcdn_core::resource::{Resource, ResourceHead, Url};
+use pcdn_core::resource::{Resource, ResourceHead, ResourceHint, Url};
 use pcdn_core::verify::Manifest;
 use pcdn_media::File;
 
 use super::*;
+
+mod follow;
+mod stream;
 
 fn content(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 % 251) as u8).collect()
@@ -67,12 +70,27 @@ fn a_directory_gets_a_manifest_beside_each_file_and_again_the_same_ones() {
         let below = signed.iter().map(|signed| signed.manifest.strip_prefix(dir.path()).unwrap());
         below.map(|path| path.to_str().unwrap().replace('\\', "/")).collect()
     };
-    let signed = sign_dir(dir.path(), &rule(), &key(), rid).unwrap();
+    let signed = sign_dir(dir.path(), &url(), &key(), rid).unwrap();
     assert_eq!(names(&signed), ["a/b/three.tar.gz.pcdn", "a/two.ts.pcdn", "one.ts.pcdn"]);
     let manifest = Manifest::parse(&fs::read(&signed[1].manifest).unwrap()).unwrap();
     assert_eq!(manifest.rid, rid(Path::new("a/two.ts")));
-    let again = sign_dir(dir.path(), &rule(), &key(), rid).unwrap();
+    let again = sign_dir(dir.path(), &url(), &key(), rid).unwrap();
     assert_eq!(names(&again), names(&signed), "manifests are not signed, nothing else was left behind");
+}
+
+#[test]
+fn a_file_is_cut_as_a_node_would_by_its_name() {
+    let check = |name: &str, want: &str| assert_eq!(fragmenter_of(Path::new(name)).name(), want, "{name}");
+    check("/a/film.mp4", "file");
+    check("/a/film.FLV", "flv");
+    check("/a/odd name?.flv", "flv");
+    check("/a/not a playlist.m3u8", "file");
+    check("", "file");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("film.flv"), content(10)).unwrap();
+    let signed = sign_dir(dir.path(), &url(), &key(), |_| None).unwrap();
+    let manifest = Manifest::parse(&fs::read(&signed[0].manifest).unwrap()).unwrap();
+    assert_eq!(manifest.rule, pcdn_media::Flv::default().rule());
 }
 
 #[tokio::test]

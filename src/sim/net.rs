@@ -43,8 +43,8 @@ pub(super) struct Access {
     /// Link ends with pieces to send, in turn.
     pub(super) turns: VecDeque<u32>,
     turn: u32,
-    /// Whether anything urgent was put in line since it was last empty.
-    pub(super) has_urgent: bool,
+    /// Urgent pieces in line.
+    pub(super) urgent: u32,
 }
 
 impl Access {
@@ -60,7 +60,7 @@ impl Access {
             sending: false,
             turns: VecDeque::new(),
             turn: 0,
-            has_urgent: false,
+            urgent: 0,
         }
     }
 
@@ -101,7 +101,7 @@ impl Access {
     /// Whether urgent pieces go first this time.
     pub(super) fn urgent_first(&mut self) -> bool {
         self.turn = (self.turn + 1) % FAIR_TURN;
-        self.has_urgent && self.turn != 0
+        self.urgent > 0 && self.turn != 0
     }
 }
 

@@ -205,9 +205,7 @@ async fn refusals_cost_nothing_but_the_asking() {
         |_| vec![Err(FetchError::Violation("nonsense".to_owned()))],
     ];
     for answer in answers {
-        let began = std::time::Instant::now();
         let (asked, report, _) = beside(answer, false).await;
-        println!("{asked} {:?} {report:?}", began.elapsed());
         assert!(asked > 0);
         assert_eq!((report.from_peers, report.banned.len()), (0, 0), "{report:?}");
     }

@@ -138,11 +138,11 @@ async fn holdings_of_other_cuts_and_unknown_segments_are_nothing() {
             rogue.says(&have(vec![HaveSegment { segment, layout, bitmap: full(layout.pieces()) }])).await;
         }
     }
-    // 32 MiB of the largest bitmaps there are, of segments that nobody knows.
+    // 128 MiB of the largest bitmaps there are, of segments that nobody knows.
     let before = resident();
     let big = Layout::new(u64::from(PIECES_MAX) << PIECE, PIECE).unwrap();
     let bitmap = full(big.pieces());
-    for n in 0..1_024 {
+    for n in 0..4_096 {
         let segments = (0..HAVE_BYTES_MAX as u64 * 8 / u64::from(PIECES_MAX)).map(|k| HaveSegment {
             segment: SegmentId(1_000 + n * 100 + k),
             layout: big,
@@ -164,7 +164,8 @@ async fn holdings_of_other_cuts_and_unknown_segments_are_nothing() {
     assert_eq!(all.peers[0].holds, 0, "nothing of this content");
     assert_eq!(all.segments.len(), segments().count());
     let grown = resident().saturating_sub(before);
-    assert!(grown < 24 << 20, "{} MiB were kept of what nobody asked for", grown >> 20);
+    // A swarm's inbox may hold 1,024 messages of 32 KiB that wait for their turn.
+    assert!(grown < 72 << 20, "{} MiB were kept of what nobody asked for", grown >> 20);
     delivered(&asset).await;
     end(node).await;
     talking.abort();
@@ -330,7 +331,7 @@ async fn manifest_parts_with_lying_totals_lead_nowhere() {
     }
     delivered(&asset).await;
     let grown = resident().saturating_sub(before);
-    assert!(grown < LEN + (24 << 20), "{} MiB", grown >> 20);
+    assert!(grown < LEN + (72 << 20), "{} MiB", grown >> 20);
     end(node).await;
     talking.abort();
 }

@@ -50,7 +50,8 @@ const URGENT: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct EarliestArrival {
     duplicates: u64,
-    idle_since: Option<Time>,
+    /// Which run of others is left lying, and since when this node would fetch it.
+    idle: Option<(u64, Time)>,
 }
 
 impl Assign for EarliestArrival {
@@ -116,6 +117,8 @@ impl EarliestArrival {
 
     /// The run this node owes the swarm: its own first, then what others leave lying, by rank and patience.
     fn duty(&mut self, view: &View<'_>) -> Option<(Slot, u32)> {
+        let failing: Vec<&Neighbour> = view.neighbours.iter().filter(|n| n.failures >= PAROLE).collect();
+        let lacks = |slot: Slot, piece: &Piece| lacking(view, &failing, slot, piece);
         let mut open: Vec<(u64, u32, Slot)> = Vec::new();
         // Players need what is next: an origin that is short of capacity must not spend it on what is far ahead. Of the runs
         // that are not all here only the first count, as many as there are nodes, so that about one is this node's own.
@@ -127,7 +130,8 @@ impl EarliestArrival {
             let pieces = &view.pieces[run.first.0 as usize..run.end as usize];
             ahead -=
                 u64::from(pieces.iter().any(|piece| !piece.held && (view.whole || piece.due < Time::NEVER)));
-            if let Some(at) = pieces.iter().position(|piece| lacking(view, piece)) {
+            let mut slots = pieces.iter().zip(run.first.0..);
+            if let Some(at) = slots.position(|(piece, slot)| lacks(Slot(slot), piece)) {
                 let rank = duty::rank(view, &run).saturating_sub(u32::from(view.copies) - 1);
                 let due = pieces[at].due;
                 let order = if due == Time::NEVER { turn(view, &run) } else { due.0 };
@@ -135,36 +139,51 @@ impl EarliestArrival {
             }
         }
         let best = open.into_iter().map(|(order, rank, first)| (rank, order, first)).min();
-        let (rank, _, first) = best?;
+        let Some((rank, _, first)) = best else {
+            self.idle = self.idle.filter(|_| !view.paced);
+            return None;
+        };
+        let run = duty::Run::of(view, first);
         if rank == 0 {
-            self.idle_since = None;
+            self.idle = None;
         } else {
-            let idle = *self.idle_since.get_or_insert(view.now);
+            // A download waits for its turn once; of a stream each run is waited for anew, as each comes anew.
+            let waited_for = if view.paced { run.number } else { 0 };
+            let (_, since) = match self.idle.filter(|(of, _)| *of == waited_for) {
+                Some(idle) => idle,
+                None => *self.idle.insert((waited_for, view.now)),
+            };
             let patience = duty::PATIENCE * rank.min(8);
-            if view.now.since(idle) < patience {
+            if view.now.since(since) < patience {
                 return None;
             }
         }
-        let end = duty::Run::of(view, first).end;
-        let count = next_run::stretch(view, first, end - first.0, |piece| lacking(view, piece));
+        let end = run.end;
+        let count = next_run::stretch(view, first, end - first.0, lacks);
         Some((first, count))
     }
 
     fn ask_neighbours(&mut self, view: &View<'_>, buffer: &dyn Buffer, plan: &mut Plan, taken: &mut Taken) {
+        let race = self.duplicates < self.duplicates_max(view);
+        let open = open(view, taken, race);
+        let slow = self.slow(view);
+        if open.count() == 0 && slow.is_empty() {
+            return;
+        }
         let piece_len = view.piece_len();
-        let mut hungry: Vec<(Time, &Neighbour, usize)> = view
-            .neighbours
-            .iter()
-            .filter(|n| n.quiet_until <= view.now && n.holds.count() > 0)
-            .filter_map(|n| Some((n.arrival(view.now, piece_len), n, room(n, piece_len)?)))
+        // Most plans are made because one piece came, and nobody or only its giver has anything to give.
+        let useful = |n: &Neighbour| open.meets(&n.holds) || (!slow.is_empty() && n.holds.count() > 0);
+        let ready = view.neighbours.iter().filter(|n| n.quiet_until <= view.now);
+        let roomy = ready.filter_map(|n| Some((n, room(n, piece_len)?)));
+        let mut hungry: Vec<(Time, &Neighbour, usize)> = roomy
+            .filter(|(n, _)| useful(n))
+            .map(|(n, room)| (n.arrival(view.now, piece_len), n, room))
             .collect();
         if hungry.is_empty() {
             return;
         }
-        hungry.sort_by_key(|(arrival, n, _)| (*arrival, n.handle));
-        let race = self.duplicates < self.duplicates_max(view);
-        let mut wants = Wants::new(view, buffer, taken, hungry.len(), race);
-        let slow = self.slow(view);
+        hungry.sort_unstable_by_key(|(arrival, n, _)| (*arrival, n.handle));
+        let mut wants = Wants::new(view, buffer, open, &hungry);
         for (arrival, neighbour, room) in hungry {
             let chosen = wants.best_of(neighbour, room);
             let spare = room - chosen.len();
@@ -229,35 +248,43 @@ impl EarliestArrival {
     }
 }
 
-/// What may be asked of neighbours now, with its rank, computed once a plan.
+/// What the choosing neighbours can give, with its rank, computed once a plan.
 struct Wants {
     ranked: Vec<(u64, Slot)>,
-    /// The same as a set, without what was given out: most neighbours have nothing of it, and that is soon seen.
+    /// What may be asked, without what was given out: many neighbours have nothing of it, and that is soon seen.
     open: SlotSet,
     /// Whether they are in order: worth it where several neighbours are to choose.
     sorted: bool,
 }
 
+/// What may be asked of neighbours now. `race`: also what a player waits for this very moment although the origin is
+/// bringing it.
+fn open(view: &View<'_>, taken: &Taken, race: bool) -> SlotSet {
+    let racing = |piece: &Piece| race && piece.flights == 0 && piece.due <= view.now + RACE;
+    let mut open = SlotSet::default();
+    for slot in view.missing() {
+        let piece = view.piece(slot);
+        if piece.offered() && (racing(piece) || (!piece.under_way() && !taken.has(slot))) {
+            open.set(slot.0, true);
+        }
+    }
+    open
+}
+
 impl Wants {
-    /// `race`: what a player waits for this very moment is asked for although the origin is bringing it.
-    fn new(view: &View<'_>, buffer: &dyn Buffer, taken: &Taken, choosers: usize, race: bool) -> Self {
-        let racing = |piece: &Piece| race && piece.flights == 0 && piece.due <= view.now + RACE;
-        let mut ranked: Vec<(u64, Slot)> = view
-            .missing()
-            .filter(|slot| {
-                let piece = view.piece(*slot);
-                let free = !piece.under_way() && !taken.has(*slot);
-                piece.offered() && (free || racing(piece))
-            })
-            .filter_map(|slot| Some((buffer.rank(view, slot)?, slot)))
-            .collect();
-        let sorted = choosers > 2;
+    fn new(
+        view: &View<'_>,
+        buffer: &dyn Buffer,
+        open: SlotSet,
+        choosers: &[(Time, &Neighbour, usize)],
+    ) -> Self {
+        let mut common = SlotSet::default();
+        choosers.iter().for_each(|(_, neighbour, _)| open.add_common(&neighbour.holds, &mut common));
+        let rank = |slot: u32| Some((buffer.rank(view, Slot(slot))?, Slot(slot)));
+        let mut ranked: Vec<(u64, Slot)> = common.iter().filter_map(rank).collect();
+        let sorted = choosers.len() > 2;
         if sorted {
             ranked.sort_unstable();
-        }
-        let mut open = SlotSet::default();
-        for (_, slot) in &ranked {
-            open.set(slot.0, true);
         }
         Self { ranked, open, sorted }
     }
@@ -310,19 +337,25 @@ fn turn(view: &View<'_>, run: &duty::Run) -> u64 {
 }
 
 /// Whether the swarm, as far as this node sees it, lacks origin copies of a piece that somebody wants within the horizon.
-fn lacking(view: &View<'_>, piece: &Piece) -> bool {
+/// `failing` hold pieces and will hardly give them: if nobody else holds one, it is as if nobody had it.
+fn lacking(view: &View<'_>, failing: &[&Neighbour], slot: Slot, piece: &Piece) -> bool {
     let wanted = view.whole || piece.due <= view.now + Duration::from_secs(120);
+    if piece.held || piece.under_way() || !wanted {
+        return false;
+    }
     let coming = u16::from(piece.claims);
-    let enough = match view.copies {
-        0 | 1 => piece.holders + coming > 0,
-        copies => u16::from(piece.copies) + coming >= u16::from(copies),
-    };
-    wanted && !piece.held && !piece.under_way() && !enough
+    match view.copies {
+        0 | 1 => {
+            coming == 0 && usize::from(piece.holders) <= failing.iter().filter(|n| n.gives(slot)).count()
+        }
+        copies => u16::from(piece.copies) + coming < u16::from(copies),
+    }
 }
 
 /// The rarest run nobody has been asked for.
 fn rarest(view: &View<'_>, pieces: u32) -> Option<(Slot, u32)> {
     let free = |piece: &Piece| !piece.held && !piece.under_way() && piece.claims == 0;
+    let all_free = |_, piece: &Piece| free(piece);
     let wanted = |piece: &Piece| view.whole || piece.due < Time::NEVER;
     let first = view
         .missing()
@@ -332,7 +365,7 @@ fn rarest(view: &View<'_>, pieces: u32) -> Option<(Slot, u32)> {
             let enough = view.piece(*slot).copies >= view.copies && view.copies > 1;
             (enough, view.piece(*slot).holders, super::mix(super::seed_of(&view.me), u64::from(slot.0)))
         })?;
-    Some((first, next_run::stretch(view, first, pieces, free)))
+    Some((first, next_run::stretch(view, first, pieces, all_free)))
 }
 
 /// Whether the policy lets this node take more from the origin than its duty: a part of the resource, spent at the end,

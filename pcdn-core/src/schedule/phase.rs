@@ -64,7 +64,7 @@ impl States for Hysteresis {
             // Company is used at once; leaving it again takes the dwell.
             (true, Phase::Alone) => Phase::Together,
             (true, now) if view.now.since(self.since) < DWELL => now,
-            (true, Phase::Together) if self.lags(view, LOW) => Phase::Assist,
+            (true, Phase::Together) if !view.paced && self.lags(view, LOW) => Phase::Assist,
             (true, Phase::Assist) if !self.lags(view, HIGH) => Phase::Together,
             (true, now) => now,
         };

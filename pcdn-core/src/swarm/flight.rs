@@ -1,6 +1,5 @@
 //! Requests to neighbours under way: asked, arrived, late, given up.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,12 +19,18 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(15);
 const TIMEOUT_URGENT: Duration = Duration::from_millis(1_200);
 /// A neighbour that timed out is left alone for this long times its failures in a row.
 const QUIET: Duration = Duration::from_millis(500);
+/// The longest pause a busy neighbour can ask for.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+/// A neighbour that says "busy" for this long and gives nothing meanwhile is as good as one that fails: who waits for it would
+/// wait for ever. A slot is free again within a second or two where uploads move at all.
+const BUSY_BELIEVED: Duration = Duration::from_secs(4);
 
 /// What is under way, ordered by number.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     all: Vec<Flight>,
-    deadlines: BTreeMap<u64, Time>,
+    /// When each is given up.
+    deadlines: Vec<Time>,
     next: u64,
 }
 
@@ -35,13 +40,18 @@ impl Flights {
     }
 
     fn take(&mut self, id: u64) -> Option<Flight> {
-        self.deadlines.remove(&id);
         let at = self.all.binary_search_by_key(&id, |flight| flight.id).ok()?;
+        self.deadlines.remove(at);
         Some(self.all.remove(at))
     }
 
     pub(super) fn of(&self, link: Handle) -> Vec<u64> {
         self.all.iter().filter(|flight| flight.from == link).map(|flight| flight.id).collect()
+    }
+
+    fn late(&self, now: Time) -> Vec<(u64, Handle)> {
+        let all = self.all.iter().zip(&self.deadlines);
+        all.filter(|(_, at)| **at <= now).map(|(flight, _)| (flight.id, flight.from)).collect()
     }
 }
 
@@ -64,7 +74,8 @@ impl Swarm {
         }
         let piece = self.board.piece(slot);
         let (key, len) = (piece.key, piece.len);
-        let double = self.flights.all.iter().any(|flight| flight.slot == slot && flight.from == from);
+        let double = piece.flights > 0
+            && self.flights.all.iter().any(|flight| flight.slot == slot && flight.from == from);
         let refused = piece.held || !piece.provable || piece.flights >= 2 || double;
         let Some(neighbour) = self.links.get_mut(from).filter(|n| !refused && n.gives(slot)) else { return };
         let expected = neighbour.arrival(now, len);
@@ -75,7 +86,7 @@ impl Swarm {
         let id = self.flights.next;
         self.flights.next += 1;
         self.flights.all.push(Flight { id, slot, from, asked: now, expected });
-        self.flights.deadlines.insert(id, now + timeout);
+        self.flights.deadlines.push(now + timeout);
         self.board.piece_mut(slot).flights += 1;
         let fetch =
             Fetch { swarm: self.setup.key, piece: key, len, want: Vec::new(), class, within: timeout };
@@ -148,7 +159,12 @@ impl Swarm {
         let Some(neighbour) = self.links.get_mut(flight.from) else { return };
         match why {
             FetchError::Refused(Refuse::Busy(after)) => {
-                neighbour.quiet_until = now + (*after).min(Duration::from_secs(5));
+                neighbour.quiet_until = now + (*after).min(BUSY_MAX);
+                if self.links.busy_for(now, flight.from) >= BUSY_BELIEVED
+                    && let Some(neighbour) = self.links.get_mut(flight.from)
+                {
+                    neighbour.failures = neighbour.failures.saturating_add(1);
+                }
             }
             FetchError::Refused(Refuse::NotHere | Refuse::NoSwarm) => {
                 self.links.lacks(flight.from, flight.slot, &mut self.board);
@@ -162,12 +178,9 @@ impl Swarm {
 
     /// Requests whose time is over are given up; the neighbour is asked less.
     pub(super) fn expire_flights(&mut self, now: Time) {
-        let late: Vec<u64> =
-            self.flights.deadlines.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
-        for id in late {
-            let from = self.flights.all.iter().find(|flight| flight.id == id).map(|flight| flight.from);
+        for (id, from) in self.flights.late(now) {
             self.cancel(id);
-            if let Some(neighbour) = from.and_then(|link| self.links.get_mut(link)) {
+            if let Some(neighbour) = self.links.get_mut(from) {
                 neighbour.failures = neighbour.failures.saturating_add(1);
                 neighbour.rate = (neighbour.rate / 2).max(1_000);
                 neighbour.quiet_until = now + QUIET * u32::from(neighbour.failures.min(20));
@@ -177,6 +190,9 @@ impl Swarm {
     }
 
     pub(super) fn cancel_others(&mut self, slot: Slot) {
+        if self.board.piece(slot).flights == 0 {
+            return;
+        }
         let others: Vec<u64> =
             self.flights.all.iter().filter(|flight| flight.slot == slot).map(|flight| flight.id).collect();
         others.into_iter().for_each(|id| self.cancel(id));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::board::Board;
 use super::{Output, Swarm};
 use crate::dice::Dice;
 use crate::id::PeerId;
@@ -30,6 +31,8 @@ const PEERS_FIRST: Duration = Duration::from_secs(2);
 const PEERS_EVERY: Duration = Duration::from_secs(20);
 /// Messages of peers taken from one neighbour in that time: one more than an honest one sends.
 const PEERS_HEARD: u32 = 3;
+/// Who knows so many learns no more from neighbours: several times what is ever linked, for those that have left meanwhile.
+const KNOWN_ENOUGH: usize = 200;
 /// Discovery is asked again after this while more neighbours are wanted.
 const FIND_EVERY: Duration = Duration::from_secs(10);
 /// Sooner while there are none: whoever started at the same moment was not yet announced.
@@ -125,6 +128,17 @@ impl Gossip {
 }
 
 impl Gossip {
+    /// A neighbour is gone, and what it claimed is nobody's.
+    pub(super) fn drop_claims(&mut self, link: Handle, board: &mut Board) {
+        self.claims.retain(|claim| {
+            let stays = claim.link != link;
+            if !stays {
+                (claim.first..claim.end).for_each(|slot| unclaim(board, slot));
+            }
+            stays
+        });
+    }
+
     /// Claims of these slots mean nothing any more.
     pub(super) fn retire(&mut self, slots: &std::ops::Range<u32>) {
         self.claims.retain(|claim| claim.end <= slots.start || slots.end <= claim.first);
@@ -141,9 +155,15 @@ impl Gossip {
 
 impl Swarm {
     pub(super) fn tell_all(&mut self, message: &Message) {
-        for link in self.links.handles() {
-            self.out.push_back(Output::Send { link, message: message.clone() });
-        }
+        let sends =
+            self.links.handles().iter().map(|link| Output::Send { link: *link, message: message.clone() });
+        self.out.extend(sends);
+    }
+
+    /// Tells those that still take something: the others have no use for it.
+    pub(super) fn tell_takers(&mut self, message: &Message) {
+        let sends = self.links.takers().map(|link| Output::Send { link, message: message.clone() });
+        self.out.extend(sends);
     }
 
     pub(super) fn tell(&mut self, link: Handle, message: Message) {
@@ -157,8 +177,8 @@ impl Swarm {
         for note in self.slices.newest() {
             self.tell(link, Message::Slice(note));
         }
+        self.tell_holdings(now, link);
         let segments: Vec<SegmentId> = self.board.segment_ids().collect();
-        self.send_have(now, &[link], &segments, true);
         if self.proof.witnesses() {
             for id in segments {
                 if let Some(statement) = self.own_statement(id) {
@@ -171,21 +191,24 @@ impl Swarm {
         }
     }
 
+    /// Tells one neighbour everything that can be given.
+    pub(super) fn tell_holdings(&mut self, now: Time, link: Handle) {
+        let segments: Vec<SegmentId> = self.board.segment_ids().collect();
+        self.send_have(now, &[link], &segments, true);
+    }
+
     pub(super) fn message(&mut self, now: Time, link: Handle, message: Message) {
         let Some(peer) = self.links.peer_of(link) else { return };
         match message {
             Message::Hello { ports, .. } => self.hello(link, peer, ports),
             Message::Have { status, segments } => {
-                self.have_came(link, status, segments);
-                self.settle_claims(now);
+                self.have_came(now, link, status, segments);
+                self.settle_claims(now, Some(link));
             }
             Message::Claim { segment, first, count, within_ms } => {
                 self.claim_came(now, link, segment, first, count, within_ms);
             }
-            Message::Witness(statement) => {
-                self.witness_came(now, statement);
-                self.settle_claims(now);
-            }
+            Message::Witness(statement) => self.witness_came(now, statement),
             Message::AskWitness(segment) => self.tell_witnesses(link, segment),
             Message::Peers(records) => self.peers_came(now, link, records),
             Message::AskManifest { at } => self.tell_manifest(link, at),
@@ -216,17 +239,21 @@ impl Swarm {
 
     /// Periodic talk. Called every tick.
     pub(super) fn chat(&mut self, now: Time) {
-        self.settle_claims(now);
+        self.settle_claims(now, None);
         let fresh = self.board.has_changes() && now >= self.gossip.next_have;
         let complete = self.is_complete();
-        let status = (!complete && now >= self.gossip.next_status) || complete != self.gossip.told_complete;
-        if fresh || status {
+        let turned = complete != self.gossip.told_complete;
+        let status = !complete && now >= self.gossip.next_status;
+        if fresh || status || turned {
             let early = self.board.missing() > self.board.count() / 8 * 7;
             self.gossip.next_have = now + if early { HAVE_EARLY } else { HAVE_EVERY };
             self.gossip.next_status = now + STATUS_EVERY;
             self.gossip.told_complete = complete;
             let changed: Vec<SegmentId> = self.board.take_changed().into_iter().collect();
-            let links = self.links.handles();
+            let links: Vec<Handle> = match turned {
+                true => self.links.handles().to_vec(),
+                false => self.links.takers().collect(),
+            };
             self.send_have(now, &links, &changed, false);
             for statement in self.own_statements() {
                 self.tell_all(&Message::Witness(statement));
@@ -310,24 +337,24 @@ impl Swarm {
         self.dirty = true;
     }
 
-    /// Claims end when they are late, when their neighbour leaves, or when it has what it claimed.
-    fn settle_claims(&mut self, now: Time) {
-        let mut ended = Vec::new();
-        let links = &self.links;
+    /// Claims end when they are late, when their neighbour leaves, or when it has what it claimed; only who has just told
+    /// what it holds can have got there.
+    fn settle_claims(&mut self, now: Time, told: Option<Handle>) {
+        let neighbour = told.and_then(|link| self.links.get(link));
+        let done = |claim: &Claim| {
+            Some(claim.link) == told
+                && neighbour.is_some_and(|n| (claim.first..claim.end).all(|slot| n.holds.get(slot)))
+        };
+        let board = &mut self.board;
+        let before = self.gossip.claims.len();
         self.gossip.claims.retain(|claim| {
-            let neighbour = links.get(claim.link);
-            let done =
-                |n: &crate::schedule::Neighbour| (claim.first..claim.end).all(|slot| n.holds.get(slot));
-            let live = claim.until > now && claim.first < claim.end && neighbour.is_some_and(|n| !done(n));
+            let live = claim.until > now && claim.first < claim.end && !done(claim);
             if !live {
-                ended.push(claim.first..claim.end);
+                (claim.first..claim.end).for_each(|slot| unclaim(board, slot));
             }
             live
         });
-        if !ended.is_empty() {
-            ended.into_iter().flatten().for_each(|slot| unclaim(&mut self.board, slot));
-            self.dirty = true;
-        }
+        self.dirty |= self.gossip.claims.len() < before;
     }
 
     fn exchange_peers(&mut self) {
@@ -352,7 +379,7 @@ impl Swarm {
     fn peers_came(&mut self, now: Time, link: Handle, records: Vec<PeerRecord>) {
         let heard = self.gossip.heard.entry(link).or_default();
         *heard += 1;
-        if *heard <= PEERS_HEARD {
+        if *heard <= PEERS_HEARD && self.gossip.known.len() < KNOWN_ENOUGH {
             self.found(now, records);
         }
     }
@@ -398,6 +425,9 @@ impl Swarm {
         let known = &mut self.gossip.known;
         let dialling = known.values().filter(|known| known.state == State::Dialling).count();
         let room = wanted.min(DIALS.saturating_sub(dialling));
+        if room == 0 {
+            return;
+        }
         let (before, after): (Vec<_>, Vec<_>) = known
             .iter_mut()
             .filter(|(_, known)| matches!(known.state, State::Idle(at) if at <= now))
@@ -469,7 +499,7 @@ impl Swarm {
     }
 }
 
-fn unclaim(board: &mut super::board::Board, slot: u32) {
+fn unclaim(board: &mut Board, slot: u32) {
     let piece = board.piece_mut(Slot(slot));
     piece.claims = piece.claims.saturating_sub(1);
 }

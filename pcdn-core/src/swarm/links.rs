@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::board::Board;
@@ -21,9 +22,15 @@ const RATE_GUESS: u64 = 250_000;
 /// Bitmaps of segments not yet cut here that are kept for later, per neighbour (a live window is shorter).
 const EARLY_MAX: usize = 64;
 
+/// A neighbour that is complete is told nothing; if it then lacks something after all (its store lost a piece), it is told
+/// everything, at most once in this time.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
+
 /// The neighbours, in the order of their handles.
 #[derive(Debug, Default)]
 pub(super) struct Links {
+    /// Their handles alone: nearly everything that happens begins with looking for one.
+    handles: Vec<Handle>,
     neighbours: Vec<Neighbour>,
     sides: Vec<Side>,
     meter: Meter,
@@ -39,8 +46,11 @@ pub(super) struct Side {
     /// Bytes taken from it and given to it.
     pub(super) from: u64,
     pub(super) to: u64,
+    told_again: Option<Time>,
     early: BTreeMap<SegmentId, (Layout, Bitmap)>,
     last_piece: Option<Time>,
+    /// Since when it says "busy" without giving anything.
+    busy_since: Option<Time>,
     secs_per_byte: f64,
 }
 
@@ -62,7 +72,7 @@ impl Links {
     }
 
     fn at(&self, link: Handle) -> Option<usize> {
-        self.neighbours.binary_search_by_key(&link, |n| n.handle).ok()
+        self.handles.binary_search(&link).ok()
     }
 
     pub(super) fn get(&self, link: Handle) -> Option<&Neighbour> {
@@ -71,6 +81,10 @@ impl Links {
 
     pub(super) fn get_mut(&mut self, link: Handle) -> Option<&mut Neighbour> {
         self.at(link).map(|at| &mut self.neighbours[at])
+    }
+
+    pub(super) fn side(&self, link: Handle) -> Option<&Side> {
+        self.at(link).map(|at| &self.sides[at])
     }
 
     pub(super) fn side_mut(&mut self, link: Handle) -> Option<&mut Side> {
@@ -85,12 +99,17 @@ impl Links {
         self.neighbours.iter().find(|n| n.peer == *peer).map(|n| n.handle)
     }
 
-    pub(super) fn handles(&self) -> Vec<Handle> {
-        self.neighbours.iter().map(|n| n.handle).collect()
+    pub(super) fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+
+    /// Those that still take something, and so listen to who has what.
+    pub(super) fn takers(&self) -> impl Iterator<Item = Handle> + '_ {
+        self.neighbours.iter().filter(|n| !n.complete).map(|n| n.handle)
     }
 
     fn add(&mut self, link: Handle, peer: PeerId, remote: Option<IpAddr>, rtt: Duration) {
-        let at = self.neighbours.partition_point(|n| n.handle < link);
+        let at = self.handles.partition_point(|handle| *handle < link);
         let neighbour = Neighbour {
             handle: link,
             peer,
@@ -105,20 +124,17 @@ impl Links {
             complete: false,
             origin_rate: 0,
         };
+        self.handles.insert(at, link);
         self.neighbours.insert(at, neighbour);
         self.sides.insert(at, Side { remote, secs_per_byte: 1.0 / RATE_GUESS as f64, ..Side::default() });
     }
 
     fn remove(&mut self, link: Handle, board: &mut Board) -> Option<Neighbour> {
         let at = self.at(link)?;
+        self.handles.remove(at);
         self.sides.remove(at);
-        let gone = self.neighbours.remove(at);
-        for slot in 0..board.count() {
-            if gone.holds.get(slot) {
-                let piece = board.piece_mut(Slot(slot));
-                piece.holders = piece.holders.saturating_sub(1);
-            }
-        }
+        let mut gone = self.neighbours.remove(at);
+        replace(&mut gone.holds, 0..board.count(), std::iter::repeat(0), board);
         Some(gone)
     }
 
@@ -185,6 +201,7 @@ impl Links {
         let since = side.last_piece.map_or(asked + neighbour.rtt, |last| last.max(asked + neighbour.rtt));
         let gap = now.since(since).max(Duration::from_micros(50)).as_secs_f64();
         side.last_piece = Some(now);
+        side.busy_since = None;
         side.secs_per_byte += 0.2 * (gap / len.max(1) as f64 - side.secs_per_byte);
         neighbour.rate = (1.0 / side.secs_per_byte.max(1e-10)) as u64;
         let took = now.since(asked);
@@ -192,6 +209,12 @@ impl Links {
         let off = took.abs_diff(mean);
         neighbour.service = ((mean * 7 + took) / 8, (deviation * 3 + off) / 4);
         neighbour.failures = 0;
+    }
+
+    /// It is busy: for how long it has said so and given nothing.
+    pub(super) fn busy_for(&mut self, now: Time, link: Handle) -> Duration {
+        let side = self.side_mut(link);
+        side.map_or(Duration::ZERO, |side| now.since(*side.busy_since.get_or_insert(now)))
     }
 
     pub(super) fn gave(&mut self, link: Handle, len: u64) {
@@ -213,7 +236,7 @@ impl Links {
 
 impl Links {
     /// Nobody gives these slots any more.
-    pub(super) fn retire(&mut self, id: SegmentId, slots: &std::ops::Range<u32>) {
+    pub(super) fn retire(&mut self, id: SegmentId, slots: &Range<u32>) {
         for (neighbour, side) in self.neighbours.iter_mut().zip(&mut self.sides) {
             side.early.remove(&id);
             slots.clone().for_each(|slot| _ = neighbour.holds.set(slot, false));
@@ -227,10 +250,21 @@ impl Links {
 }
 
 fn apply(holds: &mut SlotSet, segment: SegmentId, map: &Bitmap, board: &mut Board) {
-    for (i, slot) in board.slots_of(segment).enumerate() {
-        let held = map.get(i as u32);
-        if holds.set(slot, held) {
-            let piece = board.piece_mut(Slot(slot));
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let words = map.as_bytes().chunks(8).map(word).chain(std::iter::repeat(0));
+    replace(holds, board.slots_of(segment), words, board);
+}
+
+/// Makes `slots` of what a neighbour holds what `words` say, and counts holders anew. Most of what it says is not news: 64
+/// slots cost one comparison.
+fn replace(holds: &mut SlotSet, slots: Range<u32>, words: impl Iterator<Item = u64>, board: &mut Board) {
+    for (first, word) in slots.clone().step_by(64).zip(words) {
+        let mut news = holds.replace(first, (slots.end - first).min(64), word);
+        while news != 0 {
+            let bit = news.trailing_zeros();
+            news &= news - 1;
+            let piece = board.piece_mut(Slot(first + bit));
+            let held = word >> bit & 1 == 1;
             piece.holders = if held { piece.holders + 1 } else { piece.holders.saturating_sub(1) };
         }
     }
@@ -263,16 +297,25 @@ impl Swarm {
     pub(super) fn link_down(&mut self, now: Time, link: Handle) {
         self.cancel_all_from(link);
         self.upload.drop_link(link);
-        if let Some(gone) = self.links.remove(link, &mut self.board) {
-            self.note(Event::LinkDown { peer: gone.peer });
-            self.gossip.left(now, &gone.peer);
-        }
+        // A link that was refused goes down, too.
+        let Some(gone) = self.links.remove(link, &mut self.board) else { return };
+        self.gossip.drop_claims(link, &mut self.board);
+        self.gossip.left(now, &gone.peer);
+        self.note(Event::LinkDown { peer: gone.peer });
         self.dirty = true;
     }
 
-    pub(super) fn have_came(&mut self, link: Handle, status: Status, segments: Vec<HaveSegment>) {
+    pub(super) fn have_came(&mut self, now: Time, link: Handle, status: Status, segments: Vec<HaveSegment>) {
+        let was_complete = self.links.get(link).is_some_and(|n| n.complete);
         self.links.have(link, status, segments, &mut self.board);
         self.dirty = true;
+        let Some(side) = self.links.side_mut(link).filter(|_| was_complete && !status.complete) else {
+            return;
+        };
+        if side.told_again.is_none_or(|last| now.since(last) > TOLD_AGAIN) {
+            side.told_again = Some(now);
+            self.tell_holdings(now, link);
+        }
     }
 
     pub(super) fn ban(&mut self, now: Time, peer: PeerId, why: &'static str) {

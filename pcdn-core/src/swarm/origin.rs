@@ -122,6 +122,10 @@ impl Runs {
         }
     }
 
+    pub(super) fn is_busy(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     pub(super) fn rate_now(&self, now: Time) -> u64 {
         self.meter.rate(now)
     }
@@ -222,7 +226,7 @@ impl Swarm {
             let key = self.board.piece(Slot(at)).key;
             let stop = self.board.slots_of(key.segment).end.min(end);
             let (first, count) = (key.piece.get(), stop - at);
-            self.tell_all(&Message::Claim { segment: key.segment, first, count, within_ms });
+            self.tell_takers(&Message::Claim { segment: key.segment, first, count, within_ms });
             at = stop;
         }
     }
@@ -358,7 +362,7 @@ impl Swarm {
         let mut at = given_back.start;
         while at < given_back.end {
             let key = self.board.piece(Slot(at)).key;
-            self.tell_all(&Message::Claim {
+            self.tell_takers(&Message::Claim {
                 segment: key.segment,
                 first: key.piece.get(),
                 count: 0,

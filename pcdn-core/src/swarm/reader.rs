@@ -78,6 +78,11 @@ struct Reader {
 }
 
 impl Readers {
+    /// Whether nobody reads.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.expected.is_empty()
+    }
+
     /// A load is done: the next may begin, without waiting for a tick.
     pub(super) fn loaded(&mut self) {
         self.loading = false;

@@ -22,19 +22,56 @@ const BUSY: Duration = Duration::from_millis(300);
 pub(super) struct Uploads {
     slots: usize,
     per_peer: usize,
+    /// Requests in line; no neighbour's line is empty.
     waiting: BTreeMap<Handle, VecDeque<(AskId, Slot)>>,
     active: BTreeMap<AskId, Handle>,
+    /// How many of the active ones are each neighbour's.
+    serving: BTreeMap<Handle, u32>,
     loading: BTreeMap<Slot, Vec<AskId>>,
 }
 
 impl Uploads {
     pub(super) fn new(slots: usize, per_peer: usize) -> Self {
-        Self { slots, per_peer, waiting: BTreeMap::new(), active: BTreeMap::new(), loading: BTreeMap::new() }
+        Self {
+            slots,
+            per_peer,
+            waiting: BTreeMap::new(),
+            active: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            loading: BTreeMap::new(),
+        }
+    }
+
+    /// The next request in line of `link` gets a slot.
+    fn begin(&mut self, link: Handle) -> Option<(AskId, Slot)> {
+        let queue = self.waiting.get_mut(&link)?;
+        let next = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&link);
+        }
+        let (ask, slot) = next?;
+        self.active.insert(ask, link);
+        *self.serving.entry(link).or_default() += 1;
+        Some((ask, slot))
+    }
+
+    /// A request gives its slot back; false if it had none.
+    fn end(&mut self, ask: AskId) -> bool {
+        let Some(link) = self.active.remove(&ask) else { return false };
+        if let Some(count) = self.serving.get_mut(&link) {
+            *count -= 1;
+            if *count == 0 {
+                self.serving.remove(&link);
+            }
+        }
+        true
     }
 
     pub(super) fn drop_link(&mut self, link: Handle) {
         self.waiting.remove(&link);
-        self.active.retain(|_, of| *of != link);
+        if self.serving.remove(&link).is_some() {
+            self.active.retain(|_, of| *of != link);
+        }
     }
 
     pub(super) fn refuse_all(&mut self, out: &mut VecDeque<Output>) {
@@ -55,9 +92,10 @@ impl Uploads {
                 stays
             });
         }
+        self.waiting.retain(|_, queue| !queue.is_empty());
         for slot in slots.clone().map(Slot) {
             for ask in self.loading.remove(&slot).unwrap_or_default() {
-                self.active.remove(&ask);
+                self.end(ask);
                 refused.push(ask);
             }
         }
@@ -94,8 +132,11 @@ impl Swarm {
     }
 
     pub(super) fn ask_gone(&mut self, ask: AskId) {
-        if self.upload.active.remove(&ask).is_none() {
-            self.upload.waiting.values_mut().for_each(|queue| queue.retain(|(other, _)| *other != ask));
+        if !self.upload.end(ask) {
+            self.upload.waiting.retain(|_, queue| {
+                queue.retain(|(other, _)| *other != ask);
+                !queue.is_empty()
+            });
         }
         self.serve_next();
     }
@@ -103,16 +144,11 @@ impl Swarm {
     fn serve_next(&mut self) {
         while self.upload.active.len() < self.upload.slots {
             let served = |link: &Handle| {
-                let active = self.upload.active.values().filter(|of| *of == link).count() as u64;
-                let given = self.links.iter().find(|(n, _, _)| n.handle == *link).map_or(0, |(_, _, to)| to);
-                (active, given)
+                let active = self.upload.serving.get(link).copied().unwrap_or_default();
+                (active, self.links.side(*link).map_or(0, |side| side.to))
             };
-            let waiting = self.upload.waiting.iter().filter(|(_, queue)| !queue.is_empty());
-            let Some(link) = waiting.map(|(link, _)| *link).min_by_key(served) else { return };
-            let Some((ask, slot)) = self.upload.waiting.get_mut(&link).and_then(VecDeque::pop_front) else {
-                return;
-            };
-            self.upload.active.insert(ask, link);
+            let Some(link) = self.upload.waiting.keys().copied().min_by_key(served) else { return };
+            let Some((ask, slot)) = self.upload.begin(link) else { return };
             match self.board.hot(slot).cloned() {
                 Some(bytes) => self.serve(ask, link, bytes),
                 None => {
@@ -159,7 +195,7 @@ impl Swarm {
                 self.board.lose(slot);
                 self.dirty = true;
                 for ask in waiters {
-                    self.upload.active.remove(&ask);
+                    self.upload.end(ask);
                     self.out.push_back(Output::Refuse { ask, why: Refuse::NotHere });
                 }
             }

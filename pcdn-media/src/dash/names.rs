@@ -5,6 +5,7 @@
 //! viewers of the same bytes. In manifests seen in the wild the path alone is enough nearly always, so [`name_of`] needs not
 //! read the manifest. Where it is not, [`Names`] finds the query parameters that vary between the segments of a manifest.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pcdn_core::fragment::FragmentError;
@@ -80,6 +81,11 @@ impl Names {
         Ok(Scene::new(Mpd::parse(text)?, url.clone(), None)?.names)
     }
 
+    /// Names as seen from `path` instead of the manifest's own.
+    pub(super) fn seen_from(&mut self, path: &str) {
+        path.clone_into(&mut self.path);
+    }
+
     /// The query parameters that count, mostly none.
     pub fn kept(&self) -> impl Iterator<Item = &str> {
         self.kept.iter().map(String::as_str)
@@ -125,7 +131,7 @@ impl Watch {
                 free.insert(query.map(str::to_owned));
                 return;
             }
-            std::collections::btree_map::Entry::Occupied(first) => first.into_mut(),
+            Entry::Occupied(first) => first.into_mut(),
         };
         if first.as_deref() == query {
             return;
@@ -215,7 +221,7 @@ mod tests {
                 &"http://a.test/v/m.mpd".parse().unwrap(),
                 None
             ),
-            SegmentId(5_069_578_713_581_929_109)
+            SegmentId(22_717_955_263_436_526)
         );
     }
 }

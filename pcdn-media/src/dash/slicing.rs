@@ -1,5 +1,6 @@
 //! One open presentation: manifests come in, listings go out.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) struct DashSlicing {
     clock: Option<WallClock>,
     /// Where the manifest is, and when it is wanted next.
     next: Option<(Url, Time)>,
+    /// Path of the first manifest. Later ones may come from elsewhere (`Location`), and name segments as it did.
+    home: Option<String>,
     walk: Option<Walk>,
     /// Cut before the walk goes on.
     ready: VecDeque<Cut>,
@@ -54,6 +57,7 @@ impl DashSlicing {
         Self {
             clock,
             next: Some((url, Time::ZERO)),
+            home: None,
             walk: None,
             ready: VecDeque::new(),
             renditions: BTreeMap::new(),
@@ -68,7 +72,8 @@ impl DashSlicing {
     fn document(&mut self, now: Time, url: Url, text: &[u8]) -> Result<(), FragmentError> {
         let mpd = Mpd::parse(text)?;
         let location = mpd.locations.first().and_then(|text| resolve(&url, text));
-        let scene = Scene::new(mpd, url.clone(), self.clock.map(|clock| clock.unix_ms(now)))?;
+        let mut scene = Scene::new(mpd, url.clone(), self.clock.map(|clock| clock.unix_ms(now)))?;
+        scene.names.seen_from(self.home.get_or_insert_with(|| url.path().to_owned()));
         self.next = scene.mpd.dynamic.then(|| (location.unwrap_or(url), now + reload_after(&scene)));
         self.number_renditions(&scene);
         self.generation += 1;
@@ -106,13 +111,14 @@ impl DashSlicing {
 
     /// Notes that a segment is listed; whether it was not before.
     fn is_new(&mut self, listing: &Listing) -> bool {
-        let key = (listing.id, listing.rendition);
-        if let Some(known) = self.listed.get_mut(&key) {
-            known.generation = self.generation;
-            return false;
-        }
-        let start = listing.start.filter(|_| !listing.init);
-        self.listed.insert(key, Known { generation: self.generation, start });
+        let (generation, start) = (self.generation, listing.start.filter(|_| !listing.init));
+        match self.listed.entry((listing.id, listing.rendition)) {
+            Entry::Occupied(mut known) => {
+                known.get_mut().generation = generation;
+                return false;
+            }
+            Entry::Vacant(free) => free.insert(Known { generation, start }),
+        };
         if let Some(start) = start {
             self.by_start.insert((listing.rendition, start), listing.id);
         }
@@ -193,7 +199,7 @@ impl Slicing for DashSlicing {
                 self.walked();
                 continue;
             };
-            let Some(rendition) = self.renditions.get(&listed.id).copied() else { continue };
+            let Some(rendition) = self.renditions.get(&*listed.id).copied() else { continue };
             let listing = Listing { rendition, ..listed.listing };
             if self.is_new(&listing) {
                 return Some(Cut::Listed(listing));

@@ -1,6 +1,8 @@
 //! URL templates: `$RepresentationID$`, `$Number$`, `$Time$`, `$Bandwidth$`, `$SubNumber$`, `$$`, with widths such as `%05d`
 //! (ISO/IEC 23009-1 section 5.3.9.4.4).
 
+use std::fmt::Write;
+
 use super::xml::VALUE_BYTES_MAX;
 
 /// Digits a width may ask for: a 64-bit number has 20, and packagers like round numbers.
@@ -52,12 +54,12 @@ impl Template {
                     None
                 }
                 "Bandwidth" => {
-                    plain += &padded(fixed.bandwidth, width);
+                    pad(&mut plain, fixed.bandwidth, width);
                     None
                 }
                 // Sequences of sub-segments are not listed; a list has the first of each.
                 "SubNumber" => {
-                    plain += &padded(1, width);
+                    pad(&mut plain, 1, width);
                     None
                 }
                 "Number" => Some(Hole::Number),
@@ -96,16 +98,17 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Text(plain) => text += plain,
-                Part::Hole(Hole::Number, width) => text += &padded(number, *width),
-                Part::Hole(Hole::Time, width) => text += &padded(time, *width),
+                Part::Hole(Hole::Number, width) => pad(&mut text, number, *width),
+                Part::Hole(Hole::Time, width) => pad(&mut text, time, *width),
             }
         }
         text
     }
 }
 
-fn padded(number: u64, width: usize) -> String {
-    format!("{number:0width$}")
+/// Appends `number` in `width` digits at least.
+fn pad(text: &mut String, number: u64, width: usize) {
+    write!(text, "{number:0width$}").expect("text takes whatever is written");
 }
 
 /// `Number%05d` is `Number` in 5 digits at least.

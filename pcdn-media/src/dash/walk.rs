@@ -113,7 +113,7 @@ pub(super) struct Walk {
 
 #[derive(Debug)]
 struct Opened {
-    id: String,
+    id: Arc<str>,
     track: Track,
     init: Option<Place>,
     source: Source,
@@ -128,7 +128,7 @@ enum Source {
 /// A listing whose rendition is not numbered yet.
 #[derive(Debug)]
 pub(super) struct Listed {
-    pub id: String,
+    pub id: Arc<str>,
     pub listing: Listing,
 }
 
@@ -219,7 +219,7 @@ impl Walk {
             }
             None => Source::Moments(Moments::of(&track, &self.scene.present)),
         };
-        Some(Some(Opened { id: self.scene.id(spot), init: track.init.clone(), track, source }))
+        Some(Some(Opened { id: self.scene.id(spot).into(), init: track.init.clone(), track, source }))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An FLV stream is a header of 9 bytes and then, alternating, the length of the tag before and a tag: 11 bytes of type,
 //! length, time and stream number, and a body. [`Reader`] goes by lengths alone: `PreviousTagSize` and stream number are
-//! often wrong in the field, carry nothing, and are written anew by [`write`].
+//! often wrong in the field, carry nothing, and are written anew by [`write()`].
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pcdn_core::fragment::FragmentError;

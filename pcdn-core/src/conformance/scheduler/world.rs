@@ -146,6 +146,7 @@ impl World {
             origin: &self.origin,
             first_missing: Slot(self.pieces.iter().take_while(|piece| piece.held).count() as u32),
             whole: self.whole,
+            paced: false,
             copies: self.copies,
             len: bytes(false),
             missing_bytes: bytes(true),

@@ -27,10 +27,10 @@ pub(super) fn room(view: &View<'_>, runs: usize) -> bool {
 }
 
 /// How many pieces from `first` on, at most `max`, satisfy `fits` and lie one after another.
-pub(super) fn stretch(view: &View<'_>, first: Slot, max: u32, fits: impl Fn(&Piece) -> bool) -> u32 {
-    let pieces = &view.pieces[first.0 as usize..];
+pub(super) fn stretch(view: &View<'_>, first: Slot, max: u32, fits: impl Fn(Slot, &Piece) -> bool) -> u32 {
+    let pieces = view.pieces[first.0 as usize..].iter().zip(first.0..);
     // The engine cuts it where a segment lies at another URL.
-    let run = pieces.iter().take(max as usize).take_while(|piece| fits(piece));
+    let run = pieces.take(max as usize).take_while(|(piece, slot)| fits(Slot(*slot), piece));
     (run.count() as u32).max(1)
 }
 
@@ -71,6 +71,6 @@ fn fetch_ahead(view: &View<'_>, first: Slot, plan: &mut Plan, taken: &mut Taken)
         return;
     }
     let max = (ALONE_BYTES / u64::from(view.piece(first).len.max(1))).max(1) as u32;
-    let count = stretch(view, first, max, |piece| !piece.held && !piece.under_way());
+    let count = stretch(view, first, max, |_, piece| !piece.held && !piece.under_way());
     taken.run(first, count, plan);
 }

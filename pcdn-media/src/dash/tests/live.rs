@@ -147,6 +147,16 @@ fn manifests_are_wanted_again_as_they_say() {
 }
 
 #[test]
+fn a_manifest_that_goes_on_elsewhere_names_segments_as_before() {
+    let text = by_timeline("", "<S t='0' d='2' r='2'/>").replace("<Period", "<BaseURL>/a/</BaseURL><Period");
+    let mut slicing = open(Dash::default());
+    give(&mut *slicing, Time::ZERO, &text).unwrap();
+    let elsewhere = url("https://b.test/sessions/1/m.mpd");
+    slicing.supply(Time::ZERO, Part::Document(elsewhere, Bytes::from(text))).unwrap();
+    assert_eq!(drain(&mut *slicing), []);
+}
+
+#[test]
 fn a_live_stream_ends_when_its_manifest_turns_static() {
     let mut slicing = open(Dash::default());
     give(&mut *slicing, Time::ZERO, &by_timeline("", "<S t='0' d='2' r='2'/>")).unwrap();

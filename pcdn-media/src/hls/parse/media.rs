@@ -107,10 +107,8 @@ impl Reader {
             "EXT-X-GAP" => self.next.gap = true,
             "EXT-X-BITRATE" => self.bitrate = number().ok().map(|kbits| kbits.saturating_mul(1000)),
             "EXT-X-TARGETDURATION" => self.media.target_duration = seconds(value).unwrap_or_default(),
-            "EXT-X-MEDIA-SEQUENCE" => {
-                self.media.media_sequence =
-                    number().map_err(|_| malformed("no media sequence number", line.at))?;
-            }
+            // Only the order rests on it, no name, so a bad one is no harm.
+            "EXT-X-MEDIA-SEQUENCE" => self.media.media_sequence = number().unwrap_or(0),
             "EXT-X-DISCONTINUITY-SEQUENCE" => self.media.discontinuity_sequence = number().unwrap_or(0),
             "EXT-X-VERSION" => self.media.version = value.trim().parse().unwrap_or(1),
             "EXT-X-ENDLIST" => self.media.end_list = true,

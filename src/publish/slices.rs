@@ -1,0 +1,71 @@
+//! The manifest of a continuous live stream: the slices of the last minutes, as every viewer cuts them too.
+
+use std::collections::VecDeque;
+
+use pcdn_core::fragment::Slice;
+use pcdn_core::id::{Identity, Rid, RuleId};
+use pcdn_core::layout::{Layout, LayoutError, PIECE_LOG2_MIN, SegmentId};
+use pcdn_core::verify::PieceList;
+use pcdn_core::verify::manifest::Draft;
+use pcdn_media::flv;
+
+/// Slices a manifest names at most: a minute of the shortest ones, more than viewers lag behind.
+const SLICES_MAX: usize = 64;
+
+/// Signs the slices of one stream as they are cut.
+#[derive(Debug)]
+pub struct SliceSigner {
+    key: Identity,
+    rule: RuleId,
+    rid: Option<Rid>,
+    kept: VecDeque<(SegmentId, PieceList)>,
+    seq: u64,
+}
+
+impl SliceSigner {
+    /// A signer of slices cut by `rule`. `seq` is the number of the last manifest before, if there was one.
+    pub fn new(key: Identity, rule: RuleId, rid: Option<Rid>, seq: u64) -> Self {
+        Self { key, rule, rid, kept: VecDeque::new(), seq }
+    }
+
+    /// Slices in the newest manifest.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether no slice was signed yet.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Takes the next slice, and gives the manifest of the newest slices; `None` if this slice is nothing new, or was cut
+    /// before the first boundary that everybody shares. `now_ms` is milliseconds since 1970.
+    ///
+    /// # Errors
+    /// If the slice is too long to be cut into pieces; slicers cut none so long.
+    pub fn take(&mut self, slice: &Slice, now_ms: u64) -> Result<Option<Vec<u8>>, LayoutError> {
+        let id = slice.segment.id;
+        if flv::provisional(slice) || self.kept.iter().any(|(known, _)| *known == id) {
+            return Ok(None);
+        }
+        let layout = Layout::of_stream(slice.bytes.len() as u64)?;
+        if self.kept.len() == SLICES_MAX {
+            self.kept.pop_front();
+        }
+        self.kept.push_back((id, PieceList::of(&layout, &slice.bytes)));
+        self.seq = now_ms.max(self.seq.saturating_add(1));
+        let (names, lists) = self.kept.iter().cloned().unzip();
+        let draft = Draft {
+            rule: self.rule,
+            rid: self.rid,
+            seq: self.seq,
+            first: SegmentId(0),
+            issued_ms: now_ms,
+            ttl_s: 0,
+            piece_log2: PIECE_LOG2_MIN,
+            lists,
+            names,
+        };
+        Ok(Some(draft.sign(&self.key)))
+    }
+}
