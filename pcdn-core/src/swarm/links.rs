@@ -17,8 +17,8 @@ use crate::swarm::report::Event;
 use crate::unit::Time;
 use crate::wire::{HaveSegment, Status};
 
-/// Rate assumed of a neighbour before its first piece: 2 Mbit/s, a modest home uplink.
-const RATE_GUESS: u64 = 250_000;
+/// Rate assumed of a neighbour before its first piece: 8 Mbit/s, a modest home uplink, as is assumed of the origin.
+const RATE_GUESS: u64 = 1_000_000;
 /// Bitmaps of segments not yet cut here that are kept for later, per neighbour (a live window is shorter).
 const EARLY_MAX: usize = 64;
 

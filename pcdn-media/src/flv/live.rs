@@ -77,7 +77,7 @@ impl Live {
     }
 
     fn name(&mut self, finished: Finished) -> Result<(), FragmentError> {
-        let layout = Layout::new(finished.bytes.len() as u64, PIECE_LOG2)?;
+        let layout = Layout::of_stream(finished.bytes.len() as u64)?;
         // The root is the plain hash of the bytes; hashed in one go, which takes 16 KiB at a time in the widest registers.
         let id = id_of(&finished.setup, &PieceList::of(&layout, &finished.bytes).root());
         let start = Duration::from_millis(finished.start_ms);

@@ -33,7 +33,7 @@ pub(super) async fn run(subject: Subject, span: Duration, config: &Config) -> Re
             Subject::Document(inspector, url) => inspector.follow(&url, config.inspect.rendition, tell).await,
             Subject::Stream(http, fragmenter, resource) => {
                 let hash = config.inspect.hash;
-                slices(&http, &*fragmenter, &resource, |segment| tell(segment), hash).await
+                slices(&http, &*fragmenter, &resource, &mut tell, hash).await
             }
             Subject::Whole(..) | Subject::File(..) => Err(PublishError::NotLive),
         }

@@ -243,7 +243,7 @@ mod tests {
         assert!(tape.told(7, told(4, Some(3)), false));
         assert!(tape.told(7, told(5, Some(4)), false));
         tape.came(SegmentId(5), kept(5));
-        assert_eq!(ids(&tape, 9), [5], "a newcomer begins behind the gap");
+        assert_eq!(ids(&tape, 1), [5], "a newcomer begins behind the gap");
         let Next::Slice(place, _) = tape.order.find(SegmentId(3)).map(|p| Next::Slice(p, kept(0))).unwrap()
         else {
             panic!()

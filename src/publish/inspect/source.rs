@@ -117,7 +117,7 @@ impl Source {
 }
 
 pub(super) fn failed(url: &Url) -> impl Fn(OriginError) -> PublishError {
-    let url = url.clone();
+    let url = Box::new(url.clone());
     move |source| PublishError::Origin { url: url.clone(), source }
 }
 
