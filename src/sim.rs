@@ -22,7 +22,8 @@
 //! waits for whose uplink is. Bottlenecks are access links and the CDN, the network between them is not. Every byte that
 //! comes out of an engine is compared with the content.
 //!
-//! **Memory** is about 40 KB a peer and the content once; time about 2 µs an event.
+//! **Memory** is about 180 KB a peer with fifty neighbours, and the content once; time about 10 µs an event (`flash10k`:
+//! 1.8 GB, 21 million events, three to four minutes of one core; a sixth of it is BLAKE3, for every piece is verified).
 
 mod cdn;
 mod content;

@@ -481,7 +481,7 @@ impl Swarm {
             Input::NotReached(peer) => self.gossip.not_reached(now, &peer),
             Input::Cut(cut) => self.cut(now, cut),
             Input::Follow(segment, note) => {
-                self.add(segment);
+                self.add(now, segment);
                 self.spread(note);
                 self.dirty = true;
             }
@@ -617,7 +617,7 @@ impl Swarm {
 
     fn cut(&mut self, now: Time, cut: Cut) {
         match cut {
-            Cut::Segment(segment) => self.add(segment),
+            Cut::Segment(segment) => self.add(now, segment),
             Cut::Sliced(slice) => self.sliced(now, slice),
             // These are the node's: it learns their length before they become segments here.
             Cut::Listed(_) | Cut::Rendition(_) => {}
@@ -627,7 +627,7 @@ impl Swarm {
         self.dirty = true;
     }
 
-    fn add(&mut self, segment: Segment) {
+    fn add(&mut self, now: Time, segment: Segment) {
         let id = segment.id;
         self.board.add(segment);
         self.proof.grow(&mut self.board);
@@ -635,6 +635,7 @@ impl Swarm {
         if let Some(held) = self.held_early.remove(&id) {
             self.held(held);
         }
+        self.take_early(now, id);
     }
 
     fn set_whole(&mut self, whole: bool) {

@@ -231,6 +231,8 @@ const NOTES_MAX: usize = 64;
 
 /// The source number of this node's own connection; neighbours have their links'.
 const OWN: u64 = u64::MAX;
+/// The source number of what several neighbours told earlier.
+const HEARSAY: u64 = u64::MAX - 1;
 
 impl Deck {
     fn new(
@@ -296,9 +298,8 @@ impl Deck {
         match fed {
             Fed::Slice(slice) => self.own(slice).await,
             Fed::Ended(why) => {
-                self.broadcast.tape().lost(OWN);
                 self.role.feed_ended(why);
-                true
+                self.take_over().await
             }
         }
     }
@@ -363,12 +364,16 @@ impl Deck {
 
     /// A neighbour tells of a slice: it is fetched if it has a place in the stream.
     async fn heard(&mut self, link: Handle, note: SliceNote) -> bool {
-        if self.feed.is_on() && self.notes.iter().all(|known| known.segment != note.segment) {
+        if self.feed.is_on()
+            && self.notes.iter().all(|known| (known.segment, known.before) != (note.segment, note.before))
+        {
             self.notes.push_back(note.clone());
             let over = self.notes.len().saturating_sub(NOTES_MAX);
             self.notes.drain(..over);
         }
         let wanted = self.broadcast.tape().told(u64::from(link.0), told_by(&note), self.feed.is_on());
+        // What is told may be here already: content repeats.
+        self.broadcast.inner.news.notify_waiters();
         if wanted { self.follow(note).await } else { true }
     }
 
@@ -396,11 +401,12 @@ impl Deck {
         let expect = |segment| Expected { segment, from: now + SOON, until: now + SOON * 2 };
         let expected: Vec<Expected> = self.broadcast.tape().wanted().map(expect).collect();
         let told = asset.tell(ToSwarm::Expect(expected)).await.is_ok();
-        let (to, patience) = (self.fetched.0.clone(), shared.stop.clone());
+        let (to, stop) = (self.fetched.0.clone(), shared.stop.clone());
+        let patience = tape::missing_after(self.role.rhythm());
         shared.tasks.spawn(async move {
             let gather = gather(&asset, range, &note);
-            let bytes = tokio::time::timeout(tape::MISSING_AFTER, gather).await.ok().flatten();
-            let _ = patience.run_until_cancelled(to.send(Fetched { note, bytes })).await;
+            let bytes = tokio::time::timeout(patience, gather).await.ok().flatten();
+            let _ = stop.run_until_cancelled(to.send(Fetched { note, bytes })).await;
         });
         told
     }
@@ -438,9 +444,23 @@ impl Deck {
             role::Step::Connect => self.feed.connect(),
             role::Step::Disconnect => {
                 self.feed.disconnect();
-                self.broadcast.tape().lost(OWN);
+                return self.take_over().await;
             }
             role::Step::Stay => {}
+        }
+        true
+    }
+
+    /// The own connection is gone: what neighbours told of meanwhile, and it did not cut any more, is fetched from them.
+    async fn take_over(&mut self) -> bool {
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.retain(|note| self.broadcast.tape().take_over(HEARSAY, told_by(note)));
+        self.broadcast.tape().lost(OWN);
+        self.broadcast.inner.news.notify_waiters();
+        for note in notes {
+            if !self.follow(note).await {
+                return false;
+            }
         }
         true
     }

@@ -11,7 +11,7 @@ from media_rig import Bars, RigError, World
 # With N viewers the best is 1 - 1/N: each byte is read once. A tenth of that is left for starts and for timing.
 SIGNED_RATIO = {2: 0.45, 4: 0.65}
 # A short clip is mostly start: the first MiB is read before anybody is found.
-QUICK_RATIO = {2: 0.3, 4: 0.5}
+QUICK_RATIO = {2: 0.2, 4: 0.4}
 KINDS = ["hls_ts", "hls_fmp4", "hls_byterange", "hls_aes128", "hls_multi", "dash_number", "dash_timeline",
          "dash_ondemand", "mp4", "flv"]
 

@@ -101,29 +101,31 @@ pub fn stuck_run(view: &View<'_>) -> Option<(Slot, u32)> {
 pub fn needless(view: &View<'_>) -> impl Iterator<Item = u64> {
     let rate = crowded_rate(view);
     let helped = |run: &&OriginRun| {
+        if view.now.since(run.asked) < YOUNG {
+            return false;
+        }
+        // From the last piece back: what is left of the run before each is what the origin sends first.
         let end = (run.first.0 + run.count).min(view.pieces.len() as u32);
-        let slots = || (run.first.0..end).rev().map(Slot);
-        // Mostly this is all there is to see: nobody else has the last piece.
-        if view.now.since(run.asked) < YOUNG || !slots().next().is_some_and(|last| view.piece(last).offered())
-        {
+        let mut ahead = run.left as f64;
+        let to_come = |slot: Slot| {
+            let left = ahead;
+            ahead -= f64::from(view.piece(slot).len);
+            (!view.piece(slot).held && ahead >= 0.0).then_some((slot, left))
+        };
+        let rest: Vec<(Slot, f64)> = (run.first.0..end).rev().map(Slot).map_while(to_come).collect();
+        // A quarter may come later than by the origin. The piece being sent is finished in any case, so a run of two is not
+        // worth a new connection.
+        let spared = rest.len() / 4;
+        let offered = rest.iter().filter(|(slot, _)| view.piece(*slot).offered()).count();
+        if rest.len() <= 2 || offered + spared < rest.len() {
             return false;
         }
         let mut hopes = Hopes::new(view);
-        let mut ahead = run.left as f64;
-        let (mut sooner, mut rest) = (0, 0);
-        // From the last piece back: what is left of the run before each is what the origin sends first.
-        for slot in slots() {
-            let piece = view.piece(slot);
-            if piece.held || ahead < f64::from(piece.len) {
-                break;
-            }
-            let sent = view.now + Duration::from_secs_f64((ahead / rate as f64).min(3_600.0));
-            ahead -= f64::from(piece.len);
-            rest += 1;
-            sooner += u32::from(hopes.offered(slot, piece).is_some_and(|hope| hope < sent));
-        }
-        // The piece being sent is finished in any case, so a run of two is not worth a new connection.
-        rest > 2 && sooner * 4 >= rest * 3
+        let mut later = rest.iter().filter(|(slot, left)| {
+            let sent = view.now + Duration::from_secs_f64((left / rate as f64).min(3_600.0));
+            hopes.offered(*slot, view.piece(*slot)).is_none_or(|hope| hope >= sent)
+        });
+        later.nth(spared).is_none()
     };
     let runs: Vec<u64> = view.origin.runs.iter().filter(helped).map(|run| run.id).collect();
     runs.into_iter()

@@ -1,6 +1,6 @@
 //! What neighbours tell one another: greetings, holdings, claims, other peers, manifests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -52,6 +52,7 @@ pub(super) struct Gossip {
     dice: Dice,
     known: BTreeMap<PeerId, Known>,
     claims: Vec<Claim>,
+    early: VecDeque<EarlyClaim>,
     next_have: Time,
     next_status: Time,
     next_peers: Time,
@@ -76,6 +77,19 @@ enum State {
     Linked,
 }
 
+/// A claim on a segment that is not cut here yet.
+#[derive(Debug)]
+struct EarlyClaim {
+    link: Handle,
+    segment: SegmentId,
+    first: u32,
+    count: u32,
+    until: Time,
+}
+
+/// Early claims remembered: of a few neighbours on the newest segments.
+const EARLY_MAX: usize = 64;
+
 /// A neighbour fetches slots `first..end` from the origin until `until` or until it has them.
 #[derive(Debug)]
 struct Claim {
@@ -91,6 +105,7 @@ impl Gossip {
             dice,
             known: BTreeMap::new(),
             claims: Vec::new(),
+            early: VecDeque::new(),
             next_have: now,
             next_status: now,
             next_peers: now + PEERS_FIRST,
@@ -137,6 +152,13 @@ impl Gossip {
             }
             stays
         });
+    }
+
+    fn remember_early(&mut self, claim: EarlyClaim) {
+        self.early.push_back(claim);
+        if self.early.len() > EARLY_MAX {
+            self.early.pop_front();
+        }
     }
 
     /// Claims of these slots mean nothing any more.
@@ -311,6 +333,10 @@ impl Swarm {
         count: u32,
         within_ms: u32,
     ) {
+        if self.board.segment(segment).is_none() {
+            let until = now + Duration::from_millis(u64::from(within_ms.min(30_000)));
+            return self.gossip.remember_early(EarlyClaim { link, segment, first, count, until });
+        }
         let slots = self.board.slots_of(segment);
         let start = slots.start.saturating_add(first).min(slots.end);
         if count == 0 {
@@ -355,6 +381,20 @@ impl Swarm {
             live
         });
         self.dirty |= self.gossip.claims.len() < before;
+    }
+
+    /// A segment was cut that neighbours spoke of before.
+    pub(super) fn take_early(&mut self, now: Time, id: SegmentId) {
+        for statement in self.proof.take_early(id) {
+            self.witness_came(now, statement);
+        }
+        let (of, rest): (VecDeque<_>, _) =
+            std::mem::take(&mut self.gossip.early).into_iter().partition(|claim| claim.segment == id);
+        self.gossip.early = rest;
+        for claim in of.into_iter().filter(|claim| claim.until > now) {
+            let within_ms = claim.until.since(now).as_millis().min(30_000) as u32;
+            self.claim_came(now, claim.link, id, claim.first, claim.count, within_ms);
+        }
     }
 
     fn exchange_peers(&mut self) {

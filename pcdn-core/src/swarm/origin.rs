@@ -332,7 +332,8 @@ impl Swarm {
     }
 
     fn origin_failed(&mut self, now: Time, why: OriginError) {
-        self.origin.failures += 1;
+        // Runs that fail together fail once: two at a time must not make half the patience of it.
+        self.origin.failures += u32::from(now >= self.origin.quiet_until);
         let doubled = PAUSE * 2u32.saturating_pow(self.origin.failures.saturating_sub(1).min(10));
         let mut pause = doubled.min(PAUSE_MAX);
         if let OriginError::Status { retry_after: Some(after), .. } = &why {

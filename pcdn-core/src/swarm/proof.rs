@@ -5,7 +5,7 @@
 //! Any contradiction leaves the piece to the origin, which settles who lied. *Sampled*: everything passes, and a part is
 //! fetched again from the origin to compare.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,6 +30,9 @@ const SAMPLE: f64 = 0.02;
 const AUDITS: usize = 2;
 /// Witnesses remembered, so that made-up ones cannot fill the memory.
 const WITNESSES_MAX: usize = 512;
+/// Statements on segments that are not cut yet: of ten witnesses on the newest segments. Their signatures are checked when they
+/// are used.
+const EARLY_MAX: usize = 64;
 /// Bans kept (reliability notes: 4096).
 const BANS_MAX: usize = 4_096;
 
@@ -59,6 +62,8 @@ pub(super) struct Proof {
     witnesses: Vec<Witness>,
     index: BTreeMap<PeerId, u16>,
     statements: BTreeMap<SegmentId, BTreeMap<PeerId, Statement>>,
+    /// On segments that are not cut here yet: others may load the playlist a moment sooner.
+    early: VecDeque<Statement>,
     unsaid: BTreeSet<SegmentId>,
     banned: BTreeSet<PeerId>,
     sampled: BTreeMap<Slot, PeerId>,
@@ -86,6 +91,7 @@ impl Proof {
             witnesses: Vec::new(),
             index: BTreeMap::new(),
             statements: BTreeMap::new(),
+            early: VecDeque::new(),
             unsaid: BTreeSet::new(),
             banned: BTreeSet::new(),
             sampled: BTreeMap::new(),
@@ -124,6 +130,27 @@ impl Proof {
         self.own.drain(..count as usize);
         let sampled = std::mem::take(&mut self.sampled);
         self.sampled = sampled.into_iter().map(|(slot, peer)| (slot.down(count), peer)).collect();
+    }
+
+    fn remember_early(&mut self, statement: Statement) {
+        if !self.witnesses() {
+            return;
+        }
+        // The newest of a witness says all it said before.
+        let same =
+            |other: &Statement| other.segment == statement.segment && other.witness == statement.witness;
+        self.early.retain(|other| !same(other));
+        self.early.push_back(statement);
+        if self.early.len() > EARLY_MAX {
+            self.early.pop_front();
+        }
+    }
+
+    /// What was said of a segment before it was cut here.
+    pub(super) fn take_early(&mut self, id: SegmentId) -> Vec<Statement> {
+        let (of, rest) = std::mem::take(&mut self.early).into_iter().partition(|s| s.segment == id);
+        self.early = rest;
+        Vec::from_iter::<VecDeque<Statement>>(of)
     }
 
     /// There are new pieces on the board.
@@ -380,6 +407,9 @@ impl Swarm {
     }
 
     pub(super) fn witness_came(&mut self, now: Time, statement: Statement) {
+        if self.board.segment(statement.segment).is_none() {
+            return self.proof.remember_early(statement);
+        }
         let known = self.board.segment(statement.segment).is_some_and(|s| s.layout == statement.layout);
         let me = statement.witness == self.me;
         if !known || me || !self.proof.witnesses() || self.proof.is_banned(&statement.witness) {

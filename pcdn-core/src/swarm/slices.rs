@@ -55,14 +55,16 @@ impl Swarm {
             discontinuity: segment.discontinuity,
             setup,
         };
-        self.add(segment);
+        self.add(now, segment);
         self.own_segment(now, id, &bytes);
         self.spread(note);
     }
 
     /// The shell took up a slice it was told of: its neighbours hear of it, too.
     pub(super) fn spread(&mut self, note: SliceNote) {
-        if self.slices.notes.iter().all(|known| known.segment != note.segment) {
+        // Content may repeat: the same slice in another place is news.
+        let same = |known: &SliceNote| known.segment == note.segment && known.before == note.before;
+        if !self.slices.notes.iter().any(same) {
             self.tell_all(&Message::Slice(note.clone()));
             self.slices.add(note);
         }

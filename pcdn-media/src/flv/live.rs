@@ -11,7 +11,6 @@ use pcdn_core::resource::Url;
 use pcdn_core::unit::Time;
 use pcdn_core::verify::PieceList;
 
-use super::PIECE_LOG2;
 use super::slicer::{Finished, Slicer};
 use super::tag::Reader;
 

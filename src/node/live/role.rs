@@ -102,6 +102,11 @@ impl Role {
         self.recent.clear();
     }
 
+    /// How long it lasts from slice to slice.
+    pub(super) fn rhythm(&self) -> Duration {
+        self.rhythm
+    }
+
     /// The newest slices of the own connection.
     pub(super) fn recent(&self) -> Vec<SegmentId> {
         self.recent.iter().copied().collect()

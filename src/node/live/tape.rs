@@ -12,8 +12,10 @@ use pcdn_media::flv::order::{Order, Place, Told};
 const CUSHION: Duration = Duration::from_millis(750);
 /// Slices kept at least, however long they are.
 const KEPT_MIN: usize = 3;
-/// A slice nobody gives for so long is missing: players go on behind it.
-pub(crate) const MISSING_AFTER: Duration = Duration::from_secs(8);
+/// A slice nobody gives for so long is missing: players go on behind it. Less where slices follow one another faster: see
+/// [`missing_after`].
+const MISSING_AFTER: Duration = Duration::from_secs(8);
+const MISSING_AFTER_MIN: Duration = Duration::from_secs(3);
 /// Slices kept for players that are behind and for neighbours.
 const KEPT_MAX: usize = 64;
 /// Bytes of them.
@@ -35,6 +37,11 @@ pub(crate) enum Next {
     Slice(Place, Kept),
     Wait,
     Over,
+}
+
+/// How long a slice may take to come where one comes every `rhythm`: one that only a feeder that died could vouch for never does.
+pub(crate) fn missing_after(rhythm: Duration) -> Duration {
+    (rhythm * 2 + Duration::from_millis(500)).clamp(MISSING_AFTER_MIN, MISSING_AFTER)
 }
 
 /// The slices of a broadcast.
@@ -77,6 +84,19 @@ impl Tape {
         }
         self.last_own = Some(newest.id);
         self.wanted.extend(before.iter().map(|told| told.id).filter(|id| !self.kept.contains_key(id)));
+    }
+
+    /// Whether a slice that neighbours told of while the own connection was on is to be fetched now that it is not.
+    pub(crate) fn take_over(&mut self, source: u64, told: Told) -> bool {
+        if self.kept.contains_key(&told.id) {
+            return false;
+        }
+        let ahead = |tape: &Self| {
+            let last = tape.last_own.and_then(|id| tape.order.find(id));
+            let place = tape.order.find(told.id);
+            place.is_some_and(|place| last.is_none_or(|last| last < place))
+        };
+        (ahead(self) || self.order.add(source, told) && ahead(self)) && self.wanted.insert(told.id)
     }
 
     /// The own connection ended or was left.

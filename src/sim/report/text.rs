@@ -32,7 +32,11 @@ impl Display for Outcome {
             s.p50, s.p95, s.p99, s.max
         )?;
         let s = &self.start_s;
-        writeln!(f, "start           mean {:.2} s, p95 {:.2}, max {:.2}", s.mean, s.p95, s.max)?;
+        writeln!(
+            f,
+            "start           median {:.2} s, p95 {:.2}, p99 {:.2}, max {:.2}",
+            s.p50, s.p95, s.p99, s.max
+        )?;
         writeln!(f, "stalls          {} ({:.1} s)", self.stalls, self.stalled_s)?;
         writeln!(f, "p2p ratio       {:.1} % of {:.1} MB", self.p2p_ratio * 100.0, mb(self.delivered_bytes))?;
         writeln!(

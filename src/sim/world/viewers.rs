@@ -222,11 +222,16 @@ impl World<'_> {
     /// A piece goes to the store; what is kept is compared too, for it will be given to others.
     pub(super) fn keep(&mut self, peer: u32, key: &PieceKey, kept: &Kept) {
         let Some((slot, right)) = self.content.piece(key) else { return };
+        // Where nobody reads, the first piece that can be used is the start.
+        let read = self.scenario.read_back || matches!(self.group(peer).task, Task::Play(_));
         let state = &mut self.peers[peer as usize];
         let len = kept.bytes.len() as u64;
         let is_right = std::ptr::eq(right.as_ptr(), kept.bytes.as_ptr()) || right == *kept.bytes;
         state.held[usize::from(!is_right)][slot as usize / 64] |= 1 << (slot % 64);
         let tally = &mut state.tally;
+        if !read {
+            tally.first_byte.get_or_insert(self.now);
+        }
         match kept.own {
             true => tally.from_origin += len,
             false => tally.from_peers += len,
