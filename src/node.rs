@@ -60,6 +60,7 @@ pub use asset::{Asset, Reader};
 pub use builder::{BuildError, Builder, ManifestFrom, SchedulerFactory, Settings};
 pub use error::OpenError;
 pub use live::{Broadcast, Listener};
+pub(crate) use open::head_of;
 pub use status::{P2p, PeerStatus, SwarmReport, SwarmStatus};
 pub use stream::{SegmentItem, Stream};
 

@@ -89,7 +89,8 @@ fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
+            if path.is_dir() && !matches!(name.as_str(), "target" | "node_modules") && !name.starts_with('.')
+            {
                 open.push(path);
             } else if path.is_file() && name.ends_with(ending) {
                 found.push(path);

@@ -6,7 +6,7 @@
 //! ```
 //! use pcdn_core::{id::Rid, mapping::Mapper, mock::MockMapper, resource::Mapping};
 //! let mut mapper = MockMapper::new();
-//! mapper.expect_map().times(1).returning(|_| Ok(Mapping::to(Rid([7; 32]), "test")));
+//! mapper.expect_map().times(..=1).returning(|_| Ok(Mapping::to(Rid([7; 32]), "test")));
 //! # async fn used(mapper: MockMapper) -> Result<(), Box<dyn std::error::Error>> {
 //! assert_eq!(mapper.map(&"http://h.example/film".parse()?).await?.rid, Rid([7; 32]));
 //! # Ok(()) }

@@ -83,7 +83,7 @@ async fn of_url(text: &str, config: &Config) -> Result<Subject, Failure> {
         let inspector = Inspector::new(Source::http(http), named, Some(mapper), config.inspect.hash);
         return Ok(Subject::Document(inspector, url));
     }
-    let head = http.head(&url).await.map_err(failed)?;
+    let head = crate::node::head_of(&http, &url).await.map_err(failed)?;
     hint.content_type = head.content_type.clone();
     if head.ranges && choose(config, &hint)?.name() == "file" {
         hint.first_bytes = probe(&http, &url, &head).await.map_err(failed)?;

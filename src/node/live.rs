@@ -266,7 +266,7 @@ impl Deck {
         let Some(mut fetched) = self.fetched.1.take() else { return };
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut signed = manifest.map(|place| role::Signed::new(place));
+        let mut signed = manifest.map(role::Signed::new);
         self.feed.connect();
         loop {
             let live = tokio::select! {
@@ -296,7 +296,7 @@ impl Deck {
     /// Something of this node's own connection.
     async fn fed(&mut self, fed: Fed) -> bool {
         match fed {
-            Fed::Slice(slice) => self.own(slice).await,
+            Fed::Slice(slice) => self.own(*slice).await,
             Fed::Ended(why) => {
                 self.role.feed_ended(why);
                 self.take_over().await

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use pcdn_core::fragment::{Cut, Fit, FragmentError, Fragmenter, Need, Part};
 use pcdn_core::id::{Rid, RuleId, SwarmKey};
-use pcdn_core::origin::{OriginError, OriginGet};
+use pcdn_core::origin::{Origin, OriginError, OriginGet};
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{Mapping, Resource, ResourceHead, ResourceHint, Url};
@@ -44,7 +44,8 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     }
     let mapping = map(shared, url).await;
     let early = peers_early(shared, url, mapping.rid);
-    let (head, manifest) = tokio::join!(head_of(shared, url), manifest_early(shared, url, &mapping));
+    let (head, manifest) =
+        tokio::join!(head_of(shared.origin.as_ref(), url), manifest_early(shared, url, &mapping));
     let (head, manifest) = (head?, manifest);
     let opened = cut(shared, url, mapping.rid, &head)?;
     let key = SwarmKey::of(&mapping.rid, &opened.0.rule());
@@ -68,15 +69,15 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
 
 /// What the origin says of `url`. Servers of live streams mostly leave HEAD without an answer, so what is named like one is asked
 /// for its first byte: a file gives that, a stream gives itself.
-async fn head_of(shared: &Shared, url: &Url) -> Result<ResourceHead, OriginError> {
+pub(crate) async fn head_of(origin: &dyn Origin, url: &Url) -> Result<ResourceHead, OriginError> {
     let hint = ResourceHint { url: url.clone(), content_type: None, first_bytes: Vec::new() };
     if probe::kind(&hint) != probe::Kind::Flv {
-        return shared.origin.head(url).await;
+        return origin.head(url).await;
     }
     let first = OriginGet { range: ByteRange::new(0, 1), ..OriginGet::whole(url.clone()) };
-    match shared.origin.get(&first).await {
+    match origin.get(&first).await {
         // An empty file has no first byte.
-        Err(OriginError::Status { status: 416, .. }) => shared.origin.head(url).await,
+        Err(OriginError::Status { status: 416, .. }) => origin.head(url).await,
         answer => Ok(answer?.head),
     }
 }

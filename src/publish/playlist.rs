@@ -51,7 +51,7 @@ type Said = (RuleId, Vec<(SegmentId, Digest)>);
 pub(super) struct Outcome {
     /// The manifest; `None` if there is nothing to be signed, or nothing new.
     pub(super) manifest: Option<Vec<u8>>,
-    /// Files that hold its segments.
+    /// Files that are its segments.
     pub(super) files: HashSet<PathBuf>,
     /// Segments in the manifest, and bytes of those.
     pub(super) segments: usize,
@@ -89,7 +89,9 @@ impl Playlist {
         let missing = ids.len() - entries.len();
         self.hashes.sweep();
         let live = !listed.ended;
-        let files = places.into_iter().map(|(_, place)| place.path).collect();
+        // A file of which segments are parts may be asked for as a whole, too, and then needs a manifest of its own.
+        let whole = places.into_iter().filter(|(_, place)| place.range.is_none());
+        let files = whole.map(|(_, place)| place.path).collect();
         let entries = if live { self.with_left(entries, now_ms) } else { entries };
         let (segments, bytes) = (entries.len(), entries.iter().map(|(_, list)| list.layout().len()).sum());
         let manifest =

@@ -17,7 +17,7 @@ const QUEUE: usize = 32;
 /// What comes of a connection.
 #[derive(Debug)]
 pub(super) enum Fed {
-    Slice(Slice),
+    Slice(Box<Slice>),
     /// It ended, and why if it was not asked to.
     Ended(String),
 }
@@ -109,7 +109,7 @@ async fn read(
         }
         while let Some(cut) = slicing.cut() {
             if let Cut::Sliced(slice) = cut
-                && to.send(Fed::Slice(slice)).await.is_err()
+                && to.send(Fed::Slice(Box::new(slice))).await.is_err()
             {
                 return "nobody listens".to_owned();
             }

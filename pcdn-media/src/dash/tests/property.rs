@@ -112,32 +112,22 @@ proptest! {
     }
 }
 
-/// Half a day of 2 s segments. With optimisation they take below 30 ms; the bar leaves room for builds without and for busy
-/// machines.
+/// Half a day of 2 s segments; how fast, says the bench.
 #[test]
-fn twenty_thousand_segments_are_cut_in_no_time() {
+fn twenty_thousand_segments_are_all_cut() {
     let lines: String =
         (0..20_000).map(|n| format!("<S t=\"{}\" d=\"{}\"/>", n * 2000, 1999 + n % 3)).collect();
     let text = film(&format!(
         "<SegmentTemplate timescale=\"90000\" media=\"v/$Time$.m4s?token=abc\"><SegmentTimeline>{lines}</SegmentTimeline></SegmentTemplate><Representation id=\"v\"/>"
     ));
     let text = text.replace("PT8S", "PT1000S");
-    let mut times = Vec::new();
-    for _ in 0..5 {
-        let mut slicing = open(Dash::default());
-        let begun = std::time::Instant::now();
-        assert_eq!(give(&mut *slicing, Time::ZERO, &text).unwrap().len(), 1 + 20_000 + 1);
-        times.push(begun.elapsed());
-    }
-    let best = times.into_iter().min().unwrap();
-    println!("20,000 segments: {best:?}");
-    assert!(best.as_millis() < if cfg!(debug_assertions) { 5_000 } else { 300 }, "{best:?}");
+    let mut slicing = open(Dash::default());
+    assert_eq!(give(&mut *slicing, Time::ZERO, &text).unwrap().len(), 1 + 20_000 + 1);
 }
 
-/// Inputs made to be slow: each is bounded by its own length or by a limit.
+/// Inputs made to be slow: each is bounded by its own length or by a limit, or this test would not end.
 #[test]
-fn hostile_manifests_take_bounded_time() {
-    let begun = std::time::Instant::now();
+fn hostile_manifests_come_to_an_end() {
     let attributes: String = (0..50_000).map(|n| format!(" xmlns:a{n}='u'")).collect();
     all(format!("<MPD{attributes}>{}</MPD>", "<Period/>".repeat(900)).as_bytes());
     all(film(&"<BaseURL>x/</BaseURL>".repeat(40_000)).as_bytes());
@@ -152,5 +142,4 @@ fn hostile_manifests_take_bounded_time() {
     ))
     .as_bytes());
     all(film(&format!("<SegmentBase/><BaseURL>v</BaseURL>{}", "<Representation/>".repeat(2_000))).as_bytes());
-    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }
