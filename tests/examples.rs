@@ -26,6 +26,11 @@ fn every_example_is_run_here() {
 }
 
 #[test]
+fn custom_fragmenter() {
+    check("custom_fragmenter", &[], |line| line == "3 records, cut alike by both: true");
+}
+
+#[test]
 fn custom_mapper() {
     check("custom_mapper", &[], |line| line == "the viewers meet: true");
 }

@@ -89,7 +89,7 @@ proptest! {
         let all = shared(serve(&programme, 0, Server::Absolute, 0));
         let mine = shared(serve(&programme, join, Server::ALL[server], 0));
         prop_assert!(all.ends_with(&mine), "{} of {}", mine.len(), all.len());
-        prop_assert!(mine.len() >= 10);
+        prop_assert!(mine.len() >= 4, "{}", mine.len());
     }
 }
 
