@@ -182,6 +182,10 @@ fn without_sessions(path: &str, dropped: &mut Vec<String>) -> String {
                 (_, true) => dropped.push(name),
             }
         }
+        // What is left must still be a name: `.` alone would mean the directory, and another content.
+        if matches!(kept.as_str(), "." | "..") && kept != segment {
+            kept.push(';');
+        }
         segments.push(kept);
     }
     segments.join("/")

@@ -20,6 +20,8 @@ fn spelling_does_not_matter() {
     check("http://h.example/f?b=2&&a=1&a", "h.example/f?a&a=1&b=2", &[]);
     check("http://h.example/f;jsessionid=0A?x=1", "h.example/f?x=1", &[";jsessionid"]);
     check("http://h.example/a;v=2;PHPSESSID=1/b", "h.example/a;v=2/b", &[";phpsessid"]);
+    // Found by fuzzing: without its session `.;jsessionid` would have become the directory itself.
+    check("http://h.example/a/.;jsessionid=0A", "h.example/a/.;", &[";jsessionid"]);
     check("http://0x7f.1/", "127.0.0.1/", &[]);
 }
 
