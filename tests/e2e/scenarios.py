@@ -480,7 +480,9 @@ def liars(run: Run, manifest: bool) -> None:
         banned_by = {home: set(report.get("banned") or []) for home, report in honest_reports.items()}
         caught = {home: sorted(by for by, banned in banned_by.items() if ids[home] in banned) for home in lying}
         result.figures["liars_banned_by"] = caught
-        result.holds("every liar is banned by those it served", all(caught.values()), caught)
+        # One that was asked for nothing in time did no harm.
+        harmless = {home for home, get in liar_gets.items() if (get.report() or {}).get("uploaded") == 0}
+        result.holds("every liar is banned by those it served", all(caught[h] or h in harmless for h in lying), caught)
         wronged = {home: sorted(banned & honest_ids) for home, banned in banned_by.items() if banned & honest_ids}
         result.holds("no honest node bans an honest one", not wronged, wronged or len(honest))
         unpunished = [h for h, r in honest_reports.items() if r.get("rejected_pieces") and not banned_by[h]]
