@@ -10,43 +10,30 @@
 //! that follows from their keys are the *feeders*; the others read the origin only to start at once, until others vouch for what
 //! they read themselves, and whenever the next slice does not come in time.
 
+mod deck;
 mod feed;
+mod listener;
 mod role;
 pub(crate) mod tape;
 
-use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use bytes::Bytes;
-use pcdn_core::fragment::{FragmentError, Fragmenter, Segment, Slice};
+use pcdn_core::fragment::Fragmenter;
 use pcdn_core::id::SwarmKey;
-use pcdn_core::layout::SegmentId;
 use pcdn_core::resource::{Resource, ResourceHead, Url};
-use pcdn_core::schedule::Handle;
-use pcdn_core::swarm::Expected;
-use pcdn_core::verify::PieceList;
-use pcdn_core::wire::SliceNote;
-use pcdn_media::flv;
-use pcdn_media::flv::order::Told;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
-use super::driver::ToSwarm;
-use super::open::{Joining, StreamSide, join, map};
+use super::open::{Joining, ManifestPlace, StreamSide, join, map};
 use super::stream::track::Cuts;
 use super::{Asset, OpenError, Shared};
-use feed::{Fed, Feed};
-use role::Role;
-use tape::{Kept, Next, Tape};
+use deck::Deck;
+use tape::Tape;
+
+pub use listener::Listener;
 
 /// Notes and slices waiting to be looked at: several seconds of many neighbours; more are told again by others.
 const QUEUE: usize = 256;
-/// Roles and waits are looked at so often.
-const TICK: Duration = Duration::from_millis(250);
-/// A broadcast that nobody listens to for this long ends: it costs the origin a connection.
-const IDLE: Duration = Duration::from_secs(30);
-/// A slice told of is fetched so soon that it is here before the player wants it: half of what it is behind.
-const SOON: Duration = Duration::from_millis(400);
 
 /// A live stream, open. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -62,17 +49,8 @@ struct Inner {
     news: Notify,
     live_start: usize,
     /// A player has begun: what it was given is not taken back.
-    began: std::sync::atomic::AtomicBool,
-    listeners: std::sync::atomic::AtomicUsize,
-}
-
-/// One player's view of a broadcast.
-#[derive(Debug)]
-pub struct Listener {
-    broadcast: Broadcast,
-    at: Option<flv::order::Place>,
-    output: Option<flv::join::Output>,
-    sources: (u64, u64, u64),
+    began: AtomicBool,
+    listeners: AtomicUsize,
 }
 
 impl Broadcast {
@@ -104,13 +82,13 @@ impl Broadcast {
             tape: Mutex::default(),
             news: Notify::new(),
             live_start: shared.settings.live_start.max(1) as usize,
-            began: std::sync::atomic::AtomicBool::new(false),
-            listeners: std::sync::atomic::AtomicUsize::new(0),
+            began: AtomicBool::new(false),
+            listeners: AtomicUsize::new(0),
         };
         let broadcast = Self { inner: Arc::new(inner) };
         let resource =
             Resource { url: url.clone(), rid: mapping.rid, head: Some(broadcast.inner.head.clone()) };
-        let manifest = super::open::ManifestPlace::of(&shared.settings, url, mapping.manifest.as_ref());
+        let manifest = ManifestPlace::of(&shared.settings, url, mapping.manifest.as_ref());
         let deck = Deck::new(broadcast.clone(), shared, fragmenter, resource);
         shared.tasks.spawn(deck.run(notes, manifest, shared.stop.clone()));
         Ok(broadcast)
@@ -128,8 +106,7 @@ impl Broadcast {
 
     /// Begins to listen, a few slices behind the live edge.
     pub fn listen(&self) -> Listener {
-        self.inner.listeners.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Listener { broadcast: self.clone(), at: None, output: None, sources: (0, 0, 0) }
+        Listener::new(self.clone())
     }
 
     /// Whether it has ended: the next listener opens it anew.
@@ -140,370 +117,4 @@ impl Broadcast {
     fn tape(&self) -> MutexGuard<'_, Tape> {
         self.inner.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Listener {
-    /// The next bytes for the player; `None` when the stream is over.
-    pub async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            let broadcast = self.broadcast.clone();
-            let news = broadcast.inner.news.notified();
-            match self.take() {
-                Next::Slice(place, kept) => return Some(self.put(place, &kept)),
-                Next::Over => return None,
-                Next::Wait => news.await,
-            }
-        }
-    }
-
-    /// Bytes so far from (cache, origin, peers).
-    pub fn sources(&self) -> (u64, u64, u64) {
-        self.sources
-    }
-
-    fn take(&mut self) -> Next {
-        let tape = self.broadcast.tape();
-        match self.at {
-            Some(at) => tape.after(at),
-            None => tape.start(self.broadcast.inner.live_start),
-        }
-    }
-
-    fn put(&mut self, place: flv::order::Place, kept: &Kept) -> Bytes {
-        self.at = Some(place);
-        self.broadcast.inner.began.store(true, std::sync::atomic::Ordering::Relaxed);
-        let len = kept.bytes.len() as u64;
-        if kept.own {
-            self.sources.1 += len;
-        } else {
-            self.sources.2 += len;
-        }
-        let view = flv::join::SliceView {
-            bytes: &kept.bytes,
-            setup: &kept.setup,
-            start: None,
-            duration: Some(kept.duration).filter(|duration| !duration.is_zero()),
-        };
-        match &mut self.output {
-            Some(output) => output.push(&view),
-            None => {
-                let mut output = flv::join::Output::new(flv::Kinds::of(&kept.bytes));
-                let head = output.head(&kept.setup);
-                let first = output.push(&view);
-                self.output = Some(output);
-                [head, first].concat().into()
-            }
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.broadcast.inner.listeners.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-/// A slice whose pieces have all come from neighbours.
-#[derive(Debug)]
-struct Fetched {
-    note: SliceNote,
-    bytes: Option<Bytes>,
-}
-
-/// The task of a broadcast: it looks at what comes, and decides who reads the origin.
-struct Deck {
-    broadcast: Broadcast,
-    node: std::sync::Weak<Shared>,
-    feed: Feed,
-    role: Role,
-    /// Where the next slice is laid in the swarm.
-    end: u64,
-    fetched: (mpsc::Sender<Fetched>, Option<mpsc::Receiver<Fetched>>),
-    lonely_since: tokio::time::Instant,
-    /// What neighbours told while this node read the origin itself.
-    notes: VecDeque<SliceNote>,
-    /// The own connection met what neighbours tell; or a player began without that.
-    met: bool,
-}
-
-/// Notes kept until the own connection meets them: as many as a neighbour greets with, of a few neighbours.
-const NOTES_MAX: usize = 64;
-
-/// The source number of this node's own connection; neighbours have their links'.
-const OWN: u64 = u64::MAX;
-/// The source number of what several neighbours told earlier.
-const HEARSAY: u64 = u64::MAX - 1;
-
-impl Deck {
-    fn new(
-        broadcast: Broadcast,
-        shared: &Arc<Shared>,
-        fragmenter: Arc<dyn Fragmenter>,
-        resource: Resource,
-    ) -> Self {
-        let (to, fetched) = mpsc::channel(QUEUE);
-        let witnesses = usize::from(shared.settings.witnesses);
-        let role = Role::new(shared.identity.peer_id(), resource.rid, witnesses);
-        Self {
-            node: Arc::downgrade(shared),
-            feed: Feed::new(shared.origin.clone(), fragmenter, resource, shared.tasks.clone()),
-            role,
-            end: 0,
-            fetched: (to, Some(fetched)),
-            lonely_since: tokio::time::Instant::now(),
-            notes: VecDeque::new(),
-            met: false,
-            broadcast,
-        }
-    }
-
-    async fn run(
-        mut self,
-        mut notes: mpsc::Receiver<(Handle, SliceNote)>,
-        manifest: Option<super::open::ManifestPlace>,
-        stop: tokio_util::sync::CancellationToken,
-    ) {
-        let Some(mut fetched) = self.fetched.1.take() else { return };
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut signed = manifest.map(role::Signed::new);
-        self.feed.connect();
-        loop {
-            let live = tokio::select! {
-                () = stop.cancelled() => false,
-                fed = self.feed.next() => self.fed(fed).await,
-                Some((link, note)) = notes.recv() => self.heard(link, note).await,
-                Some(fetched) = fetched.recv() => self.came(fetched),
-                _ = tick.tick() => {
-                    if let (Some(signed), Some(shared)) = (&mut signed, self.node.upgrade()) {
-                        signed.look(&shared, &self.broadcast.inner.asset).await;
-                    }
-                    self.decide(signed.as_ref().is_some_and(role::Signed::is_live)).await
-                }
-            };
-            if !live {
-                break;
-            }
-        }
-        self.broadcast.tape().end();
-        self.broadcast.inner.news.notify_waiters();
-        if let Some(shared) = self.node.upgrade() {
-            shared.assets.lock().await.retain(|asset| asset.swarm() != self.broadcast.swarm());
-            self.broadcast.inner.asset.close(&shared.links).await;
-        }
-    }
-
-    /// Something of this node's own connection.
-    async fn fed(&mut self, fed: Fed) -> bool {
-        match fed {
-            Fed::Slice(slice) => self.own(*slice).await,
-            Fed::Ended(why) => {
-                self.role.feed_ended(why);
-                self.take_over().await
-            }
-        }
-    }
-
-    async fn own(&mut self, mut slice: Slice) -> bool {
-        self.lay(&mut slice.segment);
-        let told = Told {
-            id: slice.segment.id,
-            before: slice.before,
-            duration: slice.segment.duration.unwrap_or_default(),
-        };
-        let kept = Kept {
-            bytes: slice.bytes.clone(),
-            setup: slice.setup.clone(),
-            duration: told.duration,
-            own: true,
-        };
-        let note = self.notes.iter().find(|note| note.segment == told.id).cloned();
-        // What neighbours tell of is where everybody cuts, though this connection is too young to know.
-        let provisional = flv::provisional(&slice) && note.is_none();
-        self.role.cut(told.id, provisional);
-        self.broadcast.tape().own(OWN, told, kept);
-        if let Some(note) = note {
-            slice.before = note.before;
-            slice.segment.discontinuity = note.discontinuity;
-            if !std::mem::replace(&mut self.met, true) {
-                self.meet(&note).await;
-            }
-        }
-        self.broadcast.inner.news.notify_waiters();
-        if provisional {
-            // To be played here; others cut it otherwise.
-            return true;
-        }
-        let sent = self.broadcast.inner.asset.tell(ToSwarm::Sliced(slice)).await.is_ok();
-        self.forget_old().await;
-        sent
-    }
-
-    /// The first slice that neighbours know, too: those before it are fetched from them, so that a player begins as far behind the
-    /// live edge as it likes, and at once.
-    async fn meet(&mut self, newest: &SliceNote) {
-        let mut before = Vec::new();
-        let mut at = newest.before;
-        while let Some(note) = self.notes.iter().find(|note| Some(note.segment) == at)
-            && before.len() + 1 < self.broadcast.inner.live_start
-        {
-            before.push(note.clone());
-            at = note.before;
-        }
-        before.reverse();
-        let began = self.broadcast.inner.began.load(std::sync::atomic::Ordering::Relaxed);
-        if before.is_empty() || began {
-            return;
-        }
-        let all: Vec<Told> = before.iter().map(told_by).collect();
-        self.broadcast.tape().precede(OWN, &all, told_by(newest));
-        for note in before {
-            let _ = self.follow(note).await;
-        }
-    }
-
-    /// A neighbour tells of a slice: it is fetched if it has a place in the stream.
-    async fn heard(&mut self, link: Handle, note: SliceNote) -> bool {
-        if self.feed.is_on()
-            && self.notes.iter().all(|known| (known.segment, known.before) != (note.segment, note.before))
-        {
-            self.notes.push_back(note.clone());
-            let over = self.notes.len().saturating_sub(NOTES_MAX);
-            self.notes.drain(..over);
-        }
-        let wanted = self.broadcast.tape().told(u64::from(link.0), told_by(&note), self.feed.is_on());
-        // What is told may be here already: content repeats.
-        self.broadcast.inner.news.notify_waiters();
-        if wanted { self.follow(note).await } else { true }
-    }
-
-    async fn follow(&mut self, note: SliceNote) -> bool {
-        let Some(shared) = self.node.upgrade() else { return false };
-        let asset = self.broadcast.inner.asset.clone();
-        let mut segment = Segment {
-            id: note.segment,
-            url: asset.url().clone(),
-            range: None,
-            layout: note.layout,
-            offset: 0,
-            start: None,
-            duration: Some(Duration::from_millis(u64::from(note.duration_ms))),
-            init: false,
-            key: true,
-            discontinuity: note.discontinuity,
-        };
-        self.lay(&mut segment);
-        let range = segment.offset..segment.offset + segment.layout.len();
-        if asset.tell(ToSwarm::Follow(segment, note.clone())).await.is_err() {
-            return false;
-        }
-        let now = shared.clock.now();
-        let expect = |segment| Expected { segment, from: now + SOON, until: now + SOON * 2 };
-        let expected: Vec<Expected> = self.broadcast.tape().wanted().map(expect).collect();
-        let told = asset.tell(ToSwarm::Expect(expected)).await.is_ok();
-        let (to, stop) = (self.fetched.0.clone(), shared.stop.clone());
-        let patience = tape::missing_after(self.role.rhythm());
-        shared.tasks.spawn(async move {
-            let gather = gather(&asset, range, &note);
-            let bytes = tokio::time::timeout(patience, gather).await.ok().flatten();
-            let _ = stop.run_until_cancelled(to.send(Fetched { note, bytes })).await;
-        });
-        told
-    }
-
-    fn came(&mut self, fetched: Fetched) -> bool {
-        let Fetched { note, bytes } = fetched;
-        let duration = Duration::from_millis(u64::from(note.duration_ms));
-        match bytes {
-            Some(bytes) => {
-                self.role.came();
-                let kept = Kept { bytes, setup: note.setup, duration, own: false };
-                self.broadcast.tape().came(note.segment, kept);
-            }
-            None => self.broadcast.tape().missing(note.segment),
-        }
-        self.broadcast.inner.news.notify_waiters();
-        true
-    }
-
-    /// Whether the origin is to be read now, by this node.
-    async fn decide(&mut self, signed: bool) -> bool {
-        let inner = &self.broadcast.inner;
-        if inner.listeners.load(std::sync::atomic::Ordering::Relaxed) > 0 {
-            self.lonely_since = tokio::time::Instant::now();
-        } else if self.lonely_since.elapsed() > IDLE {
-            return false;
-        }
-        let (answer, vouched) = oneshot::channel();
-        if inner.asset.tell(ToSwarm::Vouched(self.role.recent(), answer)).await.is_err() {
-            return false;
-        }
-        let Ok((vouched, peers)) = vouched.await else { return false };
-        let waiting = self.broadcast.tape().waiting();
-        match self.role.decide(&peers, vouched, waiting, signed, self.feed.is_on()) {
-            role::Step::Connect => self.feed.connect(),
-            role::Step::Disconnect => {
-                self.feed.disconnect();
-                return self.take_over().await;
-            }
-            role::Step::Stay => {}
-        }
-        true
-    }
-
-    /// The own connection is gone: what neighbours told of meanwhile, and it did not cut any more, is fetched from them.
-    async fn take_over(&mut self) -> bool {
-        let mut notes = std::mem::take(&mut self.notes);
-        notes.retain(|note| self.broadcast.tape().take_over(HEARSAY, told_by(note)));
-        self.broadcast.tape().lost(OWN);
-        self.broadcast.inner.news.notify_waiters();
-        for note in notes {
-            if !self.follow(note).await {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn lay(&mut self, segment: &mut Segment) {
-        segment.offset = self.end;
-        self.end += segment.layout.len();
-    }
-
-    async fn forget_old(&mut self) {
-        let old: Vec<SegmentId> = self.broadcast.tape().old();
-        for id in old {
-            // A swarm that is closed has forgotten it.
-            let _ = self.broadcast.inner.asset.tell(ToSwarm::Retire(id)).await;
-        }
-    }
-}
-
-fn told_by(note: &SliceNote) -> Told {
-    let duration = Duration::from_millis(u64::from(note.duration_ms));
-    Told { id: note.segment, before: note.before, duration }
-}
-
-/// All bytes of a slice, if they are what its number says.
-async fn gather(asset: &Asset, range: std::ops::Range<u64>, note: &SliceNote) -> Option<Bytes> {
-    let mut reader = asset.follow(range);
-    let mut bytes = bytes::BytesMut::with_capacity(0);
-    while let Some(part) = reader.next().await {
-        bytes.extend_from_slice(&part.ok()?);
-    }
-    let bytes = bytes.freeze();
-    if bytes.len() as u64 != note.layout.len() {
-        return None;
-    }
-    let root = PieceList::of(&note.layout, &bytes).root();
-    let right = flv::id_of(&note.setup, &root) == note.segment;
-    if !right {
-        tracing::warn!(segment = %note.segment, "a slice is not what its number says; it is not played");
-    }
-    right.then_some(bytes)
-}
-
-/// The fragmenter's own answer to a stream that is none of its kind.
-pub(super) fn not_live() -> OpenError {
-    FragmentError::LengthUnknown.into()
 }

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::asset::{Asset, Info};
 use super::driver::{self, INBOX, Surroundings, ToSwarm};
-use super::live::{Broadcast, not_live};
+use super::live::Broadcast;
 pub(super) use super::manifest::{ManifestPlace, fetch_checked};
 use super::stream::track::Cuts;
 use super::stream::{STREAMS_MAX, Stream};
@@ -126,7 +126,7 @@ pub(super) async fn broadcast(shared: &Arc<Shared>, url: &Url) -> Result<Broadca
         ResourceHint { url: url.clone(), content_type: head.content_type.clone(), first_bytes: Vec::new() };
     let fragmenter = surest(shared, &hint).filter(|fragmenter| fragmenter.fit(&hint) == Fit::Sure).cloned();
     let room = broadcasts.len() < BROADCASTS_MAX && head.len.is_none();
-    let fragmenter = fragmenter.filter(|_| room).ok_or_else(not_live)?;
+    let fragmenter = fragmenter.filter(|_| room).ok_or(FragmentError::LengthUnknown)?;
     let broadcast = Broadcast::open(shared, url, head, fragmenter).await?;
     broadcasts.push((url.clone(), broadcast.clone()));
     Ok(broadcast)

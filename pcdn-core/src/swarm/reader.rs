@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{Input, Output, ReaderId, Source, Swarm};
 use crate::id::Digest;
-use crate::layout::SegmentId;
+use crate::layout::{PieceKey, SegmentId};
 use crate::origin::OriginError;
 use crate::schedule::Slot;
 use crate::store::{Held, Kept};
@@ -181,9 +181,9 @@ impl Swarm {
             return;
         };
         let piece = self.board.piece(slot);
-        let (skip, key, start) = (reader.at - piece.at, piece.key, piece.at);
+        let (skip, key) = (reader.at - piece.at, piece.key);
         let Some(bytes) = self.board.hot(slot).cloned() else {
-            return self.load_for_reader(slot, key);
+            return self.load_for_reader(key);
         };
         let take = (bytes.len() as u64 - skip).min(reader.end.saturating_sub(reader.at));
         if take == 0 {
@@ -206,13 +206,11 @@ impl Swarm {
         reader.taken += take;
         reader.delivered = now;
         let part = bytes.into_inner().slice(skip as usize..(skip + take) as usize);
-        let _ = start;
         let source = self.board.fact(slot).source.unwrap_or(Source::Cache);
         self.out.push_back(Output::Deliver { reader: id, bytes: Verified::checked(part), source });
     }
 
-    fn load_for_reader(&mut self, slot: Slot, key: crate::layout::PieceKey) {
-        let _ = slot;
+    fn load_for_reader(&mut self, key: PieceKey) {
         if !self.readers.loading {
             self.readers.loading = true;
             self.out.push_back(Output::Load(key));
