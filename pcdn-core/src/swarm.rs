@@ -279,6 +279,8 @@ pub enum Input {
         /// Give pieces.
         give: bool,
     },
+    /// This node leaves: everybody is told what was not said yet, and goodbye.
+    Leave,
     /// Nothing but that time has passed.
     Wake,
 }
@@ -494,6 +496,7 @@ impl Swarm {
             Input::Loaded { key, bytes } => self.loaded(now, key, bytes),
             Input::Manifest(manifest, raw) => self.manifest(manifest, raw),
             Input::P2p { take, give } => self.p2p(take, give),
+            Input::Leave => self.leave(),
             Input::Wake => {}
         }
         if self.dirty {

@@ -8,6 +8,7 @@ mod session;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ use session::MemorySession;
 
 /// Sessions that wait to be accepted, at most; further callers get [`TransportError::Closed`].
 const ACCEPTED_MAX: usize = 128;
+
+/// How long the others take to notice that a node has crashed; as the UDP transport.
+const SILENT_FOR: Duration = Duration::from_secs(5);
 
 /// How nodes of a hub are linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +66,24 @@ struct Node {
     /// When its uplink is free again.
     uplink: Mutex<Option<Instant>>,
     sessions: Mutex<Vec<Weak<Semaphore>>>,
+    crashed: AtomicBool,
 }
 
 impl Hub {
     /// A hub whose nodes are linked by `link`.
     pub fn new(link: Link) -> Self {
         Self { world: Arc::new(Mutex::new(World { link, ..World::default() })) }
+    }
+
+    /// A node crashes, or its cable is cut: nothing reaches it and nothing it says arrives, and only after five seconds its
+    /// neighbours' sessions with it end. An unknown node is left alone.
+    pub fn crash(&self, id: &PeerId) {
+        let Some(node) = lock(&self.world).nodes.remove(id) else { return };
+        node.crashed.store(true, Ordering::Relaxed);
+        tokio::spawn(async move {
+            tokio::time::sleep(SILENT_FOR).await;
+            node.hang_up();
+        });
     }
 
     /// Adds a node. One that had the same id before is replaced and can be reached no more.
@@ -78,7 +94,8 @@ impl Hub {
         // Nobody listens there; it only tells nodes apart in logs.
         let addr = SocketAddr::from(([0, 0, 0, 0], world.joined));
         let (uplink, sessions, link) = (Mutex::default(), Mutex::default(), world.link);
-        let node = Arc::new(Node { id, provider, accepts, link, uplink, sessions });
+        let node =
+            Arc::new(Node { id, provider, accepts, link, uplink, sessions, crashed: AtomicBool::new(false) });
         world.nodes.insert(id, Arc::clone(&node));
         Memory {
             hub: self.clone(),
@@ -160,8 +177,7 @@ impl Transport for Memory {
 
     async fn close(&self, _: Duration) {
         self.leave();
-        let sessions = std::mem::take(&mut *lock(&self.node.sessions));
-        sessions.iter().filter_map(Weak::upgrade).for_each(|open| open.close());
+        self.node.hang_up();
     }
 }
 
@@ -185,6 +201,15 @@ impl Node {
             until
         };
         tokio::time::sleep_until(until).await;
+    }
+
+    fn hang_up(&self) {
+        let sessions = std::mem::take(&mut *lock(&self.sessions));
+        sessions.iter().filter_map(Weak::upgrade).for_each(|open| open.close());
+    }
+
+    fn is_silent(&self) -> bool {
+        self.crashed.load(Ordering::Relaxed)
     }
 
     fn keep(&self, open: &Arc<Semaphore>) {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
-use std::time::Instant;
 
 use pcdn_core::clock::Clock;
 use pcdn_core::dice::Dice;
@@ -19,6 +18,7 @@ use pcdn_core::transport::{Provider, Transport};
 use pcdn_core::unit::{Rate, Time};
 use pcdn_core::verify::Integrity;
 use tokio::sync::{Mutex, broadcast};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -268,7 +268,7 @@ impl Builder {
     }
 }
 
-/// The machine's monotonic clock, counted from the node's start.
+/// The machine's monotonic clock, counted from the node's start. Tokio's, so that a test with paused time turns it.
 #[derive(Debug)]
 struct SystemClock(Instant);
 

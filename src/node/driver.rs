@@ -78,8 +78,12 @@ pub(crate) enum ToSwarm {
     Sliced(Slice),
     Follow(Segment, SliceNote),
     Retire(SegmentId),
-    /// Whether each of these could be proven by what others say; and who the neighbours are.
-    Vouched(Vec<SegmentId>, oneshot::Sender<(usize, Vec<PeerId>)>),
+    /// What others stand for: see [`Backing`].
+    Backing {
+        of: Vec<SegmentId>,
+        doubted: Vec<SegmentId>,
+        answer: oneshot::Sender<Backing>,
+    },
     Expect(Vec<Expected>),
     Manifest(Arc<Manifest>, Bytes),
     Read {
@@ -98,6 +102,17 @@ pub(crate) enum ToSwarm {
     },
     Status(oneshot::Sender<SwarmStatus>),
     Close(oneshot::Sender<()>),
+}
+
+/// What the neighbours of a swarm stand for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backing {
+    /// Of each segment asked for: who could give it and vouch for it.
+    pub(crate) of: Vec<Vec<PeerId>>,
+    /// Of the doubted ones, how many cannot be proven.
+    pub(crate) unproven: usize,
+    /// Who is there.
+    pub(crate) peers: Vec<PeerId>,
 }
 
 /// What a reader is given.
@@ -254,11 +269,13 @@ impl Driver {
             ToSwarm::Sliced(slice) => self.give(Input::Cut(Cut::Sliced(slice))),
             ToSwarm::Follow(segment, note) => self.give(Input::Follow(segment, note)),
             ToSwarm::Retire(id) => self.give(Input::Cut(Cut::Retired(id))),
-            ToSwarm::Vouched(segments, answer) => {
-                let count = segments.iter().filter(|id| self.swarm.is_provable(**id)).count();
-                let peers = self.swarm.neighbours().map(|(neighbour, _, _)| neighbour.peer).collect();
+            ToSwarm::Backing { of, doubted, answer } => {
                 // Whoever asked and went away does not mind.
-                let _ = answer.send((count, peers));
+                let _ = answer.send(Backing {
+                    of: of.iter().map(|id| self.swarm.backers(*id)).collect(),
+                    unproven: doubted.iter().filter(|id| !self.swarm.is_provable(**id)).count(),
+                    peers: self.swarm.neighbours().map(|(neighbour, _, _)| neighbour.peer).collect(),
+                });
             }
             ToSwarm::Expect(expected) => self.give(Input::Expect(expected)),
             ToSwarm::Manifest(manifest, raw) => self.give(Input::Manifest(manifest, Some(raw))),
@@ -595,10 +612,8 @@ impl Driver {
 
     /// Says goodbye to the neighbours; what is under way is given up.
     async fn leave(&mut self) {
-        let bye = wire::encode(&self.around.key, &Message::Bye);
-        for member in self.members.values() {
-            let _ = member.outbox.try_send(bye.clone());
-        }
+        self.give(Input::Leave);
+        self.drain();
         self.members.clear();
         self.flights.drain().for_each(|(_, task)| task.abort());
         self.runs.drain().for_each(|(_, task)| task.abort());

@@ -9,7 +9,7 @@ use crate::schedule::{Flight, Handle, Slot};
 use crate::swarm::report::Event;
 use crate::transport::{Class, Fetch, FetchError, Refuse};
 use crate::unit::Time;
-use crate::verify::list;
+use crate::verify::{Integrity, list};
 
 /// Shortest time-out of a request, above a round trip with its jitter and a full queue at the sender.
 const TIMEOUT_MIN: Duration = Duration::from_millis(2_500);
@@ -142,6 +142,9 @@ impl Swarm {
                 self.links.gave(flight.from, len);
                 self.proof.remember(slot, peer, &mut self.dice, level);
                 self.keep(now, slot, bytes, digest, Source::Peer);
+                if level == Integrity::Witnessed {
+                    self.proof.proven(slot, &digest, &mut self.board);
+                }
             }
             super::proof::Verdict::Wrong => {
                 self.report.rejected_pieces += 1;

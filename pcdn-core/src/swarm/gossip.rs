@@ -243,6 +243,14 @@ impl Swarm {
         }
     }
 
+    /// Others may wait for this node's word on what it fetched last: without it nobody could prove that.
+    pub(super) fn leave(&mut self) {
+        for statement in self.own_statements() {
+            self.tell_all(&Message::Witness(statement));
+        }
+        self.tell_all(&Message::Bye);
+    }
+
     fn hello(&mut self, link: Handle, peer: PeerId, ports: Vec<(crate::peer::Scheme, u16)>) {
         let Some(side) = self.links.side_mut(link) else { return };
         side.greeted = true;

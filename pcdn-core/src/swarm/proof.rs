@@ -1,7 +1,8 @@
 //! Which bytes are right: anchors, witnesses, audits, bans.
 //!
 //! *Signed*: a manifest gives every piece's digest. *Witnessed*: `k` nodes that fetched the piece from the origin say the same,
-//! each of them vetted: what it says of at least [`VETTED`] pieces was compared with this node's own copy from the origin.
+//! each of them vetted: what it says of at least [`VETTED`] pieces was compared with this node's own copy from the origin, or with
+//! one that vetted witnesses proved. (A live stream's followers have no copies of their own to vet a new feeder with.)
 //! Any contradiction leaves the piece to the origin, which settles who lied. *Sampled*: everything passes, and a part is
 //! fetched again from the origin to compare.
 
@@ -255,20 +256,19 @@ impl Proof {
         digest: Digest,
         board: &mut Board,
     ) -> Vec<PeerId> {
+        // What was compared with an equal copy before is no second match.
+        let known = self.compared(slot, board) == Some(digest);
         self.own[slot.0 as usize] = Some(digest);
         self.unsaid.insert(key.segment);
         let mut liars = Vec::new();
         let said = self.said[slot.0 as usize].clone();
         for (who, other) in said {
-            let witness = &mut self.witnesses[who as usize];
-            if witness.banned {
+            let witness = &self.witnesses[who as usize];
+            if witness.banned || (known && other == digest) {
                 continue;
             }
             if other == digest {
-                witness.matches += 1;
-                if witness.matches == VETTED {
-                    self.refresh_all_of(who, board);
-                }
+                self.matched(who, board);
             } else {
                 liars.push(witness.peer);
             }
@@ -280,6 +280,30 @@ impl Proof {
         }
         self.refresh(slot, board);
         liars
+    }
+
+    /// The piece came from a peer, and `k` vetted witnesses say it is right: whoever else said the same is vetted by it, too.
+    pub(super) fn proven(&mut self, slot: Slot, digest: &Digest, board: &mut Board) {
+        let said = self.said[slot.0 as usize].clone();
+        for (who, _) in said.iter().filter(|(_, other)| other == digest) {
+            self.matched(*who, board);
+        }
+    }
+
+    fn matched(&mut self, who: u16, board: &mut Board) {
+        let witness = &mut self.witnesses[who as usize];
+        witness.matches = witness.matches.saturating_add(1);
+        if witness.matches == VETTED && !witness.banned {
+            self.refresh_all_of(who, board);
+        }
+    }
+
+    /// Whether `peer` is a vetted witness of all these slots.
+    pub(super) fn vouches(&self, peer: &PeerId, slots: std::ops::Range<u32>) -> bool {
+        let Some(who) = self.index.get(peer) else { return false };
+        let witness = &self.witnesses[*who as usize];
+        let said = |slot: u32| self.said[slot as usize].iter().any(|(other, _)| other == who);
+        !witness.banned && witness.matches >= VETTED && !slots.is_empty() && slots.into_iter().all(said)
     }
 
     fn refresh_all_of(&self, who: u16, board: &mut Board) {
@@ -304,7 +328,6 @@ impl Proof {
             }
         };
         let first = board.slots_of(statement.segment).start;
-        let mut vetted_now = false;
         for (piece, digest) in statement.entries() {
             let slot = Slot(first + piece);
             let entries = &mut self.said[slot.0 as usize];
@@ -313,22 +336,22 @@ impl Proof {
                 Some(_) => continue,
                 None => entries.push((who, digest)),
             }
-            match self.own[slot.0 as usize] {
-                Some(own) if own != digest => return Some(peer),
-                Some(_) => {
-                    let witness = &mut self.witnesses[who as usize];
-                    witness.matches += 1;
-                    vetted_now |= witness.matches == VETTED;
-                }
-                None => {}
+            if self.own[slot.0 as usize].is_some_and(|own| own != digest) {
+                return Some(peer);
+            }
+            if self.compared(slot, board) == Some(digest) {
+                self.matched(who, board);
             }
             self.refresh(slot, board);
         }
-        if vetted_now {
-            self.refresh_all_of(who, board);
-        }
         self.statements.entry(statement.segment).or_default().insert(peer, statement);
         None
+    }
+
+    /// What others' word on a piece is compared with: this node's own copy from the origin, or one that witnesses proved.
+    fn compared(&self, slot: Slot, board: &Board) -> Option<Digest> {
+        let proven = || board.piece(slot).held.then(|| board.fact(slot).digest).flatten();
+        self.own[slot.0 as usize].or_else(|| proven().filter(|_| self.min == Integrity::Witnessed))
     }
 
     /// All statements on a segment, to be carried to others.

@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::{Output, Source, Swarm};
 use crate::fragment::Slice;
+use crate::id::PeerId;
 use crate::layout::SegmentId;
-use crate::schedule::{Handle, Slot};
+use crate::schedule::{Handle, Neighbour, Slot};
 use crate::unit::Time;
 use crate::verify::list;
 use crate::wire::{Message, SETUP_BYTES_MAX, SliceNote};
@@ -73,6 +74,19 @@ impl Swarm {
     /// A neighbour tells of a slice. Whoever cuts the stream hears every neighbour: what most of them tell is the stream.
     pub(super) fn slice_noted(&mut self, link: Handle, note: SliceNote) {
         self.out.push_back(Output::Heard { link, note });
+    }
+
+    /// Who could give all of a segment and vouch for it: neighbours that hold it and, where no publisher signs it, are vetted
+    /// witnesses of every piece.
+    pub fn backers(&self, segment: SegmentId) -> Vec<PeerId> {
+        let slots = self.board.slots_of(segment);
+        let signed = self.proof.has_manifest() && self.is_provable(segment);
+        let backs = |neighbour: &&Neighbour| {
+            slots.clone().all(|slot| neighbour.holds.get(slot))
+                && (signed || self.proof.vouches(&neighbour.peer, slots.clone()))
+        };
+        let all = self.links.all().iter().filter(|_| !slots.is_empty());
+        all.filter(backs).map(|neighbour| neighbour.peer).collect()
     }
 
     /// Whether every piece of a segment could be proven by what others say of it.

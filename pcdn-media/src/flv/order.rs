@@ -42,8 +42,8 @@ pub struct Order {
     chain: VecDeque<Vec<Rival>>,
     /// The place of the chain's first entry.
     first: u64,
-    /// Where each source is: the place of what it told last.
-    sources: BTreeMap<u64, u64>,
+    /// Where each source is: the place of what it told last, and what that was.
+    sources: BTreeMap<u64, (u64, SegmentId)>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl Order {
             self.chain.push_back(Vec::new());
         }
         self.vote(place, told);
-        self.sources.insert(source, place);
+        self.sources.insert(source, (place, told.id));
         while self.chain.len() > CHAIN_MAX {
             self.chain.pop_front();
             self.first += 1;
@@ -110,8 +110,10 @@ impl Order {
             return Some(self.first);
         }
         match self.sources.get(&source) {
-            Some(last) if told.before.is_some() && *last >= self.first => self.expected(last + 1, told),
-            // It lost something, or tells for the first time: its slice is known, or the one before it is.
+            Some((last, id)) if told.before == Some(*id) && *last >= self.first => {
+                self.expected(last + 1, told)
+            }
+            // It lost something, tells for the first time, or of the past: its slice is known, or the one before it is.
             _ => self.find(told.id).map(|place| place.0).or_else(|| Some(self.find(told.before?)?.0 + 1)),
         }
     }
@@ -194,6 +196,20 @@ mod tests {
         assert_eq!(chain(&order), [1, 2, 3, 4]);
         tell(&mut order, 4, &[1, 23, 4, 5]);
         assert_eq!(chain(&order), [1, 2, 3, 4, 5]);
+    }
+
+    /// A newcomer fetches some slices to go back to, and tells of them. They were once put behind the newest, and played again.
+    #[test]
+    fn what_a_source_tells_of_the_past_stays_there() {
+        let mut order = Order::default();
+        let ids: Vec<u64> = (1..=20).collect();
+        tell(&mut order, 1, &ids);
+        tell(&mut order, 2, &ids[16..]);
+        for old in [5, 6, 3] {
+            assert!(order.add(2, told(old, old - 1)));
+        }
+        assert!(order.add(2, told(21, 20)));
+        assert_eq!(chain(&order), (1..=21).collect::<Vec<_>>());
     }
 
     #[test]

@@ -34,6 +34,10 @@ const IDLE: Duration = Duration::from_secs(30);
 /// A slice told of is fetched so soon that it is here before the player wants it: half of what it is behind.
 const SOON: Duration = Duration::from_millis(400);
 
+/// A slice that cannot be proven so long after it was told of lacks a witness: holdings and statements are told every quarter of
+/// a second. The origin still gives the one after it from its beginning.
+const DOUBT: Duration = Duration::from_millis(700);
+
 /// A slice whose pieces have all come from neighbours.
 #[derive(Debug)]
 struct Fetched {
@@ -53,12 +57,16 @@ pub(super) struct Deck {
     lonely_since: Instant,
     /// What neighbours told while this node read the origin itself.
     notes: VecDeque<SliceNote>,
+    /// The last provisional slices of the own connection: one may turn out to be what others cut, too.
+    young: VecDeque<Slice>,
     /// The own connection met what neighbours tell; or a player began without that.
     met: bool,
 }
 
 /// Notes kept until the own connection meets them: as many as a neighbour greets with, of a few neighbours.
 const NOTES_MAX: usize = 64;
+/// Provisional slices kept: neighbours tell of theirs within a fraction of a slice.
+const YOUNG_MAX: usize = 4;
 
 /// The source number of this node's own connection; neighbours have their links'.
 const OWN: u64 = u64::MAX;
@@ -83,6 +91,7 @@ impl Deck {
             fetched: (to, Some(fetched)),
             lonely_since: Instant::now(),
             notes: VecDeque::new(),
+            young: VecDeque::new(),
             met: false,
             broadcast,
         }
@@ -153,18 +162,43 @@ impl Deck {
         let provisional = flv::provisional(&slice) && note.is_none();
         self.role.cut(told.id, provisional);
         self.broadcast.tape().own(OWN, told, kept);
-        if let Some(note) = note {
-            slice.before = note.before;
-            slice.segment.discontinuity = note.discontinuity;
-            if !std::mem::replace(&mut self.met, true) {
-                self.meet(&note).await;
-            }
-        }
         self.broadcast.inner.news.notify_waiters();
         if provisional {
-            // To be played here; others cut it otherwise.
+            // To be played here; others mostly cut it otherwise.
+            self.young.push_back(slice);
+            let over = self.young.len().saturating_sub(YOUNG_MAX);
+            self.young.drain(..over);
             return true;
         }
+        match note {
+            Some(note) => self.share_as(slice, &note).await,
+            None => self.share(slice).await,
+        }
+    }
+
+    /// Neighbours tell of a slice that this node's own connection cut before it could know that others cut there, too.
+    async fn adopt(&mut self, note: &SliceNote) -> bool {
+        let Some(at) = self.young.iter().position(|slice| slice.segment.id == note.segment) else {
+            return true;
+        };
+        // What was cut before it is none that others have.
+        let Some(slice) = self.young.drain(..=at).next_back() else { return true };
+        self.role.adopted(note.segment);
+        self.share_as(slice, note).await
+    }
+
+    /// Shares a slice of the own connection that neighbours tell of: they know better what is before it.
+    async fn share_as(&mut self, mut slice: Slice, note: &SliceNote) -> bool {
+        slice.before = note.before;
+        slice.segment.discontinuity = note.discontinuity;
+        if !std::mem::replace(&mut self.met, true) {
+            self.meet(note).await;
+        }
+        self.share(slice).await
+    }
+
+    async fn share(&mut self, slice: Slice) -> bool {
+        self.broadcast.inner.news.notify_waiters();
         let sent = self.broadcast.inner.asset.tell(ToSwarm::Sliced(slice)).await.is_ok();
         self.forget_old().await;
         sent
@@ -201,6 +235,9 @@ impl Deck {
             self.notes.push_back(note.clone());
             let over = self.notes.len().saturating_sub(NOTES_MAX);
             self.notes.drain(..over);
+        }
+        if !self.adopt(&note).await {
+            return false;
         }
         let wanted = self.broadcast.tape().told(u64::from(link.0), told_by(&note), self.feed.is_on());
         // What is told may be here already: content repeats.
@@ -247,7 +284,7 @@ impl Deck {
         let duration = Duration::from_millis(u64::from(note.duration_ms));
         match bytes {
             Some(bytes) => {
-                self.role.came();
+                self.role.came(note.segment, self.feed.is_on());
                 let kept = Kept { bytes, setup: note.setup, duration, own: false };
                 self.broadcast.tape().came(note.segment, kept);
             }
@@ -265,15 +302,21 @@ impl Deck {
         } else if self.lonely_since.elapsed() > IDLE {
             return false;
         }
-        let (answer, vouched) = oneshot::channel();
-        if inner.asset.tell(ToSwarm::Vouched(self.role.recent(), answer)).await.is_err() {
+        let (answer, backing) = oneshot::channel();
+        let doubted = self.broadcast.tape().wanted_since(DOUBT);
+        let ask = ToSwarm::Backing { of: self.role.recent(), doubted, answer };
+        if inner.asset.tell(ask).await.is_err() {
             return false;
         }
-        let Ok((vouched, peers)) = vouched.await else { return false };
-        let waiting = self.broadcast.tape().waiting();
-        match self.role.decide(&peers, vouched, waiting, signed, self.feed.is_on()) {
-            role::Step::Connect => self.feed.connect(),
+        let Ok(backing) = backing.await else { return false };
+        let overdue = self.broadcast.tape().overdue();
+        match self.role.decide(&backing, overdue, signed, self.feed.is_on()) {
+            role::Step::Connect => {
+                tracing::debug!(?overdue, unproven = backing.unproven, "reads the origin again");
+                self.feed.connect();
+            }
             role::Step::Disconnect => {
+                tracing::debug!(peers = backing.peers.len(), "leaves the origin to others");
                 self.feed.disconnect();
                 return self.take_over().await;
             }

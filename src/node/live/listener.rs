@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pcdn_media::flv::Kinds;
 use pcdn_media::flv::join::{Output, SliceView};
 use pcdn_media::flv::order::Place;
+use tokio::time::Instant;
 
 use super::Broadcast;
 use super::tape::{Kept, Next};
@@ -16,13 +17,15 @@ pub struct Listener {
     broadcast: Broadcast,
     at: Option<Place>,
     output: Option<Output>,
+    /// When a player that plays from the first byte on has played all it was given.
+    dry: Option<Instant>,
     sources: (u64, u64, u64),
 }
 
 impl Listener {
     pub(super) fn new(broadcast: Broadcast) -> Self {
         broadcast.inner.listeners.fetch_add(1, Ordering::Relaxed);
-        Self { broadcast, at: None, output: None, sources: (0, 0, 0) }
+        Self { broadcast, at: None, output: None, dry: None, sources: (0, 0, 0) }
     }
 
     /// The next bytes for the player; `None` when the stream is over.
@@ -30,10 +33,12 @@ impl Listener {
         loop {
             let broadcast = self.broadcast.clone();
             let news = broadcast.inner.news.notified();
-            match self.take() {
-                Next::Slice(place, kept) => return Some(self.put(place, &kept)),
-                Next::Over => return None,
-                Next::Wait => news.await,
+            match (self.take(), self.dry.filter(|dry| *dry > Instant::now())) {
+                (Next::Slice(place, kept), _) => return Some(self.put(place, &kept)),
+                (Next::Over, _) => return None,
+                // Once it is dry, what lies behind a gap is looked at again.
+                (Next::Wait, Some(dry)) => drop(tokio::time::timeout_at(dry, news).await),
+                (Next::Wait, None) => news.await,
             }
         }
     }
@@ -46,13 +51,15 @@ impl Listener {
     fn take(&mut self) -> Next {
         let tape = self.broadcast.tape();
         match self.at {
-            Some(at) => tape.after(at),
+            Some(at) => tape.after(at, self.dry.is_some_and(|dry| dry <= Instant::now())),
             None => tape.start(self.broadcast.inner.live_start),
         }
     }
 
     fn put(&mut self, place: Place, kept: &Kept) -> Bytes {
         self.at = Some(place);
+        let now = Instant::now();
+        self.dry = Some(self.dry.map_or(now, |dry| dry.max(now)) + kept.duration);
         self.broadcast.inner.began.store(true, Ordering::Relaxed);
         let len = kept.bytes.len() as u64;
         if kept.own {

@@ -2,7 +2,8 @@
 //!
 //! The nodes of a swarm are ordered by a hash of their keys and the content; the first ones are its feeders: as many as witnesses
 //! are wanted, or one where a publisher signs the slices. Everybody computes that from the neighbours it has. A node that is no
-//! feeder leaves the origin once the others vouch for what it reads itself, and comes back whenever slices stop to come.
+//! feeder leaves the origin once enough of those before it vouch for what it reads itself, and comes back whenever slices stop to
+//! come or to be proven.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,12 +14,16 @@ use pcdn_core::layout::SegmentId;
 use pcdn_core::verify::Manifest;
 use tokio::time::Instant;
 
-use crate::node::driver::ToSwarm;
+use crate::node::driver::{Backing, ToSwarm};
 use crate::node::open::{ManifestPlace, fetch_checked};
 use crate::node::{Asset, Shared};
 
-/// So many of the last slices of its own connection must be vouched for by others before a node leaves it.
-const VOUCHED: usize = 2;
+/// The last slices of its own connection that all feeders must vouch for before a node leaves it: so many that whoever follows
+/// meanwhile has vetted a new feeder, too, before an old one goes.
+const VOUCHED: usize = 3;
+/// From so many neighbours on, one more feeds than is needed: it costs a sixteenth of a copy, and when one goes nobody else has to
+/// turn to the origin. With fewer all of them do.
+const SPARE_FROM: usize = 15;
 /// Nothing for so long, beyond what a slice lasts: the origin is read again.
 const STARVING: Duration = Duration::from_millis(1_500);
 /// A connection is kept at least so long: every one costs the origin a burst.
@@ -26,9 +31,6 @@ const STAY: Duration = Duration::from_secs(6);
 /// Pause before a connection that failed is tried again, doubling up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
-/// Slices remembered to ask whether they are vouched for.
-const RECENT: usize = 3;
-
 /// What to do about the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -38,11 +40,12 @@ pub(super) enum Step {
 }
 
 /// What decides it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Role {
     me: PeerId,
     rid: Rid,
     witnesses: usize,
+    /// The newest slices: of the own connection while there is one, else from neighbours.
     recent: VecDeque<SegmentId>,
     /// How long the stream's slices are: the longest time between two of them lately.
     rhythm: Duration,
@@ -72,18 +75,29 @@ impl Role {
     pub(super) fn cut(&mut self, id: SegmentId, provisional: bool) {
         self.failures = 0;
         self.beat();
-        if provisional {
-            return;
-        }
-        self.recent.push_back(id);
-        if self.recent.len() > RECENT {
-            self.recent.pop_front();
+        if !provisional {
+            self.remember(id);
         }
     }
 
+    /// A slice of the own connection turned out to be one that others cut, too.
+    pub(super) fn adopted(&mut self, id: SegmentId) {
+        self.remember(id);
+    }
+
     /// A slice came from neighbours.
-    pub(super) fn came(&mut self) {
+    pub(super) fn came(&mut self, id: SegmentId, on: bool) {
         self.beat();
+        if !on {
+            self.remember(id);
+        }
+    }
+
+    fn remember(&mut self, id: SegmentId) {
+        self.recent.push_back(id);
+        if self.recent.len() > VOUCHED {
+            self.recent.pop_front();
+        }
     }
 
     fn beat(&mut self) {
@@ -107,34 +121,32 @@ impl Role {
         self.rhythm
     }
 
-    /// The newest slices of the own connection.
+    /// The newest slices, whose backing decides.
     pub(super) fn recent(&self) -> Vec<SegmentId> {
         self.recent.iter().copied().collect()
     }
 
-    /// `vouched` of the recent slices could be proven without this node; nothing came for `waiting`.
-    pub(super) fn decide(
-        &mut self,
-        peers: &[PeerId],
-        vouched: usize,
-        waiting: Duration,
-        signed: bool,
-        on: bool,
-    ) -> Step {
-        let feeders = if signed { 1 } else { self.witnesses };
-        let feeder = self.rank(peers) < feeders;
-        let now = Instant::now();
+    /// `backing` is of [`recent`](Self::recent); `overdue` is how long the next slice has been missed, beyond what it may last.
+    pub(super) fn decide(&mut self, backing: &Backing, overdue: Duration, signed: bool, on: bool) -> Step {
+        let needed = if signed { 1 } else { self.witnesses };
+        let spare = usize::from(backing.peers.len() >= SPARE_FROM);
         if on {
-            let settled =
-                self.recent.len() >= VOUCHED && vouched >= VOUCHED && self.connected.elapsed() >= STAY;
-            if feeder || !settled {
+            // Those that are there but feed nothing do not count.
+            let backs = |peer: &&PeerId| backing.of.iter().all(|backers| backers.contains(peer));
+            let settled = self.recent.len() >= VOUCHED && self.connected.elapsed() >= STAY;
+            if !settled || self.rank(backing.peers.iter().filter(backs)) < needed + spare {
                 return Step::Stay;
             }
             self.recent.clear();
             return Step::Disconnect;
         }
-        let starving = waiting > self.rhythm + STARVING;
-        if (feeder || starving) && now >= self.quiet_until {
+        let feeder = self.rank(&backing.peers) < needed + spare;
+        // Whoever connects before the slice under way ends has all of it: the origin gives it from its beginning.
+        let left = backing.of.last().is_some_and(|backers| backers.len() < needed);
+        let starving = overdue > STARVING || backing.unproven > 0;
+        let now = Instant::now();
+        if (feeder || left || starving) && now >= self.quiet_until {
+            self.recent.clear();
             self.connected = now;
             self.quiet_until = now + PAUSE;
             return Step::Connect;
@@ -142,9 +154,9 @@ impl Role {
         Step::Stay
     }
 
-    fn rank(&self, peers: &[PeerId]) -> usize {
+    fn rank<'p>(&self, peers: impl IntoIterator<Item = &'p PeerId>) -> usize {
         let mine = self.weight(&self.me);
-        peers.iter().filter(|peer| self.weight(peer) < mine).count()
+        peers.into_iter().filter(|peer| self.weight(peer) < mine).count()
     }
 
     fn weight(&self, peer: &PeerId) -> [u8; 32] {
@@ -204,6 +216,10 @@ impl Signed {
 mod tests {
     use super::*;
 
+    fn backing(peers: &[PeerId], backers: &[PeerId]) -> Backing {
+        Backing { of: vec![backers.to_vec(); VOUCHED], unproven: 0, peers: peers.to_vec() }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn as_many_feed_as_witnesses_are_wanted_and_the_rest_leave_once_others_vouch() {
         let all: Vec<PeerId> = (0..6).map(|i| PeerId([i; 32])).collect();
@@ -212,9 +228,11 @@ mod tests {
             let mut role = Role::new(*me, Rid([1; 32]), 2);
             let others: Vec<PeerId> = all.iter().filter(|peer| *peer != me).copied().collect();
             (0..3).for_each(|i| role.cut(SegmentId(i), false));
-            assert_eq!(role.decide(&others, 0, Duration::ZERO, false, true), Step::Stay, "nobody vouches");
             tokio::time::advance(STAY).await;
-            feeding += usize::from(role.decide(&others, 3, Duration::ZERO, false, true) == Step::Stay);
+            let nobody = role.decide(&backing(&others, &[]), Duration::ZERO, false, true);
+            assert_eq!(nobody, Step::Stay, "nobody vouches");
+            let all = role.decide(&backing(&others, &others), Duration::ZERO, false, true);
+            feeding += usize::from(all == Step::Stay);
         }
         assert_eq!(feeding, 2);
     }
@@ -225,7 +243,30 @@ mod tests {
         let peers: Vec<PeerId> = (0..9).map(|i| PeerId([i; 32])).collect();
         let mut role = Role::new(me, Rid([2; 32]), 1);
         role.witnesses = 0;
-        assert_eq!(role.decide(&peers, 0, Duration::from_secs(1), false, false), Step::Stay);
-        assert_eq!(role.decide(&peers, 0, Duration::from_secs(3), false, false), Step::Connect);
+        let there = backing(&peers, &[]);
+        assert_eq!(role.decide(&there, STARVING, false, false), Step::Stay);
+        let unproven = Backing { unproven: 1, ..there.clone() };
+        assert_eq!(role.clone().decide(&unproven, Duration::ZERO, false, false), Step::Connect);
+        assert_eq!(role.decide(&there, STARVING * 2, false, false), Step::Connect);
+    }
+
+    /// Followers once lost slices: the old feeders had left for new ones that nobody had vetted yet.
+    #[tokio::test(start_paused = true)]
+    async fn a_feeder_stays_until_those_before_it_vouch_not_just_anybody() {
+        let all: Vec<PeerId> = (0..6).map(|i| PeerId([i; 32])).collect();
+        for me in &all {
+            let mut role = Role::new(*me, Rid([1; 32]), 2);
+            let others: Vec<PeerId> = all.iter().filter(|peer| *peer != me).copied().collect();
+            let mine = role.weight(me);
+            let (before, behind): (Vec<PeerId>, Vec<PeerId>) =
+                others.iter().partition(|peer| role.weight(peer) < mine);
+            (0..3).for_each(|i| role.cut(SegmentId(i), false));
+            tokio::time::advance(STAY).await;
+            let mut step =
+                |backers: &[PeerId]| role.decide(&backing(&others, backers), Duration::ZERO, false, true);
+            assert_eq!(step(&behind), Step::Stay);
+            assert_eq!(step(&before[..before.len().min(1)]), Step::Stay, "one of two is not enough");
+            assert_eq!(step(&before) == Step::Disconnect, before.len() >= 2);
+        }
     }
 }

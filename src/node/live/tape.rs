@@ -1,15 +1,22 @@
 //! What of a broadcast is here, in the order of the stream. Pure but for the clock of waits.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_core::layout::SegmentId;
 use pcdn_media::flv::order::{Order, Place, Told};
+use tokio::time::Instant;
 
-/// A player starts once so much is here beside the newest slice: it plays that while the next one is cut and comes. A follower
-/// has a slice about 0.3 s later than a feeder (measured, 2 s between keyframes).
+/// A player starts once it has what the next slice may last, and this: it plays that while the next one is cut and comes. A
+/// follower has a slice about 0.3 s later than a feeder (measured, 2 s between keyframes).
 const CUSHION: Duration = Duration::from_millis(750);
+/// Of so many of the newest slices the longest is what the next one may last, up to [`LASTS_MAX`].
+const LASTS_OF: usize = 16;
+const LASTS_MAX: Duration = Duration::from_secs(4);
+/// What it may last at least where slices are not all alike: with keyframes near each other the rule cuts slices of one to three
+/// seconds, seldom longer. (Slices of less than a second were cut before the rule applied, and mean the same.)
+const LASTS_UNEVEN: Duration = Duration::from_secs(3);
 /// Slices kept at least, however long they are.
 const KEPT_MIN: usize = 3;
 /// A slice nobody gives for so long is missing: players go on behind it. Less where slices follow one another faster: see
@@ -51,7 +58,8 @@ pub(crate) struct Tape {
     kept: HashMap<SegmentId, Kept>,
     age: VecDeque<SegmentId>,
     bytes: usize,
-    wanted: HashSet<SegmentId>,
+    /// What is fetched from neighbours, and since when.
+    wanted: BTreeMap<SegmentId, Instant>,
     missing: HashSet<SegmentId>,
     /// What was put out since the swarm was told.
     gone: Vec<SegmentId>,
@@ -83,7 +91,9 @@ impl Tape {
             let _ = self.order.add(source, *told);
         }
         self.last_own = Some(newest.id);
-        self.wanted.extend(before.iter().map(|told| told.id).filter(|id| !self.kept.contains_key(id)));
+        let now = Instant::now();
+        let lacking = before.iter().map(|told| told.id).filter(|id| !self.kept.contains_key(id));
+        self.wanted.extend(lacking.map(|id| (id, now)));
     }
 
     /// Whether a slice that neighbours told of while the own connection was on is to be fetched now that it is not.
@@ -96,7 +106,7 @@ impl Tape {
             let place = tape.order.find(told.id);
             place.is_some_and(|place| last.is_none_or(|last| last < place))
         };
-        (ahead(self) || self.order.add(source, told) && ahead(self)) && self.wanted.insert(told.id)
+        (ahead(self) || self.order.add(source, told) && ahead(self)) && self.want(told.id)
     }
 
     /// The own connection ended or was left.
@@ -113,7 +123,12 @@ impl Tape {
         if !self.order.add(source, told) {
             return false;
         }
-        !feeding && !self.kept.contains_key(&told.id) && self.wanted.insert(told.id)
+        !feeding && !self.kept.contains_key(&told.id) && self.want(told.id)
+    }
+
+    /// False if it is wanted already.
+    fn want(&mut self, id: SegmentId) -> bool {
+        self.wanted.insert(id, Instant::now()).is_none()
     }
 
     /// A slice came from neighbours.
@@ -124,7 +139,7 @@ impl Tape {
 
     /// Nobody gives it.
     pub(crate) fn missing(&mut self, id: SegmentId) {
-        if self.wanted.remove(&id) && !self.kept.contains_key(&id) {
+        if self.wanted.remove(&id).is_some() && !self.kept.contains_key(&id) {
             self.missing.insert(id);
         }
     }
@@ -148,7 +163,12 @@ impl Tape {
 
     /// Slices that are being fetched.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = SegmentId> + '_ {
-        self.wanted.iter().copied()
+        self.wanted.keys().copied()
+    }
+
+    /// Those of them that have been for at least `age`.
+    pub(crate) fn wanted_since(&self, age: Duration) -> Vec<SegmentId> {
+        self.wanted.iter().filter(|(_, since)| since.elapsed() >= age).map(|(id, _)| *id).collect()
     }
 
     /// Slices put out since the last call.
@@ -156,9 +176,9 @@ impl Tape {
         std::mem::take(&mut self.gone)
     }
 
-    /// How long nothing came.
-    pub(crate) fn waiting(&self) -> Duration {
-        self.moved.map_or(Duration::ZERO, |moved| moved.elapsed())
+    /// How long nothing came, beyond what the next slice may last.
+    pub(crate) fn overdue(&self) -> Duration {
+        self.moved.map_or(Duration::ZERO, |moved| moved.elapsed().saturating_sub(self.next_lasts()))
     }
 
     pub(crate) fn end(&mut self) {
@@ -188,8 +208,7 @@ impl Tape {
                 break;
             }
         }
-        let newest = here.first().map_or(Duration::ZERO, |(_, kept)| kept.duration);
-        let enough = span.saturating_sub(newest) >= CUSHION || behind <= 1;
+        let enough = span >= self.next_lasts() + CUSHION || behind <= 1;
         match here.pop() {
             Some((place, kept)) if enough => Next::Slice(place, kept.clone()),
             _ if self.over => Next::Over,
@@ -197,13 +216,23 @@ impl Tape {
         }
     }
 
-    /// What follows `at`.
-    pub(crate) fn after(&self, at: Place) -> Next {
+    /// How long the next slice may last.
+    fn next_lasts(&self) -> Duration {
+        let newest = (1..=LASTS_OF).map_while(|back| self.order.behind(back)).map(|(_, told)| told.duration);
+        let (shortest, longest) = newest.fold((Duration::MAX, Duration::ZERO), |(least, most), duration| {
+            (least.min(duration), most.max(duration))
+        });
+        let even = shortest >= Duration::from_secs(1) && longest.saturating_sub(shortest) <= longest / 10;
+        longest.clamp(if even { Duration::ZERO } else { LASTS_UNEVEN }, LASTS_MAX)
+    }
+
+    /// What follows `at`. A player that is `dry` goes on behind a gap: what comes late is of no use to it.
+    pub(crate) fn after(&self, at: Place, dry: bool) -> Next {
         let mut at = at;
         while let Some((place, told)) = self.order.after(at) {
             match self.kept.get(&told.id) {
                 Some(kept) => return Next::Slice(place, kept.clone()),
-                None if self.missing.contains(&told.id) => at = place,
+                None if dry || self.missing.contains(&told.id) => at = place,
                 None => break,
             }
         }
@@ -234,7 +263,7 @@ mod tests {
         let mut next = tape.start(behind);
         while let Next::Slice(place, kept) = next {
             got.push(kept.bytes[0]);
-            next = tape.after(place);
+            next = tape.after(place, false);
         }
         got
     }
@@ -268,8 +297,9 @@ mod tests {
         else {
             panic!()
         };
-        assert!(matches!(tape.after(place), Next::Wait));
+        assert!(matches!(tape.after(place, false), Next::Wait));
+        assert!(matches!(tape.after(place, true), Next::Slice(_, kept) if kept.bytes[0] == 5));
         tape.missing(SegmentId(4));
-        assert!(matches!(tape.after(place), Next::Slice(_, kept) if kept.bytes[0] == 5));
+        assert!(matches!(tape.after(place, false), Next::Slice(_, kept) if kept.bytes[0] == 5));
     }
 }

@@ -1,0 +1,161 @@
+//! A live HTTP-FLV stream at several nodes: each player is given every frame in order and in time, most of them by peers, whoever
+//! comes and goes. Real nodes on links in memory; time is tokio's and paused, so a minute takes a moment.
+#![allow(clippy::unwrap_used)]
+
+mod server;
+mod viewer;
+
+use std::time::Duration;
+
+use pcdn::core::unit::Rate;
+use pcdn::transport::memory::{Hub, Link};
+use server::{Habit, Server};
+use tokio::time::Instant;
+use viewer::Viewer;
+
+/// Between two homes.
+const LINK: Link = Link { latency: Duration::from_millis(15), upload: Rate::UNLIMITED };
+/// A player that keeps a second has no hiccup longer than a fraction of it.
+const STALL_MS_MAX: u64 = 500;
+
+/// A swarm of viewers that joined at `joins`, in seconds.
+struct Audience {
+    begun: Instant,
+    hub: Hub,
+    viewers: Vec<Viewer>,
+}
+
+impl Audience {
+    async fn gather(seed: u64, server: Server, joins: &[f64]) -> Self {
+        let (begun, hub) = (Instant::now(), Hub::new(LINK));
+        let mut all = Self { begun, hub, viewers: Vec::new() };
+        for (number, at) in joins.iter().enumerate() {
+            all.until(*at).await;
+            let peers = all.viewers.iter().map(|viewer| viewer.node.record()).collect();
+            let viewer = Viewer::join(&all.hub, seed * 100 + number as u64, server, peers).await;
+            all.viewers.push(viewer);
+        }
+        all
+    }
+
+    async fn until(&self, seconds: f64) {
+        tokio::time::sleep_until(self.begun + Duration::from_secs_f64(seconds)).await;
+    }
+
+    /// Bytes of each viewer from (peers, origin).
+    async fn sources(&self) -> Vec<(u64, u64)> {
+        let mut sources = Vec::new();
+        for viewer in &self.viewers {
+            sources.push(viewer.sources().await);
+        }
+        sources
+    }
+
+    /// The share of peers between two moments.
+    async fn ratio(&self, from: f64, until: f64) -> f64 {
+        self.until(from).await;
+        let before = self.sources().await;
+        self.until(until).await;
+        let after = self.sources().await;
+        let sum = |pick: fn(&(u64, u64)) -> u64| {
+            after.iter().map(pick).sum::<u64>() as f64 - before.iter().map(pick).sum::<u64>() as f64
+        };
+        let (peers, origin) = (sum(|s| s.0), sum(|s| s.1));
+        peers / (peers + origin)
+    }
+
+    /// Takes out the viewer that reads most from the origin.
+    async fn take_feeder(&mut self) -> Viewer {
+        let before = self.sources().await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let after = self.sources().await;
+        let read = |n: &usize| after[*n].1 - before[*n].1;
+        let feeder = (0..self.viewers.len()).max_by_key(read).unwrap();
+        assert!(read(&feeder) > 0, "somebody reads the origin");
+        self.viewers.remove(feeder)
+    }
+
+    async fn end(self) {
+        for viewer in &self.viewers {
+            viewer.leave().await;
+        }
+    }
+}
+
+/// Everything that servers and chance do differently here.
+fn worlds() -> impl Iterator<Item = (u64, u64, Habit)> {
+    let streams =
+        [(2_000, Habit::Absolute), (480, Habit::Absolute), (2_000, Habit::Rebased), (5_000, Habit::Rebased)];
+    streams.into_iter().flat_map(|(gop_ms, habit)| (0..5).map(move |seed| (seed, gop_ms, habit)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_frame_comes_once_in_order_and_in_time() {
+    let mut wrong = Vec::new();
+    for world @ (seed, gop_ms, habit) in worlds() {
+        let joins = [0.3, 1.0, 3.0, 4.0, 7.0, 8.0];
+        let all = Audience::gather(seed, Server::new(gop_ms, habit), &joins).await;
+        let ratio = all.ratio(30.0, 60.0).await;
+        for (number, viewer) in all.viewers.iter().enumerate() {
+            let faults = viewer.faults();
+            if faults.lost + faults.backward > 0 || faults.longest_stall_ms > STALL_MS_MAX {
+                wrong.push(format!("{world:?}, viewer {number}: {faults:?}"));
+            }
+        }
+        if ratio < 0.65 {
+            wrong.push(format!("{world:?}: two of six feed, but the ratio is {ratio:.3}"));
+        }
+        all.end().await;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feeder_that_crashes_costs_one_slice_at_most_and_no_long_wait() {
+    let mut wrong = Vec::new();
+    for world @ (seed, gop_ms, habit) in worlds() {
+        let joins = [0.3, 1.0, 3.0, 4.0, 7.0, 8.0];
+        let mut all = Audience::gather(seed, Server::new(gop_ms, habit), &joins).await;
+        all.until(20.0).await;
+        let crashed = all.take_feeder().await;
+        all.hub.crash(&crashed.node.peer_id());
+        let ratio = all.ratio(50.0, 80.0).await;
+        // Only who crashed could vouch for what it read last: the pictures and sounds of a slice. Of short groups of pictures the
+        // origin does not give the beginning of the next slice any more, either.
+        let slice = if gop_ms < 1_000 { 4_000 } else { gop_ms };
+        let lost_max = slice / 40 + slice / 23 + 2;
+        for (number, viewer) in all.viewers.iter().enumerate() {
+            let faults = viewer.faults();
+            if faults.lost > lost_max || faults.backward > 0 || faults.longest_stall_ms > slice {
+                wrong.push(format!("{world:?}, viewer {number}: {faults:?}"));
+            }
+        }
+        if ratio < 0.55 {
+            wrong.push(format!("{world:?}: two of five feed, but the ratio is {ratio:.3}"));
+        }
+        all.end().await;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feeder_that_says_goodbye_costs_nothing() {
+    let mut wrong = Vec::new();
+    for world @ (seed, gop_ms, habit) in worlds().filter(|(_, gop_ms, _)| *gop_ms >= 1_000) {
+        let mut all =
+            Audience::gather(seed, Server::new(gop_ms, habit), &[0.3, 1.0, 3.0, 30.0, 31.0, 32.5]).await;
+        for at in [45.3, 62.1] {
+            all.until(at).await;
+            all.take_feeder().await.leave().await;
+        }
+        all.until(80.0).await;
+        for (number, viewer) in all.viewers.iter().enumerate() {
+            let faults = viewer.faults();
+            if faults.lost + faults.backward > 0 || faults.longest_stall_ms > STALL_MS_MAX {
+                wrong.push(format!("{world:?}, viewer {number}: {faults:?}"));
+            }
+        }
+        all.end().await;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

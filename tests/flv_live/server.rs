@@ -1,0 +1,126 @@
+//! A server of one live HTTP-FLV stream, in memory. Its programme runs on tokio's clock.
+
+use std::time::Duration;
+
+use pcdn::core::{Bytes, async_trait};
+
+use pcdn::core::origin::{Origin, OriginBody, OriginError, OriginGet};
+use pcdn::core::resource::{ResourceHead, Url};
+use pcdn::media::flv::tag::{self, Kind};
+use tokio::time::Instant;
+
+/// Time between two pictures, and between two sounds, in milliseconds.
+const PICTURE_MS: u64 = 40;
+const SOUND_MS: u64 = 23;
+
+/// What servers do differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// The publisher's timestamps.
+    Absolute,
+    /// Every client's timestamps begin at 0.
+    Rebased,
+}
+
+/// The server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Server {
+    begun: Instant,
+    gop_ms: u64,
+    habit: Habit,
+}
+
+/// A tag of the programme: the `number`th of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) kind: Kind,
+    pub(crate) number: u64,
+}
+
+impl Server {
+    /// A programme that has run for a while, with keyframes every `gop_ms`.
+    pub(crate) fn new(gop_ms: u64, habit: Habit) -> Self {
+        Self { begun: Instant::now() - Duration::from_secs(100), gop_ms, habit }
+    }
+
+    /// Milliseconds of the programme so far.
+    fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
+    }
+
+    fn is_key(&self, tag: Tag) -> bool {
+        tag.kind == Kind::Video && (tag.number * PICTURE_MS).is_multiple_of(self.gop_ms)
+    }
+
+    fn body(&self, tag: Tag) -> Vec<u8> {
+        let (head, len): (&[u8], usize) = match tag.kind {
+            Kind::Audio => (&[0xaf, 1], 90),
+            Kind::Video if self.is_key(tag) => (&[0x17, 1, 0, 0, 0], 9_000),
+            Kind::Video => (&[0x27, 1, 0, 0, 0], 2_000),
+        };
+        let mut body = head.to_vec();
+        body.extend(tag.number.to_be_bytes());
+        body.resize(len, tag.number as u8);
+        body
+    }
+
+    /// What a client that joins now is sent first, and its next tag.
+    fn greeting(&self) -> (Vec<u8>, Tag, u64) {
+        let first_ms = self.now_ms() / self.gop_ms * self.gop_ms;
+        let base = if self.habit == Habit::Rebased { first_ms } else { 0 };
+        let mut greeting = tag::stream_header(true, true).to_vec();
+        tag::write(&mut greeting, Kind::Video, 0, &[0x17, 0, 0, 0, 0, 1, 2, 3]);
+        tag::write(&mut greeting, Kind::Audio, 0, &[0xaf, 0, 0x12, 0x10]);
+        (greeting, Tag { kind: Kind::Video, number: first_ms / PICTURE_MS }, base)
+    }
+}
+
+impl Tag {
+    /// When it is sent, in milliseconds of the programme.
+    pub(crate) fn at_ms(self) -> u64 {
+        self.number * if self.kind == Kind::Video { PICTURE_MS } else { SOUND_MS }
+    }
+
+    /// What `body` is a tag of.
+    pub(crate) fn of(kind: Kind, body: &[u8]) -> Option<Self> {
+        let at = if kind == Kind::Video { 5 } else { 2 };
+        (body.get(1) == Some(&1)).then_some(())?;
+        let number = u64::from_be_bytes(*body.get(at..)?.first_chunk()?);
+        Some(Self { kind, number })
+    }
+
+    /// The tag sent after it: the next picture, or the sounds between.
+    fn next(self) -> Self {
+        let (picture, sound) = match self.kind {
+            Kind::Video => (self.number + 1, self.at_ms().div_ceil(SOUND_MS)),
+            Kind::Audio => ((self.at_ms() / PICTURE_MS) + 1, self.number + 1),
+        };
+        if sound * SOUND_MS < picture * PICTURE_MS {
+            Self { kind: Kind::Audio, number: sound }
+        } else {
+            Self { kind: Kind::Video, number: picture }
+        }
+    }
+}
+
+#[async_trait]
+impl Origin for Server {
+    async fn head(&self, _: &Url) -> Result<ResourceHead, OriginError> {
+        Ok(ResourceHead { content_type: Some("video/x-flv".to_owned()), ..ResourceHead::default() })
+    }
+
+    async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
+        let head = self.head(&want.url).await?;
+        let server = *self;
+        let (greeting, first, base) = self.greeting();
+        let bytes = futures_util::stream::unfold((greeting, first), move |(mut out, mut next)| async move {
+            tokio::time::sleep_until(server.begun + Duration::from_millis(next.at_ms())).await;
+            while next.at_ms() <= server.now_ms() {
+                tag::write(&mut out, next.kind, (next.at_ms() - base) as u32, &server.body(next));
+                next = next.next();
+            }
+            Some((Ok(Bytes::from(out)), (Vec::new(), next)))
+        });
+        Ok(OriginBody { head, bytes: Box::pin(bytes) })
+    }
+}

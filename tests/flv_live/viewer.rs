@@ -1,0 +1,132 @@
+//! A node with a player at it, that joins and leaves; and what the player was given.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pcdn::core::dice::Dice;
+use pcdn::core::id::Identity;
+use pcdn::core::peer::PeerRecord;
+use pcdn::core::resource::Url;
+use pcdn::core::unit::ByteSize;
+use pcdn::media::Flv;
+use pcdn::media::flv::tag::{Kind, Reader};
+use pcdn::node::Settings;
+use pcdn::transport::memory::Hub;
+use pcdn::{Node, discovery, mapping, store};
+use tokio::time::Instant;
+
+use super::server::{Server, Tag};
+
+/// A player begins once it has so much.
+const START_MS: u64 = 1_000;
+
+/// A viewer.
+pub(crate) struct Viewer {
+    pub(crate) node: Node,
+    given: Arc<Mutex<Given>>,
+    player: tokio::task::JoinHandle<()>,
+}
+
+/// What its player was given.
+#[derive(Debug, Default)]
+struct Given {
+    tags: Vec<(Tag, u32, Instant)>,
+}
+
+/// What was wrong with it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    /// Pictures and sounds left out.
+    pub(crate) lost: u64,
+    /// Timestamps that went back, and tags out of order.
+    pub(crate) backward: u64,
+    /// The longest time a player had to wait.
+    pub(crate) longest_stall_ms: u64,
+}
+
+pub(crate) fn url() -> Url {
+    "http://live.example/one.flv".parse().unwrap()
+}
+
+impl Viewer {
+    /// Joins: `number` tells viewers and runs apart.
+    pub(crate) async fn join(hub: &Hub, number: u64, server: Server, peers: Vec<PeerRecord>) -> Self {
+        let mut secret = [0; 32];
+        secret[..8].copy_from_slice(&number.to_be_bytes());
+        let me = Identity::from_secret(secret);
+        let builder = Node::builder(me.clone()).settings(Settings::default()).dice(Dice::new(number));
+        let link = hub.join(me.peer_id(), builder.provider());
+        let node = builder
+            .transport(link)
+            .discovery(discovery::Fixed::new(peers))
+            .mapper(mapping::UrlHash::default())
+            .fragmenter(Flv::default())
+            .store(store::Memory::of(ByteSize::mib(64)))
+            .origin(server)
+            .build()
+            .unwrap();
+        let given = Arc::new(Mutex::new(Given::default()));
+        let mut listener = node.broadcast(&url()).await.unwrap().listen();
+        let into = given.clone();
+        let player = tokio::spawn(async move {
+            let mut reader = Reader::default();
+            while let Some(mut bytes) = listener.next().await {
+                let mut given = into.lock().unwrap();
+                while let Some(tag) = reader.read(&mut bytes).unwrap() {
+                    if let Some(known) = Tag::of(tag.kind, &tag.body) {
+                        given.tags.push((known, tag.timestamp, Instant::now()));
+                    }
+                }
+            }
+        });
+        Self { node, given, player }
+    }
+
+    /// Stops playing, and says goodbye.
+    pub(crate) async fn leave(&self) {
+        self.player.abort();
+        self.node.shutdown(Duration::from_secs(1)).await;
+    }
+
+    /// Bytes from (peers, origin).
+    pub(crate) async fn sources(&self) -> (u64, u64) {
+        let swarms = self.node.swarms().await;
+        swarms.iter().fold((0, 0), |(p, o), s| (p + s.report.from_peers, o + s.report.from_origin))
+    }
+
+    pub(crate) fn faults(&self) -> Faults {
+        let given = self.given.lock().unwrap();
+        let mut faults = Faults { longest_stall_ms: given.longest_stall_ms(), ..Faults::default() };
+        for kind in [Kind::Video, Kind::Audio] {
+            let of = || given.tags.iter().filter(move |(tag, ..)| tag.kind == kind);
+            for ((before, stamp, _), (tag, later, _)) in of().zip(of().skip(1)) {
+                faults.backward += u64::from(later < stamp || tag.number <= before.number);
+                faults.lost += tag.number.saturating_sub(before.number + 1);
+            }
+        }
+        faults
+    }
+}
+
+impl Given {
+    /// A player shows a second of pictures each second from when it has [`START_MS`] of them.
+    fn longest_stall_ms(&self) -> u64 {
+        let pictures: Vec<(u64, Instant)> = self
+            .tags
+            .iter()
+            .filter(|(tag, ..)| tag.kind == Kind::Video)
+            .map(|(tag, _, at)| (tag.at_ms(), *at))
+            .collect();
+        let Some(first) = pictures.first() else { return 0 };
+        let Some(begin) = pictures.iter().find(|(ms, _)| *ms >= first.0 + START_MS) else { return 0 };
+        let mut shift = Duration::ZERO;
+        let mut longest = Duration::ZERO;
+        for (ms, came) in &pictures {
+            let due = begin.1 + Duration::from_millis(ms.saturating_sub(first.0)) + shift;
+            let late = came.saturating_duration_since(due);
+            longest = longest.max(late);
+            shift += late;
+        }
+        longest.as_millis() as u64
+    }
+}
