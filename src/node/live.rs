@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pcdn_core::fragment::Fragmenter;
 use pcdn_core::id::SwarmKey;
+use pcdn_core::origin::OriginBody;
 use pcdn_core::resource::{Resource, ResourceHead, Url};
 use tokio::sync::{Notify, mpsc};
 
@@ -28,6 +29,7 @@ use super::open::{Joining, ManifestPlace, StreamSide, join, map};
 use super::stream::track::Cuts;
 use super::{Asset, OpenError, Shared};
 use deck::Deck;
+use feed::Feed;
 use tape::Tape;
 
 pub use listener::Listener;
@@ -54,13 +56,14 @@ struct Inner {
 }
 
 impl Broadcast {
-    /// Joins the swarm of the stream at `url` and begins to read it. `head` is what the origin answered.
+    /// Joins the swarm of the stream at `url` and goes on reading `body`, the origin's answer.
     pub(super) async fn open(
         shared: &Arc<Shared>,
         url: &Url,
-        head: ResourceHead,
+        body: OriginBody,
         fragmenter: Arc<dyn Fragmenter>,
     ) -> Result<Self, OpenError> {
+        let OriginBody { head, bytes } = body;
         let mapping = map(shared, url).await;
         let (heard, notes) = mpsc::channel(QUEUE);
         let rule = fragmenter.rule();
@@ -89,7 +92,8 @@ impl Broadcast {
         let resource =
             Resource { url: url.clone(), rid: mapping.rid, head: Some(broadcast.inner.head.clone()) };
         let manifest = ManifestPlace::of(&shared.settings, url, mapping.manifest.as_ref());
-        let deck = Deck::new(broadcast.clone(), shared, fragmenter, resource);
+        let feed = Feed::of(bytes, shared, fragmenter, resource);
+        let deck = Deck::new(broadcast.clone(), shared, feed);
         shared.tasks.spawn(deck.run(notes, manifest, shared.stop.clone()));
         Ok(broadcast)
     }

@@ -120,14 +120,15 @@ pub(super) async fn broadcast(shared: &Arc<Shared>, url: &Url) -> Result<Broadca
     if let Some((_, open)) = broadcasts.iter().find(|(of, _)| of == url) {
         return Ok(open.clone());
     }
-    // Asked as a player would: the answer has no end, and only its head is looked at.
-    let head = shared.origin.get(&OriginGet::whole(url.clone())).await?.head;
+    // Asked as a player would: the answer has no end.
+    let body = shared.origin.get(&OriginGet::whole(url.clone())).await?;
+    let head = &body.head;
     let hint =
         ResourceHint { url: url.clone(), content_type: head.content_type.clone(), first_bytes: Vec::new() };
     let fragmenter = surest(shared, &hint).filter(|fragmenter| fragmenter.fit(&hint) == Fit::Sure).cloned();
     let room = broadcasts.len() < BROADCASTS_MAX && head.len.is_none();
     let fragmenter = fragmenter.filter(|_| room).ok_or(FragmentError::LengthUnknown)?;
-    let broadcast = Broadcast::open(shared, url, head, fragmenter).await?;
+    let broadcast = Broadcast::open(shared, url, body, fragmenter).await?;
     broadcasts.push((url.clone(), broadcast.clone()));
     Ok(broadcast)
 }

@@ -55,8 +55,8 @@ impl Body {
         }
     }
 
-    /// Waits for the first bytes, so that an answer which breaks before them can still be asked for again. Endless bodies are
-    /// not waited for: a live stream may begin with silence.
+    /// Waits for the first bytes, so that an answer which breaks before them can still be asked for again. Not for endless bodies:
+    /// a live stream may begin with silence.
     pub(super) async fn fill(&mut self) -> Result<(), OriginError> {
         if self.left.is_some_and(|left| left > 0) {
             self.first = self.next().await?;

@@ -122,8 +122,11 @@ impl Http {
         }
         let ranges = reading.ranged || (want.range.is_none() && self.says_ranges(host, &response));
         let head = head::resource_head(response.headers(), reading.len, ranges);
+        let endless = head.len.is_none();
         let mut body = Body::new(response, reading, self.pace());
-        body.fill().await?;
+        if !endless {
+            body.fill().await?;
+        }
         Ok(OriginBody { head, bytes: body.stream() })
     }
 

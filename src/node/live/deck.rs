@@ -6,9 +6,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use pcdn_core::fragment::{Fragmenter, Segment, Slice};
+use pcdn_core::fragment::{Segment, Slice};
 use pcdn_core::layout::SegmentId;
-use pcdn_core::resource::Resource;
 use pcdn_core::schedule::Handle;
 use pcdn_core::swarm::Expected;
 use pcdn_core::verify::PieceList;
@@ -74,18 +73,13 @@ const OWN: u64 = u64::MAX;
 const HEARSAY: u64 = u64::MAX - 1;
 
 impl Deck {
-    pub(super) fn new(
-        broadcast: Broadcast,
-        shared: &Arc<Shared>,
-        fragmenter: Arc<dyn Fragmenter>,
-        resource: Resource,
-    ) -> Self {
+    pub(super) fn new(broadcast: Broadcast, shared: &Arc<Shared>, feed: Feed) -> Self {
         let (to, fetched) = mpsc::channel(QUEUE);
         let witnesses = usize::from(shared.settings.witnesses);
-        let role = Role::new(shared.identity.peer_id(), resource.rid, witnesses);
+        let role = Role::new(shared.identity.peer_id(), broadcast.inner.asset.rid(), witnesses);
         Self {
             node: Arc::downgrade(shared),
-            feed: Feed::new(shared.origin.clone(), fragmenter, resource, shared.tasks.clone()),
+            feed,
             role,
             end: 0,
             fetched: (to, Some(fetched)),
@@ -107,7 +101,6 @@ impl Deck {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut signed = manifest.map(role::Signed::new);
-        self.feed.connect();
         loop {
             let live = tokio::select! {
                 () = stop.cancelled() => false,

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
+use pcdn_core::discovery::BoxStream;
 use pcdn_core::fragment::{Cut, Fragmenter, Part, Slice};
-use pcdn_core::origin::{Origin, OriginGet};
+use pcdn_core::origin::{Origin, OriginError, OriginGet};
 use pcdn_core::resource::Resource;
 use pcdn_core::unit::Time;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
+
+use crate::node::Shared;
 
 /// Slices cut and not yet looked at: the burst of a connection's start.
 const QUEUE: usize = 32;
@@ -32,29 +36,47 @@ pub(super) struct Feed {
     on: Option<(mpsc::Receiver<Fed>, AbortHandle)>,
 }
 
+/// The bytes of an endless answer.
+type Body = BoxStream<Result<Bytes, OriginError>>;
+
 impl Feed {
-    pub(super) fn new(
-        origin: Arc<dyn Origin>,
+    /// The connection whose answer is `body`.
+    pub(super) fn of(
+        body: Body,
+        shared: &Shared,
         fragmenter: Arc<dyn Fragmenter>,
         resource: Resource,
-        tasks: TaskTracker,
     ) -> Self {
-        Self { origin, fragmenter, resource, tasks, on: None }
+        let (origin, tasks) = (shared.origin.clone(), shared.tasks.clone());
+        let mut feed = Self { origin, fragmenter, resource, tasks, on: None };
+        feed.begin(Some(body));
+        feed
     }
 
     pub(super) fn is_on(&self) -> bool {
         self.on.is_some()
     }
 
+    /// Connects, if it is not.
     pub(super) fn connect(&mut self) {
-        if self.on.is_some() {
-            return;
+        if self.on.is_none() {
+            self.begin(None);
         }
+    }
+
+    fn begin(&mut self, body: Option<Body>) {
         let (to, fed) = mpsc::channel(QUEUE);
         let (origin, fragmenter) = (self.origin.clone(), self.fragmenter.clone());
         let resource = self.resource.clone();
         let task = self.tasks.spawn(async move {
-            let why = read(origin.as_ref(), fragmenter.as_ref(), &resource, &to).await;
+            let body = match body {
+                Some(body) => Ok(body),
+                None => origin.get(&OriginGet::whole(resource.url.clone())).await.map(|answer| answer.bytes),
+            };
+            let why = match body {
+                Ok(body) => read(body, fragmenter.as_ref(), &resource, &to).await,
+                Err(error) => error.to_string(),
+            };
             // Nobody listens once it was disconnected.
             let _ = to.send(Fed::Ended(why)).await;
         });
@@ -85,17 +107,13 @@ impl Drop for Feed {
 }
 
 async fn read(
-    origin: &dyn Origin,
+    mut body: Body,
     fragmenter: &dyn Fragmenter,
     resource: &Resource,
     to: &mpsc::Sender<Fed>,
 ) -> String {
     let mut slicing = match fragmenter.open(resource) {
         Ok(slicing) => slicing,
-        Err(error) => return error.to_string(),
-    };
-    let mut body = match origin.get(&OriginGet::whole(resource.url.clone())).await {
-        Ok(body) => body.bytes,
         Err(error) => return error.to_string(),
     };
     loop {

@@ -173,16 +173,21 @@ pub(super) struct Signed {
     newest: Option<Arc<Manifest>>,
     next: Instant,
     changed: Option<Instant>,
+    /// How long the last change was after the one before.
+    rhythm: Duration,
 }
 
-/// The manifest is looked at this often; a signer writes it with every slice.
+/// A signer writes the manifest with every slice. It is long, so it is looked at once three quarters of the time between two slices
+/// have passed, and from then on this often.
 const LOOK: Duration = Duration::from_millis(500);
+/// Slices are no longer than this in a stream whose signer keeps up; else it is looked at too seldom.
+const LOOK_MAX: Duration = Duration::from_secs(4);
 /// One that did not change for so long is not followed any more, and slices need witnesses.
 const STALE: Duration = Duration::from_secs(30);
 
 impl Signed {
     pub(super) fn new(place: ManifestPlace) -> Self {
-        Self { place, newest: None, next: Instant::now(), changed: None }
+        Self { place, newest: None, next: Instant::now(), changed: None, rhythm: Duration::ZERO }
     }
 
     /// Whether slices are being signed.
@@ -204,7 +209,10 @@ impl Signed {
         let fits = manifest.rid.is_none_or(|rid| rid == asset.rid());
         let newer = self.newest.as_ref().is_none_or(|old| manifest.seq > old.seq);
         if fits && newer {
-            self.changed = Some(Instant::now());
+            let now = Instant::now();
+            self.rhythm = self.changed.map_or(Duration::ZERO, |last| now - last).min(LOOK_MAX);
+            self.next = now + LOOK.max(self.rhythm * 3 / 4);
+            self.changed = Some(now);
             self.newest = Some(manifest.clone());
             // A swarm that is closed needs none.
             let _ = asset.tell(ToSwarm::Manifest(manifest, raw)).await;

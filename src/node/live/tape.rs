@@ -10,13 +10,13 @@ use tokio::time::Instant;
 
 /// A player starts once it has what the next slice may last, and this: it plays that while the next one is cut and comes. A
 /// follower has a slice about 0.3 s later than a feeder (measured, 2 s between keyframes).
-const CUSHION: Duration = Duration::from_millis(750);
+const CUSHION: Duration = Duration::from_millis(800);
 /// Of so many of the newest slices the longest is what the next one may last, up to [`LASTS_MAX`].
 const LASTS_OF: usize = 16;
 const LASTS_MAX: Duration = Duration::from_secs(4);
-/// What it may last at least where slices are not all alike: with keyframes near each other the rule cuts slices of one to three
-/// seconds, seldom longer. (Slices of less than a second were cut before the rule applied, and mean the same.)
-const LASTS_UNEVEN: Duration = Duration::from_secs(3);
+/// What it may last at least where slices are not all alike: with keyframes near each other the rule cuts slices of one to some two and
+/// a half seconds, seldom longer. (Slices of less than a second were cut before the rule applied, and mean the same.)
+const LASTS_UNEVEN: Duration = Duration::from_millis(2_600);
 /// Slices kept at least, however long they are.
 const KEPT_MIN: usize = 3;
 /// A slice nobody gives for so long is missing: players go on behind it. Less where slices follow one another faster: see
@@ -191,6 +191,7 @@ impl Tape {
 
     /// Where a new player begins: `behind` slices before the newest that is here, or at the oldest, once there is enough.
     pub(crate) fn start(&self, behind: usize) -> Next {
+        let needed = self.next_lasts() + CUSHION;
         let mut here = Vec::new();
         let mut span = Duration::ZERO;
         for back in 1..=self.order.len() {
@@ -204,11 +205,11 @@ impl Tape {
                 None if here.is_empty() => {}
                 None => break,
             }
-            if here.len() >= behind.max(1) {
+            if here.len() >= behind.max(1) && (span >= needed || behind <= 1) {
                 break;
             }
         }
-        let enough = span >= self.next_lasts() + CUSHION || behind <= 1;
+        let enough = span >= needed || behind <= 1;
         match here.pop() {
             Some((place, kept)) if enough => Next::Slice(place, kept.clone()),
             _ if self.over => Next::Over,
