@@ -4,7 +4,7 @@
 //! chain. Content may repeat, so a number may stand in it several times; a reader remembers its [`Place`], not the number.
 //!
 //! Sources that lost bytes name a slice differently, or make one of two. At each place the slice told by most sources
-//! stands, the first told among equals.
+//! stands, the first told among equals; where this node cuts the stream itself, its own cut does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub const SOURCES_MAX: usize = 64;
 const STRAY_MAX: usize = 8;
 /// Different slices told for one place, at most.
 const RIVALS_MAX: usize = 4;
+/// More than all sources have together.
+const OWN_VOTES: u32 = 1 << 16;
 
 /// A slice as a source tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,16 +61,16 @@ impl Order {
             return false;
         }
         let Some(place) = self.place_of(source, &told) else { return false };
-        if place == self.first + self.chain.len() as u64 {
-            self.chain.push_back(Vec::new());
-        }
-        self.vote(place, told);
-        self.sources.insert(source, (place, told.id));
-        while self.chain.len() > CHAIN_MAX {
-            self.chain.pop_front();
-            self.first += 1;
-        }
+        self.put(source, place, told, 1);
         true
+    }
+
+    /// Takes what this node itself cut. What continues nothing that is known comes after all that is: a connection begins at the
+    /// live edge.
+    pub fn lead(&mut self, source: u64, told: Told) {
+        let end = self.first + self.chain.len() as u64;
+        let place = self.place_of(source, &told).unwrap_or(end);
+        self.put(source, place, told, OWN_VOTES);
     }
 
     /// Forgets a source that left; its votes stay.
@@ -125,15 +127,28 @@ impl Order {
         Some(self.first + ahead.unwrap_or(next) as u64)
     }
 
+    fn put(&mut self, source: u64, place: u64, told: Told, votes: u32) {
+        if place == self.first + self.chain.len() as u64 {
+            self.chain.push_back(Vec::new());
+        }
+        self.vote(place, told, votes);
+        self.sources.insert(source, (place, told.id));
+        while self.chain.len() > CHAIN_MAX {
+            self.chain.pop_front();
+            self.first += 1;
+        }
+    }
+
     fn stands(&self, at: usize, id: SegmentId) -> bool {
         self.chain[at].iter().any(|rival| rival.told.id == id)
     }
 
-    fn vote(&mut self, place: u64, told: Told) {
+    fn vote(&mut self, place: u64, told: Told, votes: u32) {
         let rivals = &mut self.chain[(place - self.first) as usize];
         match rivals.iter().position(|rival| rival.told.id == told.id) {
-            Some(at) => rivals[at].votes += 1,
-            None if rivals.len() < RIVALS_MAX => rivals.push(Rival { told, votes: 1 }),
+            Some(at) => rivals[at].votes = rivals[at].votes.saturating_add(votes),
+            None if rivals.len() < RIVALS_MAX => rivals.push(Rival { told, votes }),
+            None if votes == OWN_VOTES => rivals[RIVALS_MAX - 1] = Rival { told, votes },
             None => {}
         }
         // Stable: the first told stays ahead of its equals.
@@ -175,6 +190,24 @@ mod tests {
         assert_eq!(chain(&order), [1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(order.behind(1).unwrap().1.id.0, 7);
         assert_eq!(order.behind(9), None);
+    }
+
+    /// A node that turned to the origin again once began a new chain, and what was still on its way to it was not played.
+    #[test]
+    fn what_this_node_cuts_comes_after_what_is_known_and_stands() {
+        let mut order = Order::default();
+        tell(&mut order, 1, &[1, 2, 3]);
+        let own = [(90, 0), (91, 90), (92, 91), (5, 92), (6, 5)];
+        for (id, before) in own {
+            order.lead(9, told(id, before));
+        }
+        tell(&mut order, 2, &[3, 4]);
+        for (id, before) in [(4, 3), (5, 4), (6, 5)] {
+            assert!(order.add(1, told(id, before)));
+        }
+        assert_eq!(chain(&order), [1, 2, 3, 90, 91, 92, 5, 6]);
+        assert!(order.add(1, told(7, 6)));
+        assert_eq!(chain(&order).last(), Some(&7));
     }
 
     #[test]

@@ -36,6 +36,8 @@ const SOON: Duration = Duration::from_millis(400);
 /// A slice that cannot be proven so long after it was told of lacks a witness: holdings and statements are told every quarter of
 /// a second. The origin still gives the one after it from its beginning.
 const DOUBT: Duration = Duration::from_millis(700);
+/// A publisher's manifest is a fetch or two later than the slice.
+const DOUBT_SIGNED: Duration = Duration::from_millis(1_700);
 
 /// A slice whose pieces have all come from neighbours.
 #[derive(Debug)]
@@ -296,7 +298,7 @@ impl Deck {
             return false;
         }
         let (answer, backing) = oneshot::channel();
-        let doubted = self.broadcast.tape().wanted_since(DOUBT);
+        let doubted = self.broadcast.tape().wanted_since(if signed { DOUBT_SIGNED } else { DOUBT });
         let ask = ToSwarm::Backing { of: self.role.recent(), doubted, answer };
         if inner.asset.tell(ask).await.is_err() {
             return false;

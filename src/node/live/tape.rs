@@ -73,13 +73,7 @@ pub(crate) struct Tape {
 impl Tape {
     /// A slice of this node's own connection.
     pub(crate) fn own(&mut self, source: u64, told: Told, kept: Kept) {
-        let before = told.before.or(self.last_own);
-        let placed = self.order.add(source, Told { before, ..told });
-        if !placed {
-            // It continues nothing that is known: everybody begins anew.
-            self.order = Order::default();
-            let _ = self.order.add(source, Told { before: None, ..told });
-        }
+        self.order.lead(source, Told { before: told.before.or(self.last_own), ..told });
         self.last_own = Some(told.id);
         self.put(told.id, kept);
     }
