@@ -14,6 +14,7 @@ mod deck;
 mod feed;
 mod listener;
 mod role;
+mod signed;
 pub(crate) mod tape;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -93,8 +94,8 @@ impl Broadcast {
             Resource { url: url.clone(), rid: mapping.rid, head: Some(broadcast.inner.head.clone()) };
         let manifest = ManifestPlace::of(&shared.settings, url, mapping.manifest.as_ref());
         let feed = Feed::of(bytes, shared, fragmenter, resource);
-        let deck = Deck::new(broadcast.clone(), shared, feed);
-        shared.tasks.spawn(deck.run(notes, manifest, shared.stop.clone()));
+        let deck = Deck::new(broadcast.clone(), shared, feed, manifest);
+        shared.tasks.spawn(deck.run(notes, shared.stop.clone()));
         Ok(broadcast)
     }
 

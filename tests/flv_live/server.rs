@@ -1,17 +1,22 @@
 //! A server of one live HTTP-FLV stream, in memory. Its programme runs on tokio's clock.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-use pcdn::core::{Bytes, async_trait};
 
 use pcdn::core::origin::{Origin, OriginBody, OriginError, OriginGet};
 use pcdn::core::resource::{ResourceHead, Url};
+use pcdn::core::{Bytes, async_trait};
 use pcdn::media::flv::tag::{self, Kind};
 use tokio::time::Instant;
+
+use super::signer::Signer;
 
 /// Time between two pictures, and between two sounds, in milliseconds.
 const PICTURE_MS: u64 = 40;
 const SOUND_MS: u64 = 23;
+
+/// A signer's manifest is so much later than the stream.
+const SIGNER_LATE: Duration = Duration::from_millis(300);
 
 /// What servers do differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +28,12 @@ pub(crate) enum Habit {
 }
 
 /// The server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Server {
     begun: Instant,
     gop_ms: u64,
     habit: Habit,
+    signer: Option<Arc<Mutex<Signer>>>,
 }
 
 /// A tag of the programme: the `number`th of its kind.
@@ -38,13 +44,20 @@ pub(crate) struct Tag {
 }
 
 impl Server {
-    /// A programme that has run for a while, with keyframes every `gop_ms`.
+    /// A programme that has run for a while, with keyframes every `gop_ms`. Nobody signs it.
     pub(crate) fn new(gop_ms: u64, habit: Habit) -> Self {
-        Self { begun: Instant::now() - Duration::from_secs(100), gop_ms, habit }
+        Self { begun: Instant::now() - Duration::from_secs(100), gop_ms, habit, signer: None }
+    }
+
+    /// The same with the manifest of a signer beside the stream.
+    pub(crate) fn signed(mut self) -> Self {
+        let (greeting, first, _) = self.greeting();
+        self.signer = Some(Arc::new(Mutex::new(Signer::new(greeting, first))));
+        self
     }
 
     /// Milliseconds of the programme so far.
-    fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.begun.elapsed().as_millis() as u64
     }
 
@@ -62,6 +75,20 @@ impl Server {
         body.extend(tag.number.to_be_bytes());
         body.resize(len, tag.number as u8);
         body
+    }
+
+    /// As a signer sees it, which takes its time to read, to sign and to publish.
+    fn late(&self) -> Self {
+        Self { begun: self.begun + SIGNER_LATE, ..self.clone() }
+    }
+
+    /// Writes what has been sent since `next`, with times less `base`, and gives what comes after.
+    pub(crate) fn send(&self, out: &mut Vec<u8>, mut next: Tag, base: u64) -> Tag {
+        while next.at_ms() <= self.now_ms() {
+            tag::write(out, next.kind, (next.at_ms() - base) as u32, &self.body(next));
+            next = next.next();
+        }
+        next
     }
 
     /// What a client that joins now is sent first, and its next tag.
@@ -111,16 +138,22 @@ impl Origin for Server {
 
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         let head = self.head(&want.url).await?;
-        let server = *self;
+        if want.url.path().ends_with(".pcdn") {
+            let signer =
+                self.signer.as_ref().ok_or(OriginError::Status { status: 404, retry_after: None })?;
+            let manifest = signer.lock().unwrap().manifest(&self.late());
+            let bytes = Box::pin(futures_util::stream::once(std::future::ready(Ok(manifest))));
+            return Ok(OriginBody { head: ResourceHead::default(), bytes });
+        }
         let (greeting, first, base) = self.greeting();
-        let bytes = futures_util::stream::unfold((greeting, first), move |(mut out, mut next)| async move {
-            tokio::time::sleep_until(server.begun + Duration::from_millis(next.at_ms())).await;
-            while next.at_ms() <= server.now_ms() {
-                tag::write(&mut out, next.kind, (next.at_ms() - base) as u32, &server.body(next));
-                next = next.next();
-            }
-            Some((Ok(Bytes::from(out)), (Vec::new(), next)))
-        });
+        let bytes = futures_util::stream::unfold(
+            (self.clone(), greeting, first),
+            move |(server, mut out, next)| async move {
+                tokio::time::sleep_until(server.begun + Duration::from_millis(next.at_ms())).await;
+                let next = server.send(&mut out, next, base);
+                Some((Ok(Bytes::from(out)), (server, Vec::new(), next)))
+            },
+        );
         Ok(OriginBody { head, bytes: Box::pin(bytes) })
     }
 }

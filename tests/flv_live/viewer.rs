@@ -10,7 +10,7 @@ use pcdn::core::resource::Url;
 use pcdn::core::unit::ByteSize;
 use pcdn::media::Flv;
 use pcdn::media::flv::tag::{Kind, Reader};
-use pcdn::node::Settings;
+use pcdn::node::{ManifestFrom, Settings};
 use pcdn::transport::memory::Hub;
 use pcdn::{Node, discovery, mapping, store};
 use tokio::time::Instant;
@@ -54,7 +54,8 @@ impl Viewer {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&number.to_be_bytes());
         let me = Identity::from_secret(secret);
-        let builder = Node::builder(me.clone()).settings(Settings::default()).dice(Dice::new(number));
+        let settings = Settings { manifest: ManifestFrom::Sidecar, ..Settings::default() };
+        let builder = Node::builder(me.clone()).settings(settings).dice(Dice::new(number));
         let link = hub.join(me.peer_id(), builder.provider());
         let node = builder
             .transport(link)

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::feed::{Fed, Feed};
 use super::role::{self, Role};
+use super::signed::{self, Signed};
 use super::tape::{self, Kept};
 use super::{Broadcast, QUEUE};
 use crate::node::driver::ToSwarm;
@@ -51,6 +52,7 @@ pub(super) struct Deck {
     broadcast: Broadcast,
     node: Weak<Shared>,
     feed: Feed,
+    signed: Option<Signed>,
     role: Role,
     /// Where the next slice is laid in the swarm.
     end: u64,
@@ -75,13 +77,19 @@ const OWN: u64 = u64::MAX;
 const HEARSAY: u64 = u64::MAX - 1;
 
 impl Deck {
-    pub(super) fn new(broadcast: Broadcast, shared: &Arc<Shared>, feed: Feed) -> Self {
+    pub(super) fn new(
+        broadcast: Broadcast,
+        shared: &Arc<Shared>,
+        feed: Feed,
+        manifest: Option<ManifestPlace>,
+    ) -> Self {
         let (to, fetched) = mpsc::channel(QUEUE);
         let witnesses = usize::from(shared.settings.witnesses);
         let role = Role::new(shared.identity.peer_id(), broadcast.inner.asset.rid(), witnesses);
         Self {
             node: Arc::downgrade(shared),
             feed,
+            signed: manifest.map(Signed::new),
             role,
             end: 0,
             fetched: (to, Some(fetched)),
@@ -96,25 +104,19 @@ impl Deck {
     pub(super) async fn run(
         mut self,
         mut notes: mpsc::Receiver<(Handle, SliceNote)>,
-        manifest: Option<ManifestPlace>,
         stop: CancellationToken,
     ) {
         let Some(mut fetched) = self.fetched.1.take() else { return };
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut signed = manifest.map(role::Signed::new);
         loop {
             let live = tokio::select! {
                 () = stop.cancelled() => false,
                 fed = self.feed.next() => self.fed(fed).await,
                 Some((link, note)) = notes.recv() => self.heard(link, note).await,
                 Some(fetched) = fetched.recv() => self.came(fetched),
-                _ = tick.tick() => {
-                    if let (Some(signed), Some(shared)) = (&mut signed, self.node.upgrade()) {
-                        signed.look(&shared, &self.broadcast.inner.asset).await;
-                    }
-                    self.decide(signed.as_ref().is_some_and(role::Signed::is_live)).await
-                }
+                Some(manifest) = news(&mut self.signed) => self.signed_anew(manifest).await,
+                _ = tick.tick() => self.decide().await,
             };
             if !live {
                 break;
@@ -126,6 +128,12 @@ impl Deck {
             shared.assets.lock().await.retain(|asset| asset.swarm() != self.broadcast.swarm());
             self.broadcast.inner.asset.close(&shared.links).await;
         }
+    }
+
+    async fn signed_anew(&mut self, (manifest, raw): signed::Fetched) -> bool {
+        let asset = &self.broadcast.inner.asset;
+        let fits = manifest.rid.is_none_or(|rid| rid == asset.rid());
+        !fits || asset.tell(ToSwarm::Manifest(manifest, raw)).await.is_ok()
     }
 
     /// Something of this node's own connection.
@@ -193,6 +201,7 @@ impl Deck {
     }
 
     async fn share(&mut self, slice: Slice) -> bool {
+        self.told(slice.segment.id);
         self.broadcast.inner.news.notify_waiters();
         let sent = self.broadcast.inner.asset.tell(ToSwarm::Sliced(slice)).await.is_ok();
         self.forget_old().await;
@@ -240,7 +249,14 @@ impl Deck {
         if wanted { self.follow(note).await } else { true }
     }
 
+    fn told(&mut self, id: SegmentId) {
+        if let Some(signed) = &mut self.signed {
+            signed.told(id);
+        }
+    }
+
     async fn follow(&mut self, note: SliceNote) -> bool {
+        self.told(note.segment);
         let Some(shared) = self.node.upgrade() else { return false };
         let asset = self.broadcast.inner.asset.clone();
         let mut segment = Segment {
@@ -290,7 +306,11 @@ impl Deck {
     }
 
     /// Whether the origin is to be read now, by this node.
-    async fn decide(&mut self, signed: bool) -> bool {
+    async fn decide(&mut self) -> bool {
+        if let (Some(signed), Some(shared)) = (&mut self.signed, self.node.upgrade()) {
+            signed.look(&shared);
+        }
+        let signed = self.signed.as_ref().is_some_and(Signed::is_live);
         let inner = &self.broadcast.inner;
         if inner.listeners.load(Ordering::Relaxed) > 0 {
             self.lonely_since = Instant::now();
@@ -345,6 +365,14 @@ impl Deck {
             // A swarm that is closed has forgotten it.
             let _ = self.broadcast.inner.asset.tell(ToSwarm::Retire(id)).await;
         }
+    }
+}
+
+/// The next manifest, if slices are signed.
+async fn news(signed: &mut Option<Signed>) -> Option<signed::Fetched> {
+    match signed {
+        Some(signed) => signed.news().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,17 +6,13 @@
 //! come or to be proven.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use pcdn_core::id::{PeerId, Rid};
 use pcdn_core::layout::SegmentId;
-use pcdn_core::verify::Manifest;
 use tokio::time::Instant;
 
-use crate::node::driver::{Backing, ToSwarm};
-use crate::node::open::{ManifestPlace, fetch_checked};
-use crate::node::{Asset, Shared};
+use crate::node::driver::Backing;
 
 /// The last slices of its own connection that all feeders must vouch for before a node leaves it: so many that whoever follows
 /// meanwhile has vetted a new feeder, too, before an old one goes.
@@ -163,60 +159,6 @@ impl Role {
         let mut hasher = blake3::Hasher::new_derive_key("pcdn feeder v1");
         hasher.update(&self.rid.0).update(&peer.0);
         *hasher.finalize().as_bytes()
-    }
-}
-
-/// The signer's manifest of a live stream, which grows slice by slice.
-#[derive(Debug)]
-pub(super) struct Signed {
-    place: ManifestPlace,
-    newest: Option<Arc<Manifest>>,
-    next: Instant,
-    changed: Option<Instant>,
-    /// How long the last change was after the one before.
-    rhythm: Duration,
-}
-
-/// A signer writes the manifest with every slice. It is long, so it is looked at once three quarters of the time between two slices
-/// have passed, and from then on this often.
-const LOOK: Duration = Duration::from_millis(500);
-/// Slices are no longer than this in a stream whose signer keeps up; else it is looked at too seldom.
-const LOOK_MAX: Duration = Duration::from_secs(4);
-/// One that did not change for so long is not followed any more, and slices need witnesses.
-const STALE: Duration = Duration::from_secs(30);
-
-impl Signed {
-    pub(super) fn new(place: ManifestPlace) -> Self {
-        Self { place, newest: None, next: Instant::now(), changed: None, rhythm: Duration::ZERO }
-    }
-
-    /// Whether slices are being signed.
-    pub(super) fn is_live(&self) -> bool {
-        self.changed.is_some_and(|changed| changed.elapsed() < STALE)
-    }
-
-    /// Fetches it if it is time.
-    pub(super) async fn look(&mut self, shared: &Shared, asset: &Asset) {
-        if Instant::now() < self.next {
-            return;
-        }
-        self.next = Instant::now() + LOOK;
-        let Some((manifest, raw)) = fetch_checked(shared, &self.place).await else {
-            // None yet: not asked for as often as one that is there.
-            self.next = Instant::now() + LOOK * if self.newest.is_some() { 1 } else { 10 };
-            return;
-        };
-        let fits = manifest.rid.is_none_or(|rid| rid == asset.rid());
-        let newer = self.newest.as_ref().is_none_or(|old| manifest.seq > old.seq);
-        if fits && newer {
-            let now = Instant::now();
-            self.rhythm = self.changed.map_or(Duration::ZERO, |last| now - last).min(LOOK_MAX);
-            self.next = now + LOOK.max(self.rhythm * 3 / 4);
-            self.changed = Some(now);
-            self.newest = Some(manifest.clone());
-            // A swarm that is closed needs none.
-            let _ = asset.tell(ToSwarm::Manifest(manifest, raw)).await;
-        }
     }
 }
 

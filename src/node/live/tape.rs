@@ -11,7 +11,8 @@ use tokio::time::Instant;
 /// A player starts once it has what the next slice may last, and this: it plays that while the next one is cut and comes. A
 /// follower has a slice about 0.3 s later than a feeder (measured, 2 s between keyframes).
 const CUSHION: Duration = Duration::from_millis(800);
-/// Of so many of the newest slices the longest is what the next one may last, up to [`LASTS_MAX`].
+/// Of so many of the newest slices the longest is what the next one may last. A player waits for [`LASTS_MAX`] of it at most, and
+/// for the rest of such a stream's slices once.
 const LASTS_OF: usize = 16;
 const LASTS_MAX: Duration = Duration::from_secs(4);
 /// What it may last at least where slices are not all alike: with keyframes near each other the rule cuts slices of one to some two and
@@ -185,7 +186,7 @@ impl Tape {
 
     /// Where a new player begins: `behind` slices before the newest that is here, or at the oldest, once there is enough.
     pub(crate) fn start(&self, behind: usize) -> Next {
-        let needed = self.next_lasts() + CUSHION;
+        let needed = self.next_lasts().min(LASTS_MAX) + CUSHION;
         let mut here = Vec::new();
         let mut span = Duration::ZERO;
         for back in 1..=self.order.len() {
@@ -218,7 +219,7 @@ impl Tape {
             (least.min(duration), most.max(duration))
         });
         let even = shortest >= Duration::from_secs(1) && longest.saturating_sub(shortest) <= longest / 10;
-        longest.clamp(if even { Duration::ZERO } else { LASTS_UNEVEN }, LASTS_MAX)
+        if even { longest } else { longest.max(LASTS_UNEVEN) }
     }
 
     /// What follows `at`. A player that is `dry` goes on behind a gap: what comes late is of no use to it.
