@@ -312,6 +312,8 @@ impl Deck {
         }
         let signed = self.signed.as_ref().is_some_and(Signed::is_live);
         let inner = &self.broadcast.inner;
+        // A player may begin by the time that has passed.
+        inner.news.notify_waiters();
         if inner.listeners.load(Ordering::Relaxed) > 0 {
             self.lonely_since = Instant::now();
         } else if self.lonely_since.elapsed() > IDLE {

@@ -15,9 +15,9 @@ const CUSHION: Duration = Duration::from_millis(800);
 /// for the rest of such a stream's slices once.
 const LASTS_OF: usize = 16;
 const LASTS_MAX: Duration = Duration::from_secs(4);
-/// What it may last at least where slices are not all alike: with keyframes near each other the rule cuts slices of one to some two and
-/// a half seconds, seldom longer. (Slices of less than a second were cut before the rule applied, and mean the same.)
-const LASTS_UNEVEN: Duration = Duration::from_millis(2_600);
+/// What it may last at least where slices are not all alike: with keyframes near each other the rule cuts slices of one to three
+/// seconds, seldom longer. (Slices of less than a second were cut before the rule applied, and mean the same.)
+const LASTS_UNEVEN: Duration = Duration::from_secs(3);
 /// Slices kept at least, however long they are.
 const KEPT_MIN: usize = 3;
 /// A slice nobody gives for so long is missing: players go on behind it. Less where slices follow one another faster: see
@@ -173,7 +173,11 @@ impl Tape {
 
     /// How long nothing came, beyond what the next slice may last.
     pub(crate) fn overdue(&self) -> Duration {
-        self.moved.map_or(Duration::ZERO, |moved| moved.elapsed().saturating_sub(self.next_lasts()))
+        self.quiet().saturating_sub(self.next_lasts())
+    }
+
+    fn quiet(&self) -> Duration {
+        self.moved.map_or(Duration::ZERO, |moved| moved.elapsed())
     }
 
     pub(crate) fn end(&mut self) {
@@ -186,7 +190,8 @@ impl Tape {
 
     /// Where a new player begins: `behind` slices before the newest that is here, or at the oldest, once there is enough.
     pub(crate) fn start(&self, behind: usize) -> Next {
-        let needed = self.next_lasts().min(LASTS_MAX) + CUSHION;
+        // The next slice has been under way for a while.
+        let needed = (self.next_lasts().min(LASTS_MAX) + CUSHION).saturating_sub(self.quiet());
         let mut here = Vec::new();
         let mut span = Duration::ZERO;
         for back in 1..=self.order.len() {

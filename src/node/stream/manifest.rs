@@ -28,6 +28,8 @@ pub(super) struct Kept {
     newest: Mutex<Option<(Arc<Manifest>, Bytes)>>,
     fetching: AtomicBool,
     came: Notify,
+    /// It was said that it is of no use.
+    warned: AtomicBool,
 }
 
 impl Kept {
@@ -37,6 +39,7 @@ impl Kept {
             newest: Mutex::default(),
             fetching: AtomicBool::new(false),
             came: Notify::new(),
+            warned: AtomicBool::new(false),
         }
     }
 
@@ -91,10 +94,23 @@ impl Kept {
                     }
                 }
             };
-            let _ = stop.run_until_cancelled(looks).await;
+            if stop.run_until_cancelled(looks).await.is_some() {
+                stream.inner.manifest.warn_if_useless(&stream);
+            }
             stream.inner.manifest.fetching.store(false, Ordering::Release);
             stream.inner.manifest.came.notify_waiters();
         });
+    }
+
+    /// A manifest of which no name is listed keeps peers from proving anything: the operator wants to know.
+    fn warn_if_useless(&self, stream: &Stream) {
+        let useless = self.newest().is_some_and(|(manifest, _)| !stream.names_any(&manifest));
+        if useless && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the manifest names none of the listed segments, so nothing is taken from peers: sign the directory \
+                 this playlist lies in (pcdn sign DIR)"
+            );
+        }
     }
 
     async fn take(&self, stream: &Stream, manifest: Arc<Manifest>, raw: Bytes) {
@@ -117,6 +133,13 @@ impl Stream {
         let index = lock(&self.inner.index);
         let named = |id| newest.as_ref().is_some_and(|(manifest, _)| manifest.segment(id).is_some());
         index.newest_ids(8).any(|id| !named(id))
+    }
+
+    /// Whether it names one of the newest segments; true if none is listed yet.
+    fn names_any(&self, manifest: &Manifest) -> bool {
+        let index = lock(&self.inner.index);
+        let mut newest = index.newest_ids(8).peekable();
+        newest.peek().is_none() || newest.any(|id| manifest.segment(id).is_some())
     }
 
     fn accepts(&self, manifest: &Manifest) -> bool {
