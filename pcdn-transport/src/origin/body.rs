@@ -24,6 +24,10 @@ pub(super) struct Pace {
     pub(super) window: Duration,
 }
 
+/// An endless body may be silent so many times as long before its first byte: a live server without the last group of pictures at
+/// hand waits for the next keyframe, and 20 s is what encoders space those at most.
+const BEGINNING: u32 = 5;
+
 /// A body being read: gives exactly what its [`Reading`] says, or an error after the good bytes.
 #[derive(Debug)]
 pub(super) struct Body {
@@ -107,9 +111,10 @@ impl Body {
     /// One read, with both clocks running only while it waits: a reader that takes its time is not the origin's fault.
     async fn receive(&mut self) -> Result<Option<Bytes>, OriginError> {
         let asked = Instant::now();
-        let chunk = timeout(self.pace.stall, self.response.chunk()).await;
-        let chunk =
-            chunk.map_err(|_| OriginError::Silent(self.pace.stall))?.map_err(|error| blame(error, ""))?;
+        let beginning = self.left.is_none() && self.given == 0;
+        let patience = if beginning { self.pace.stall * BEGINNING } else { self.pace.stall };
+        let chunk = timeout(patience, self.response.chunk()).await;
+        let chunk = chunk.map_err(|_| OriginError::Silent(patience))?.map_err(|error| blame(error, ""))?;
         self.waited += asked.elapsed();
         self.waited_bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if self.waited >= self.pace.window {
