@@ -26,7 +26,10 @@ def scenarios() -> dict:
     table = {
         "live_flv": partial(live_flv, name="live_flv"),
         "live_flv_short_gop": partial(live_flv, name="live_flv_short_gop", gop=0.5),
-        "live_flv_rebased": partial(live_flv, name="live_flv_rebased", rebased=True),
+        "live_flv_xiu": partial(live_flv, name="live_flv_xiu", server="xiu"),
+        "live_flv_nginx_rtmp": partial(live_flv, name="live_flv_nginx_rtmp", server="nginx_rtmp"),
+        "live_flv_rebased": partial(live_flv, name="live_flv_rebased", server="rebased"),
+        "live_flv_signed": partial(live_flv, name="live_flv_signed", signed=True),
         "live_flv_feeder_killed": partial(live_flv, name="live_flv_feeder_killed", kill=True),
     }
     table |= {f"live_{kind}": partial(live, kind=kind) for kind in ("hls", "dash")}
@@ -41,7 +44,8 @@ def run_one(name: str, scenario, session, assets) -> bool:
         traceback.print_exc()
         line = Bars(name).line(f"{type(error).__name__}: {error}")
     print(json.dumps(line), flush=True)
-    failed = [bar["what"] for bar in line["bars"] if not bar["pass"]] + ([line["error"]] if "error" in line else [])
+    failed = [f"{bar['what']}: {bar['value']}, want {bar['bar']}" for bar in line["bars"] if not bar["pass"]]
+    failed += [line["error"]] if "error" in line else []
     print(f"{'ok  ' if line['pass'] else 'FAIL'} {name} {line['took_s']} s {'; '.join(failed)}", file=sys.stderr, flush=True)
     return line["pass"]
 
@@ -57,6 +61,7 @@ def arguments() -> argparse.Namespace:
     options.add_argument("--logs", metavar="DIR", help="keep the logs of all processes here")
     options.add_argument("--jobs", type=int, default=0, help="scenarios at a time (4 if quick, else 1)")
     options.add_argument("--log-level", default="info", help="of the nodes")
+    options.add_argument("--flv-server", help=argparse.SUPPRESS)
     options.add_argument("--directory", help=argparse.SUPPRESS)
     return options.parse_args()
 

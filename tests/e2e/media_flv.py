@@ -7,20 +7,22 @@ recording made beside without pcdn, in order and without a gap.
 from __future__ import annotations
 
 import json
-import socket
+import re
 import subprocess
-import sys
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from media_assets import FFMPEG
 from media_players import AUDIO, VIDEO, FlvPlayer, compare
-from media_rig import HERE, Bars, Process, Viewer, World, free_port, poll_until
+from media_rig import Bars, Process, Viewer, World, wait_until
+from media_servers import Edge, LiveServer
 
 # Two of them read the origin and vouch for it to the others: 0.5 with four viewers is the best there is, less the start.
 RATIO = 0.45
+# One is enough where slices are signed: of four viewers 0.75 is the best, of the six of a short run 0.83.
+SIGNED_RATIO, QUICK_SIGNED_RATIO = 0.65, 0.72
 # A player that keeps no more than a second has these hiccups while a viewer changes from the origin to its peers.
 LONGEST_STALL_MS = 500
 # The slice that a killed feeder was about to vouch for may be lost: two seconds of 25 frames or of 47 sounds.
@@ -30,137 +32,144 @@ JOINS = [0.3, 3, 7, 30]
 QUICK_JOINS = [0.3, 1, 3, 4, 7, 8]
 # With a feeder lost on the way.
 KILL_JOINS = [0.3, 3, 7, 30, 31, 32]
+FOLLOW_SECONDS = 20
 
 
-class Server:
-    """node-media-server with a publisher; `rebased` puts the emulation of another server's habits before it."""
+@dataclass
+class Seen:
+    """What came of a run."""
 
-    def __init__(self, stack: ExitStack, session, clip: Path, logs: Path, rebased: bool):
-        rtmp, http = free_port(), free_port()
-        self._start(stack, Process(
-            "server", ["node", HERE / "browser" / "flv-server.mjs", rtmp, http, logs / "server.data"], logs))
-        poll_until(lambda: self._opens(rtmp), 20, "node-media-server listens")
-        self._start(stack, Process("publisher", [
-            *FFMPEG, "-re", "-i", clip, "-c", "copy", "-f", "flv", f"rtmp://127.0.0.1:{rtmp}/live/one"],
-            logs))
-        self.url = f"http://127.0.0.1:{http}/live/one.flv"
-        if rebased:
-            relay = free_port()
-            # A server answers for a stream only once it is there.
-            self.wait_for_frames()
-            process = Process("rebaser", [sys.executable, HERE / "media_rebase.py", relay, self.url], logs, "ready")
-            self._start(stack, process)
-            process.wait_ready()
-            self.url = f"http://127.0.0.1:{relay}/live/one.flv"
-        self.address = self.url.split("/")[2]
-
-    @staticmethod
-    def _start(stack: ExitStack, process: Process) -> None:
-        stack.callback(process.stop)
-
-    @staticmethod
-    def _opens(port: int) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return True
-        except OSError:
-            return False
-
-    def wait_for_frames(self) -> None:
-        probe = FlvPlayer(self.url, "probe", "/dev/null").start()
-        poll_until(lambda: len(probe.tags[VIDEO]) > 25, 20, f"the server gives frames ({probe.error})")
-        probe.stop()
+    truth: FlvPlayer  # beside, at the server
+    players: dict  # by the number of their viewer; without the one that was killed
+    direct: list  # players without pcdn, who joined with them
+    samples: "Samples"
+    sums: dict
+    rungs: list  # by what each viewer's bytes from peers were proven
+    same_slices: dict
+    killed: int | None
 
 
-def live_flv(session, assets, name: str, gop: float = 2, rebased: bool = False, kill: bool = False) -> Bars:
+def live_flv(session, assets, name: str, server: str = "nms", gop: float = 2, kill: bool = False, signed: bool = False) -> Bars:
     bars = Bars(name)
     seconds = 45 if session.quick else 300
-    joins = QUICK_JOINS if session.quick else KILL_JOINS if kill else JOINS
     logs = session.logs / name
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        server = Server(stack, session, assets.clip(gop=gop, seconds=seconds + 40), logs, rebased)
-        server.wait_for_frames()
-        world = stack.enter_context(World(session, name, len(joins), origin=server.address))
-        truth = FlvPlayer(server.url, "truth", logs / "truth.flv").start()
-        stack.callback(truth.stop)
-        players, direct = join_all(stack, session, world, server, joins, logs)
-        followers = follow(session, server, joins[:4], logs)
-        samples = Samples(world).start()
-        killed = None
-        if kill:
-            time.sleep(max(0.0, seconds * 0.4 - joins[-1]))
-            killed = samples.feeder()
-            world.viewers[killed].process.kill()
-            time.sleep(seconds * 0.6)
-        else:
-            time.sleep(seconds - joins[-1])
-        samples.stop()
-        sums = world.totals()
-        figures = bars.figures
-        figures |= {key: sums[key] for key in ("ratio", "ratio_each", "from_peers", "from_origin", "wasted", "rejected_pieces")}
-        figures["ratio_last_half"] = samples.ratio_since(0.5)
-        figures["killed"] = killed
-        for player in [*players, *direct]:
-            player.stop()
-        # Frames on their way to the truth when the last viewer stopped are no gap.
-        time.sleep(1)
-        truth.stop()
-        figures["stalls_cdn_only"] = sum(p.result()["stalls"] for p in direct)
-        alive = {number: player for number, player in enumerate(players) if number != killed}
-        figures["players"] = {number: player.result() for number, player in alive.items()}
-        figures["same_slices"] = agreement(followers)
-    results = figures["players"].values()
-    judge(bars, alive, truth, logs, kill)
-    figures["stalls"] = sum(r["stalls"] for r in results)
-    bars.bar("longest stall, ms", max((r["longest_stall_ms"] for r in results), default=0), 
-             at_most=STALL_WITH_FEEDER_MS if kill else LONGEST_STALL_MS)
-    bars.bar("slices compared between joiners", figures["same_slices"]["compared"], at_least=5)
-    bars.bar("slices that differ between joiners", figures["same_slices"]["different"], at_most=0)
+        ingest = LiveServer(stack, session, server, assets.clip(gop=gop, seconds=seconds + 40), logs)
+        origin = sign(stack, session, ingest, logs) if signed else ingest
+        seen = watch(stack, session, name, ingest, origin, seconds, kill)
+    results = {number: player.result() for number, player in seen.players.items()}
+    keys = ("ratio", "ratio_each", "from_peers", "from_origin", "wasted", "rejected_pieces")
+    plain = [player.result() for player in seen.direct]
+    bars.figures |= {key: seen.sums[key] for key in keys} | {
+        "ratio_last_half": seen.samples.ratio_since(0.5), "killed": seen.killed, "integrity": seen.rungs,
+        "stalls": sum(r["stalls"] for r in results.values()), "stalls_cdn_only": sum(r["stalls"] for r in plain),
+        "start_ms_cdn_only": [r["start_ms"] for r in plain], "players": results, "same_slices": seen.same_slices,
+    }
+    judge_output(bars, seen, results, logs, kill)
+    bars.bar("slices compared between joiners", seen.same_slices["compared"], at_least=5)
+    bars.bar("slices that differ between joiners", seen.same_slices["different"], at_most=0)
     # A short run is mostly start; its second half shows what lasts.
     which = "ratio_last_half" if session.quick or kill else "ratio"
-    bars.bar(which, figures[which], at_least=RATIO)
+    signed_ratio = QUICK_SIGNED_RATIO if session.quick else SIGNED_RATIO
+    bars.bar(which, bars.figures[which], at_least=signed_ratio if signed else RATIO)
+    if signed:
+        unproven = sum(rung not in ("signed", "origin") for rung in seen.rungs)
+        bars.bar("viewers whose bytes from peers were not all signed for", unproven, at_most=0)
     return bars
 
 
-def join_all(stack, session, world: World, server: Server, joins: list, logs: Path) -> tuple[list, list]:
+def watch(stack, session, name: str, ingest: LiveServer, origin: "LiveServer | Edge", seconds: float, kill: bool) -> Seen:
+    """Viewers join at `origin` one after another, and watch until so many seconds are over."""
+    joins = QUICK_JOINS if session.quick else KILL_JOINS if kill else JOINS
+    logs = session.logs / name
+    world = stack.enter_context(World(session, name, len(joins), origin.options, origin=origin.address))
+    truth = FlvPlayer(ingest.url, "truth", logs / "truth.flv").start()
+    stack.callback(truth.stop)
+    followers = follow(session, ingest, joins[:4], logs)
+    players, direct = join_all(stack, world, origin.url, joins, logs)
+    samples = Samples(world).start()
+    killed = kill_feeder(world, samples, seconds * 0.4 - joins[-1]) if kill else None
+    time.sleep(seconds * 0.6 if kill else seconds - joins[-1])
+    samples.stop()
+    sums, rungs = world.totals(), [swarm["report"]["integrity"] for viewer in world.viewers for swarm in viewer.swarms()]
+    for player in [*players, *direct]:
+        player.stop()
+    alive = {number: player for number, player in enumerate(players) if number != killed}
+    # Frames on their way to the truth when the last viewer stopped are no gap.
+    wait_until(lambda: all(has_ends(truth, player) for player in alive.values()), 5)
+    truth.stop()
+    return Seen(truth, alive, direct, samples, sums, rungs, agreement(followers), killed)
+
+
+def sign(stack: ExitStack, session, ingest: LiveServer, logs: Path) -> Edge:
+    """`pcdn sign --follow` beside the ingest; viewers find its manifest beside the stream, at an edge that they all read."""
+    edge = Edge(stack, ingest.url, logs)
+    signer = Process("signer", [
+        session.pcdn, "sign", ingest.url, "--follow", "--key", session.directory / "publisher.key",
+        "--out", edge.beside, "--origin", ingest.address], logs, "ready")
+    stack.callback(signer.stop)
+    words = dict(word.split("=", 1) for word in signer.wait_ready().split()[1:])
+    edge.options = ["--manifest", "sidecar", "--trust", words["key"]]
+    return edge
+
+
+def kill_feeder(world: World, samples: "Samples", after: float) -> int:
+    time.sleep(max(0.0, after))
+    feeder = samples.feeder()
+    world.viewers[feeder].process.kill()
+    return feeder
+
+
+def has_ends(truth: FlvPlayer, player: FlvPlayer) -> bool:
+    """Whether the last frames of a player that stopped are in the truth's recording, too."""
+    return all(not tags or any(tags[-1][1] == tag[1] for tag in reversed(truth.tags[kind])) for kind, tags in player.tags.items())
+
+
+def join_all(stack, world: World, url: str, joins: list, logs: Path) -> tuple[list, list]:
     begun, players, direct = time.monotonic(), [], []
     for number, (viewer, at) in enumerate(zip(world.viewers, joins)):
         time.sleep(max(0.0, begun + at - time.monotonic()))
-        players.append(FlvPlayer(viewer.through(server.url), "player", logs / f"viewer{number}.flv").start())
-        direct.append(FlvPlayer(server.url, "direct", "/dev/null").start())
+        players.append(FlvPlayer(viewer.through(url), "player", logs / f"viewer{number}.flv").start())
+        direct.append(FlvPlayer(url, "direct", "/dev/null").start())
     for player in [*players, *direct]:
         stack.callback(player.stop)
     return players, direct
 
 
-def judge(bars: Bars, players: dict, truth: FlvPlayer, logs: Path, kill: bool) -> None:
-    errors, backward, lost, foreign = [], 0, {}, 0
-    for number, player in players.items():
-        result = player.result()
-        backward += result["backward_steps"]
-        if result["error"]:
-            errors.append(f"viewer {number}: {result['error']}")
-        if complaint := complaints(logs / f"viewer{number}.flv"):
-            errors.append(f"viewer {number}: {complaint}")
+def judge_output(bars: Bars, seen: Seen, results: dict, logs: Path, kill: bool) -> None:
+    """What came out of the gateways, by itself and beside what the server gave."""
+    errors, lost, foreign = [], {}, 0
+    servers_own = {kind_of_complaint(line) for line in complaints(logs / "truth.flv")}
+    for number, player in seen.players.items():
+        if player.error:
+            errors.append(f"viewer {number}: {player.error}")
+        said = [line for line in complaints(logs / f"viewer{number}.flv") if kind_of_complaint(line) not in servers_own]
+        errors += [f"viewer {number}: {line}" for line in said[:4]]
         for kind, word in ((VIDEO, "video"), (AUDIO, "audio")):
-            missing, others = compare(player.tags[kind], truth.tags[kind])
+            missing, others = compare(player.tags[kind], seen.truth.tags[kind])
             lost |= {f"{word} of viewer {number}": missing} if missing else {}
             foreign += others
     bars.figures["lost_frames"] = lost
-    bars.bar("errors", errors, equals=[])
-    bars.bar("time stamps that go back", backward, at_most=0)
+    bars.bar("errors that the server's own stream has not", errors, equals=[])
+    bars.bar("time stamps that go back", sum(r["backward_steps"] for r in results.values()), at_most=0)
     bars.bar("frames that the server did not send", foreign, at_most=0)
     bars.bar("frames lost by a viewer, at most", max(lost.values(), default=0), at_most=LOST_WITH_FEEDER if kill else 0)
+    bars.bar("longest stall, ms", max(r["longest_stall_ms"] for r in results.values()),
+             at_most=STALL_WITH_FEEDER_MS if kill else LONGEST_STALL_MS)
 
 
-def complaints(record: Path) -> str:
+def complaints(record: Path) -> list[str]:
     """What ffmpeg says of a recording when it decodes it, but for its end, which is anywhere."""
     done = subprocess.run(
         ["ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-threads", "1", "-i", str(record), "-f", "null", "-"],
         capture_output=True, text=True, timeout=300, check=False)
-    lines = [line for line in done.stderr.splitlines() if "Packet mismatch" not in line and "partial file" not in line]
-    return " | ".join(lines[:4])
+    return [line for line in done.stderr.splitlines() if "Packet mismatch" not in line and "partial file" not in line]
+
+
+def kind_of_complaint(line: str) -> str:
+    """Of a server whose time stamps are rounded ffmpeg says at times that two sounds are at the same moment."""
+    return re.sub(r"0x[0-9a-f]+|\d+", "N", line)
 
 
 class Samples:
@@ -204,27 +213,29 @@ class Samples:
         return round(peers / (peers + origin), 3) if peers + origin else 0.0
 
 
-def follow(session, server: Server, joins: list, logs: Path) -> list[Path]:
-    """`pcdn inspect --follow` of readers that join at those times; they run beside, and write to these files."""
-    files = []
-
+def follow(session, server: LiveServer, joins: list, logs: Path) -> list:
+    """`pcdn inspect --follow` of readers that join at those times; they run beside. What to wait for, and the files they write."""
     def one(number: int, at: float) -> None:
         time.sleep(at)
         process = Process(f"inspect{number}", [
-            session.pcdn, "inspect", server.url, "--follow", "20s", "--hash", "--json", "--origin", server.address], logs)
-        process.wait(40)
+            session.pcdn, "inspect", server.url, "--follow", f"{FOLLOW_SECONDS}s", "--hash", "--json",
+            "--origin", server.address], logs)
+        process.wait(2 * FOLLOW_SECONDS)
 
+    followers = []
     for number, at in enumerate(min(at, 10) for at in joins):
-        files.append(logs / f"inspect{number}.stdout")
-        threading.Thread(target=one, args=(number, at), daemon=True).start()
-    return files
+        thread = threading.Thread(target=one, args=(number, at), daemon=True)
+        thread.start()
+        followers.append((thread, logs / f"inspect{number}.stdout"))
+    return followers
 
 
-def agreement(files: list[Path]) -> dict:
+def agreement(followers: list) -> dict:
     """Slices that several readers cut, compared by number and hash in the order of the stream; the first ones of a reader
     are not yet those of others."""
     cuts = []
-    for file in files:
+    for thread, file in followers:
+        thread.join(3 * FOLLOW_SECONDS)
         lines = [json.loads(line) for line in file.read_text().splitlines() if line.startswith("{")]
         cuts.append([(line["id"], line["blake3"]) for line in lines if "id" in line and not line.get("provisional")])
     compared = different = 0

@@ -54,6 +54,14 @@ def poll_until(condition, seconds: float, what: str):
     return value
 
 
+def wait_until(condition, seconds: float) -> bool:
+    """Waits until `condition()` is true, but no longer than that; whether it is."""
+    end = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return met
+
+
 def opener() -> urllib.request.OpenerDirector:
     """Opens URLs without any proxy of the caller's."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -301,7 +309,7 @@ class Session:
 
     def __init__(self, given, directory: Path):
         self.pcdn, self.quick, self.log_level = Path(given.pcdn).resolve(), given.quick, given.log_level
-        self.directory = directory
+        self.directory, self.flv_server = directory, given.flv_server
         self.logs = Path(given.logs).resolve() if given.logs else directory / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
         self._processes: list[Process] = []
