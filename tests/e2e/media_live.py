@@ -82,6 +82,8 @@ def watch(session, assets, kind: str, name: str, seconds: float, signed: bool, l
             "ratio": sums["ratio"], "ratio_by_log": ratio_by_log(sums, origin), "ratio_each": sums["ratio_each"],
             "from_peers": sums["from_peers"],
             "from_origin": sums["from_origin"], "wasted": sums["wasted"], "origin": origin,
+            # Behind the newest segment of the origin's list; gateways may hold back some of it.
+            "behind_s": players[0].behind_edge(direct[0]),
             "stalls": sum(r["stalls"] for r in results), "stalls_cdn_only": sum(r["stalls"] for r in plain),
             "errors": sum((r["errors"] for r in results), []), "errors_cdn_only": sum((r["errors"] for r in plain), []),
             "wrong_segments": wrong, "players": results, "players_cdn_only": plain, "ended": packager.words(),
@@ -108,8 +110,8 @@ def live(session, assets, kind: str) -> Bars:
     if not session.quick:
         curve = {}
         for start in LIVE_STARTS:
-            result = watch(session, assets, kind, f"{name}.start{start}", 60, True, start) if start != DEFAULT_LIVE_START else signed
-            keys = ("ratio", "stalls", "stalls_cdn_only")
-            curve[start] = {key: result[key] for key in keys} | {"behind_s": result["players"][0]["behind_s"]}
+            known = start == DEFAULT_LIVE_START
+            result = signed if known else watch(session, assets, kind, f"{name}.start{start}", seconds, True, start)
+            curve[start] = {key: result[key] for key in ("ratio", "stalls", "stalls_cdn_only", "behind_s")}
         bars.figures["live_start_curve"] = curve
     return bars

@@ -58,7 +58,7 @@ class SegmentPlayer:
     def __init__(self, url: str, who: str, seconds: float, own_start: bool = False):
         """`own_start` begins BEHIND segments before the end whatever the list says."""
         self.url, self.headers, self.seconds, self.own_start = url, {"X-Viewer": who}, seconds, own_start
-        self.playback, self.hashes, self.errors, self.behind = Playback(), {}, [], None
+        self.playback, self.hashes, self.errors, self.behind, self.first = Playback(), {}, [], None, None
         self._listed, self._durations, self._next = {}, {}, None
         self._news = threading.Condition()
         self._over = False
@@ -71,6 +71,12 @@ class SegmentPlayer:
     def result(self) -> dict:
         self._thread.join(self.seconds + 2 * SEGMENT_SECONDS)
         return self.playback.report() | {"segments": len(self.hashes), "behind_s": self.behind, "errors": self.errors[:5]}
+
+    def behind_edge(self, other: "SegmentPlayer") -> float:
+        """Where this one began, in seconds before the end of what `other` was given, who began at the same time."""
+        between = range(min(self.first, other.first), max(self.first, other.first))
+        seconds = sum(self._durations.get(number) or other._durations[number] for number in between)
+        return round(other.behind + (seconds if self.first < other.first else -seconds), 2)
 
     def load(self) -> tuple[float, list, float | None]:
         """The list now: pause until the next load if this one is news, [(number, URLs, seconds)], start in seconds before the end."""
@@ -127,7 +133,7 @@ class SegmentPlayer:
                 self._durations |= {number: duration for number, _, duration in segments}
                 if self._next is None:
                     first = place(segments, None if self.own_start else start)
-                    self._next = segments[first][0]
+                    self.first = self._next = segments[first][0]
                     self.behind = round(sum(duration for _, _, duration in segments[first:]), 2)
                 self._news.notify_all()
             # RFC 8216 6.3.4: a list that did not change is loaded again after half the time.
