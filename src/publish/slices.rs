@@ -1,6 +1,7 @@
 //! The manifest of a continuous live stream: the slices of the last minutes, as every viewer cuts them too.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use pcdn_core::fragment::Slice;
 use pcdn_core::id::{Identity, Rid, RuleId};
@@ -9,8 +10,18 @@ use pcdn_core::verify::PieceList;
 use pcdn_core::verify::manifest::Draft;
 use pcdn_media::flv;
 
-/// Slices a manifest names at most: a minute of the shortest ones, more than viewers lag behind.
+/// A manifest names the slices of so long a time: more than viewers lag behind. No longer, as every viewer fetches all of it
+/// with every slice, a KiB for each that is 0.5 MB.
+const NAMED_FOR: Duration = Duration::from_secs(30);
+/// And no more than so many, however short they are.
 const SLICES_MAX: usize = 64;
+
+#[derive(Debug)]
+struct Named {
+    id: SegmentId,
+    list: PieceList,
+    duration: Duration,
+}
 
 /// Signs the slices of one stream as they are cut.
 #[derive(Debug)]
@@ -18,7 +29,7 @@ pub struct SliceSigner {
     key: Identity,
     rule: RuleId,
     rid: Option<Rid>,
-    kept: VecDeque<(SegmentId, PieceList)>,
+    kept: VecDeque<Named>,
     seq: u64,
 }
 
@@ -45,16 +56,15 @@ impl SliceSigner {
     /// If the slice is too long to be cut into pieces; slicers cut none so long.
     pub fn take(&mut self, slice: &Slice, now_ms: u64) -> Result<Option<Vec<u8>>, LayoutError> {
         let id = slice.segment.id;
-        if flv::provisional(slice) || self.kept.iter().any(|(known, _)| *known == id) {
+        if flv::provisional(slice) || self.kept.iter().any(|known| known.id == id) {
             return Ok(None);
         }
         let layout = Layout::of_stream(slice.bytes.len() as u64)?;
-        if self.kept.len() == SLICES_MAX {
-            self.kept.pop_front();
-        }
-        self.kept.push_back((id, PieceList::of(&layout, &slice.bytes)));
+        let list = PieceList::of(&layout, &slice.bytes);
+        self.kept.push_back(Named { id, list, duration: slice.segment.duration.unwrap_or_default() });
+        self.forget();
         self.seq = now_ms.max(self.seq.saturating_add(1));
-        let (names, lists) = self.kept.iter().cloned().unzip();
+        let (names, lists) = self.kept.iter().map(|one| (one.id, one.list.clone())).unzip();
         let draft = Draft {
             rule: self.rule,
             rid: self.rid,
@@ -67,5 +77,13 @@ impl SliceSigner {
             names,
         };
         Ok(Some(draft.sign(&self.key)))
+    }
+
+    /// Leaves out the oldest, but never the newest.
+    fn forget(&mut self) {
+        let mut span: Duration = self.kept.iter().map(|one| one.duration).sum();
+        while self.kept.len() > SLICES_MAX || (span > NAMED_FOR && self.kept.len() > 1) {
+            span -= self.kept.pop_front().map_or(Duration::ZERO, |one| one.duration);
+        }
     }
 }

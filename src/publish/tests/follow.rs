@@ -1,5 +1,7 @@
 //! Live streams: manifests that keep up.
 
+use std::time::Duration;
+
 use pcdn_core::Bytes;
 use pcdn_core::fragment::{Segment, Slice};
 use pcdn_core::layout::Layout;
@@ -67,7 +69,7 @@ fn a_playlist_that_makes_no_sense_for_a_moment_is_no_harm() {
 }
 
 #[test]
-fn segments_are_hashed_once_and_leave_after_two_minutes() {
+fn segments_are_hashed_once_and_leave_after_twenty_seconds() {
     let dir = files(&["0.ts", "1.ts", "2.ts"]);
     let path = dir.path().join("index.m3u8");
     fs::write(&path, playlist(0..2)).unwrap();
@@ -78,7 +80,8 @@ fn segments_are_hashed_once_and_leave_after_two_minutes() {
     fs::write(&path, playlist(2..3)).unwrap();
     assert_eq!(ids(signed.sign(3_000, &key()).unwrap().manifest), Some(names(&playlist(0..3))));
     assert_eq!(signed.hashed(), 3);
-    let late = signed.sign(3_000 + 120_000, &key()).unwrap().manifest;
+    assert_eq!(ids(signed.sign(2_000 + 19_999, &key()).unwrap().manifest), None, "all are still named");
+    let late = signed.sign(2_000 + 20_000, &key()).unwrap().manifest;
     assert_eq!(ids(late), Some(names(&playlist(2..3))));
     assert_eq!(signed.hashed(), 3);
     fs::write(dir.path().join("2.ts"), content(999)).unwrap();
@@ -126,4 +129,19 @@ fn slices_are_signed_as_they_come_the_newest_only() {
     let last = (3..100).filter_map(|byte| take(byte, true, 1_000)).last().unwrap();
     assert_eq!((last.len(), last.ids()[63]), (64, SegmentId(99)));
     assert_eq!(last.segment(SegmentId(99)).unwrap().1.0, *blake3::hash(&[99; 40_000]).as_bytes());
+}
+
+#[test]
+fn a_manifest_of_slices_is_no_longer_than_viewers_lag_behind() {
+    let rule = pcdn_media::Flv::default().rule();
+    let lasting = |seconds: u64, byte: u8| {
+        let slice = slice(byte, true);
+        let segment = Segment { duration: Some(Duration::from_secs(seconds)), ..slice.segment };
+        Slice { segment, ..slice }
+    };
+    for (seconds, named) in [(2, 15), (10, 3), (50, 1)] {
+        let mut signer = SliceSigner::new(key(), rule, None, 0);
+        (0..40).for_each(|byte| drop(signer.take(&lasting(seconds, byte), 0).unwrap()));
+        assert_eq!(signer.len(), named, "of {seconds} s each");
+    }
 }
