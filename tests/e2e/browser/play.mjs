@@ -1,9 +1,10 @@
 // Plays one URL in a headless browser, seeks, and prints one line of JSON.
-//   node play.mjs BROWSER PAGE-URL hls|dash|flv|plain MEDIA-URL PLAY-SECONDS SEEK-TO-SECONDS|-
+//   node play.mjs BROWSER PAGE-URL hls|dash|flv|plain MEDIA-URL PLAY-SECONDS SEEK [live]
+// SEEK is a time in seconds; with a sign, so far from where it plays then; "-" is none.
 import puppeteer from "puppeteer-core";
 
-const [browserPath, page, kind, url, playSeconds, seekTo] = process.argv.slice(2);
-const live = seekTo === "-";
+const [browserPath, page, kind, url, playSeconds, seek, word] = process.argv.slice(2);
+const live = word === "live";
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 const browser = await puppeteer.launch({
@@ -34,11 +35,12 @@ try {
   result.start_ms = first.playing ? Date.now() - begun : null;
   const played = await until((state) => state.time - first.time >= playSeconds, Number(playSeconds) * 3 + 10);
   result.played_s = +(played.time - first.time).toFixed(2);
-  if (!live) {
-    await tab.evaluate((to) => (document.getElementById("video").currentTime = to), Number(seekTo));
+  if (seek !== "-") {
+    const to = /^[+-]/.test(seek) ? (await look()).time + Number(seek) : Number(seek);
+    await tab.evaluate((to) => (document.getElementById("video").currentTime = to), to);
     const sought = Date.now();
-    const after = await until((state) => state.time > Number(seekTo) + 1, 30);
-    result.after_seek_s = +(after.time - Number(seekTo)).toFixed(2);
+    const after = await until((state) => state.time > to + 1 && state.time < to + 30, 30);
+    result.after_seek_s = +(after.time - to).toFixed(2);
     result.seek_ms = Date.now() - sought - 1000;
   }
   const last = await look();
