@@ -74,6 +74,7 @@ def live_flv(session, assets, name: str, server: str = "nms", gop: float = 2, ki
     signed_ratio = QUICK_SIGNED_RATIO if session.quick else SIGNED_RATIO
     bars.bar(which, bars.figures[which], at_least=signed_ratio if signed else RATIO)
     if signed:
+        bars.figures["manifest_bytes"] = origin.manifest_bytes()
         unproven = sum(rung not in ("signed", "origin") for rung in seen.rungs)
         bars.bar("viewers whose bytes from peers were not all signed for", unproven, at_most=0)
     return bars
@@ -91,6 +92,7 @@ def watch(stack, session, name: str, ingest: LiveServer, origin: "LiveServer | E
     samples = Samples(world).start()
     killed = kill_feeder(world, samples, seconds * 0.4 - joins[-1]) if kill else None
     time.sleep(seconds * 0.6 if kill else seconds - joins[-1])
+    ingest.check()
     samples.stop()
     sums, rungs = world.totals(), [swarm["report"]["integrity"] for viewer in world.viewers for swarm in viewer.swarms()]
     for player in [*players, *direct]:

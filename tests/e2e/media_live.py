@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from media_assets import FFMPEG, GOP_SECONDS
 from media_players import DashPlayer, HlsPlayer
-from media_rig import Bars, Process, World, poll_until
+from media_rig import PROMPT, Bars, Process, World, poll_until
 from media_vod import ratio_by_log
 
 VIEWERS, APART_SECONDS = 4, 3
@@ -41,7 +41,7 @@ class Packager:
             self._processes.append(Process("signer", [
                 session.pcdn, "sign", self.folder, "--follow", "--key", key, "--log-level", "debug"], logs))
         self._processes.append(Process("packager", [
-            *FFMPEG, "-re", "-i", clip, "-c", "copy", *packing, self.playlist], logs))
+            *PROMPT, *FFMPEG, "-re", "-i", clip, "-c", "copy", *packing, self.playlist], logs))
         self.url = session.origin.url(self.playlist.relative_to(session.origin.www).as_posix())
 
     def __enter__(self) -> "Packager":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from media_assets import FFMPEG
 from media_players import VIDEO, FlvPlayer
-from media_rig import HERE, Process, free_port, poll_until
+from media_rig import HERE, PROMPT, Process, RigError, free_port, poll_until
 
 RTMP_MODULE = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
 # Nothing is sent to a client before a keyframe is: it could not begin with anything else.
@@ -28,7 +28,8 @@ EDGE_CONFIG = """
     {user} worker_processes 1; daemon off; pid {dir}/edge.pid; error_log {dir}/edge-error.log;
     events {{ worker_connections 512; }}
     http {{
-        access_log off; default_type application/octet-stream;
+        log_format figures '$uri $body_bytes_sent'; access_log {dir}/edge.log figures;
+        default_type application/octet-stream;
         client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4;
         scgi_temp_path {dir}/t5;
         server {{
@@ -52,7 +53,7 @@ class LiveServer:
         serve(self)
         poll_until(lambda: opens(self.rtmp), 20, f"{kind} listens")
         target = f"rtmp://127.0.0.1:{self.rtmp}/live/one"
-        self.spawn("publisher", [*FFMPEG, "-re", "-i", clip, "-c", "copy", "-f", "flv", target])
+        self.publisher = self.spawn("publisher", [*PROMPT, *FFMPEG, "-re", "-i", clip, "-c", "copy", "-f", "flv", target])
         if relay:
             relay(self, target)
         self.url = f"http://127.0.0.1:{self.http}/live/one.flv"
@@ -73,6 +74,11 @@ class LiveServer:
         probe = FlvPlayer(self.url, "probe", "/dev/null").start()
         poll_until(lambda: len(probe.tags[VIDEO]) > 25, 20, f"the server gives frames ({probe.error})")
         probe.stop()
+
+    def check(self) -> None:
+        """That it still has what it gives."""
+        if not self.publisher.running:
+            raise RigError(f"the publisher ended: {self.publisher.last_words()}")
 
     def _node_media_server(self) -> None:
         self.spawn("server", ["node", HERE / "browser" / "flv-server.mjs", self.rtmp, self.http, self._logs / "server.data"])
@@ -105,7 +111,7 @@ class Edge:
         origin, _, path = source.partition("://")[2].partition("/")
         port, www, config = free_port(), logs / "www", logs / "edge.conf"
         # The manifest's place beside the stream.
-        self.beside = www / f"{path}.pcdn"
+        self.beside, self._log = www / f"{path}.pcdn", logs / "edge.log"
         self.beside.parent.mkdir(parents=True)
         user = "user root;" if os.geteuid() == 0 else ""
         config.write_text(EDGE_CONFIG.format(user=user, dir=logs, port=port, origin=origin))
@@ -114,6 +120,11 @@ class Edge:
         poll_until(lambda: opens(port), 10, "the edge listens")
         self.address, self.options = f"127.0.0.1:{port}", []
         self.url = f"http://{self.address}/{path}"
+
+    def manifest_bytes(self) -> int:
+        """Of all viewers, what they read of manifests."""
+        lines = map(str.split, self._log.read_text().splitlines())
+        return sum(int(sent) for uri, sent in lines if uri.endswith(".pcdn"))
 
 
 # What serves, and what stands before it.

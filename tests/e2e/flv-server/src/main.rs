@@ -5,13 +5,29 @@
 
 use std::env;
 
+use log::{LevelFilter, Log, Metadata, Record};
 use rtmp::channels::ChannelsManager;
 use rtmp::rtmp::RtmpServer;
+
+/// Its words on standard error: the only place where it says why a session ended.
+struct Words;
+
+impl Log for Words {
+    fn enabled(&self, _: &Metadata) -> bool {
+        true
+    }
+    fn log(&self, record: &Record) {
+        eprintln!("{}: {}", record.target(), record.args());
+    }
+    fn flush(&self) {}
+}
 
 #[tokio::main]
 async fn main() {
     let ports: Vec<u16> = env::args().skip(1).map_while(|word| word.parse().ok()).collect();
     let [rtmp, http] = ports[..] else { panic!("usage: pcdn-flv-server RTMP-PORT HTTP-PORT") };
+    log::set_logger(&Words).expect("there is no other");
+    log::set_max_level(LevelFilter::Info);
     let mut channels = ChannelsManager::new();
     let events = channels.get_channel_event_producer();
     let mut ingest = RtmpServer::new(format!("127.0.0.1:{rtmp}"), events.clone());
