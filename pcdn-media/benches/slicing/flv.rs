@@ -1,13 +1,11 @@
-//! How fast live FLV is cut, and given to players: `cargo bench -p pcdn-media --bench slicing`.
+//! FLV: a live stream cut, and given to players.
 //!
-//! The floor is what no slicer can avoid: one BLAKE3 pass over the bytes, which names the slice, and one copy.
-//! On a busy 2-core AMD EPYC with AVX-512: 3.5 GB/s with keyframes 2 s apart, 3.4 with 0.5 s, 1.4 with keyframes only, of a
-//! floor of 3.7; reading tags 22 GB/s, joining 13 GB/s.
-
-#![allow(clippy::print_stdout)] // it prints its result
+//! The floor is what no slicer can avoid: one BLAKE3 pass over the bytes, which names the slice, and one copy. Reference:
+//! scuffle-flv demuxes a whole file that lies in memory; our reader gets it in chunks, as a socket gives it.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::io::Cursor;
+use std::time::Duration;
 
 use pcdn_core::Bytes;
 use pcdn_core::dice::Dice;
@@ -20,14 +18,16 @@ use pcdn_core::verify::PieceList;
 use pcdn_media::flv::join::{Output, SliceView};
 use pcdn_media::flv::tag::{self, Kind, Reader};
 use pcdn_media::flv::{Flv, Kinds, PIECE_LOG2};
+use scuffle_flv::file::FlvFile;
 
-/// Bytes of one pass, and passes of which the best counts.
+use crate::timing;
+
+/// Bytes of one turn.
 const STREAM_BYTES: usize = 32 << 20;
-const PASSES: usize = 50;
 /// What a socket gives at once.
 const CHUNK: usize = 64 << 10;
 
-fn main() {
+pub(crate) fn run() {
     for (name, gop_ms, key_bytes, inter_bytes) in [
         ("6 Mbit/s, keyframes 2 s apart", 2_000, 150_000, 27_000),
         ("6 Mbit/s, keyframes 0.5 s apart", 500, 120_000, 22_000),
@@ -36,53 +36,67 @@ fn main() {
         let stream = stream(gop_ms, key_bytes, inter_bytes);
         let mut slices = Vec::new();
         self::slices(&stream, |slice| slices.push(slice));
+        assert_eq!(read(&stream, CHUNK), scuffle(&stream), "a reference must read what we read");
         println!("flv, {name}: {} slices of {} kB", slices.len(), stream.len() / 1000 / slices.len().max(1));
-        let floor = best(&stream, || {
-            slices.iter().for_each(|slice| {
-                let copy = slice.bytes.to_vec();
-                let layout = Layout::new(copy.len() as u64, PIECE_LOG2).expect("a slice was laid out");
-                black_box(PieceList::of(&layout, &copy).root());
-            })
-        });
-        let read = best(&stream, || read(&stream));
-        let cut = best(&stream, || self::slices(&stream, |slice| drop(black_box(slice))));
-        let play = best(&stream, || play(&slices));
-        println!("  floor (hash and copy)  {floor:6.2} GB/s");
-        println!("  read tags              {read:6.2} GB/s");
-        println!("  slice                  {cut:6.2} GB/s   {:.2} of the floor", cut / floor);
-        println!("  join                   {play:6.2} GB/s");
+        let times = timing::best([
+            &mut || floor(&slices),
+            &mut || read(&stream, CHUNK),
+            &mut || read(&stream, usize::MAX),
+            &mut || scuffle(&stream),
+            &mut || {
+                let mut count = 0;
+                self::slices(&stream, |_| count += 1);
+                count
+            },
+            &mut || play(&slices),
+        ]);
+        let rate = |time: Duration| stream.len() as f64 / time.as_secs_f64() / 1e9;
+        let [floor, read, whole, scuffle, cut, play] = times.map(rate);
+        timing::line("floor (hash and copy)", floor, "GB/s", "");
+        timing::line("read tags", read, "GB/s", "");
+        timing::line("read tags, one chunk", whole, "GB/s", "");
+        timing::line("scuffle-flv, demux", scuffle, "GB/s", &format!("ours is {:.2} of it", whole / scuffle));
+        timing::line("slice", cut, "GB/s", &format!("{:.2} of the floor", cut / floor));
+        timing::line("join", play, "GB/s", "");
     }
 }
 
-/// GB/s of the best pass of `work` over `stream`.
-fn best(stream: &Bytes, mut work: impl FnMut()) -> f64 {
-    let pass = |_| {
-        let start = Instant::now();
-        work();
-        start.elapsed()
-    };
-    let best = (0..PASSES).map(pass).min().unwrap_or(Duration::MAX);
-    stream.len() as f64 / best.as_secs_f64() / 1e9
+fn chunks(stream: &Bytes, len: usize) -> impl Iterator<Item = Bytes> + '_ {
+    (0..stream.len()).step_by(len).map(move |at| stream.slice(at..stream.len().min(at.saturating_add(len))))
 }
 
-fn chunks(stream: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
-    (0..stream.len()).step_by(CHUNK).map(|at| stream.slice(at..stream.len().min(at + CHUNK)))
+fn floor(slices: &[Slice]) -> usize {
+    for slice in slices {
+        let copy = slice.bytes.to_vec();
+        let layout = Layout::new(copy.len() as u64, PIECE_LOG2).expect("a slice was laid out");
+        black_box(PieceList::of(&layout, &copy).root());
+    }
+    slices.len()
 }
 
-fn read(stream: &Bytes) {
+/// How many tags there are.
+fn read(stream: &Bytes, chunk: usize) -> usize {
     let mut reader = Reader::default();
-    for mut chunk in chunks(stream) {
+    let mut count = 0;
+    for mut chunk in chunks(stream, chunk) {
         while let Some(tag) = reader.read(&mut chunk).expect("it is FLV") {
             black_box(tag);
+            count += 1;
         }
     }
+    count
+}
+
+fn scuffle(stream: &Bytes) -> usize {
+    let file = FlvFile::demux(&mut Cursor::new(stream.clone())).expect("it is FLV");
+    black_box(&file).tags.len()
 }
 
 fn slices(stream: &Bytes, mut each: impl FnMut(Slice)) {
     let url = "http://origin.test/live.flv".parse().expect("a URL");
     let resource = Resource { url, rid: Rid([1; 32]), head: Some(ResourceHead::default()) };
     let mut slicing = Flv::default().open(&resource).expect("a live stream opens");
-    for chunk in chunks(stream) {
+    for chunk in chunks(stream, CHUNK) {
         slicing.supply(Time::ZERO, Part::Bytes(chunk)).expect("it is FLV");
         while let Some(cut) = slicing.cut() {
             if let Cut::Sliced(slice) = cut {
@@ -92,12 +106,13 @@ fn slices(stream: &Bytes, mut each: impl FnMut(Slice)) {
     }
 }
 
-fn play(slices: &[Slice]) {
+fn play(slices: &[Slice]) -> usize {
     let mut output = Output::new(Kinds { audio: true, video: true });
     black_box(output.head(&slices[0].setup));
     for Slice { segment, bytes, setup, .. } in slices {
         black_box(output.push(&SliceView { bytes, setup, start: segment.start, duration: segment.duration }));
     }
+    slices.len()
 }
 
 /// 25 pictures and 43 sounds a second.
