@@ -7,6 +7,9 @@
 
 use std::borrow::Cow;
 
+use pcdn_core::resource::Url;
+use url::{ParseError, Position};
+
 /// The path `to` as seen from the document at path `from`: below its directory what comes after that, else with a `../` for
 /// each directory to leave. Both are absolute paths, as URLs have them.
 ///
@@ -26,6 +29,20 @@ pub fn path_from<'p>(from: &str, to: &'p str) -> Cow<'p, str> {
     let up = directory.as_bytes()[common..].iter().filter(|byte| **byte == b'/').count();
     // A slash is a character of its own, so what comes after it begins one.
     format!("{}{}", "../".repeat(up), &to[common..]).into()
+}
+
+/// `base.join(reference)`, in a third of the time where `reference` is an absolute URL on the origin of `base`: most of an URL's
+/// reading is of its host.
+pub(crate) fn join(base: &Url, reference: &str) -> Result<Url, ParseError> {
+    base.join(path_on(base, reference).unwrap_or(reference))
+}
+
+/// The path and what comes after it of an absolute URL whose scheme, host and port are written as those of `origin` are.
+pub(crate) fn path_on<'r>(origin: &Url, reference: &'r str) -> Option<&'r str> {
+    let path = reference.strip_prefix(&origin[..Position::BeforePath])?;
+    // Slashes, backslashes and what parsers pass over would make a host of what comes next; files have drives.
+    let plain = path.strip_prefix('/')?.starts_with(|c: char| c.is_ascii_alphanumeric());
+    (plain && matches!(origin.scheme(), "http" | "https")).then_some(path)
 }
 
 #[cfg(test)]
@@ -50,6 +67,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn joining_the_quick_way_leads_to_the_same(
+            base in "(https?|file)://(u:p@)?(a|b\\.c)(:80|:443|:8)?(/[a.%|:C]{0,3}){1,3}(\\?q)?",
+            reference in "((https?|file)://(u:p@)?(a|b\\.c|A)(:80|:443|:8)?)?[/\\\\\ta.%:|C?#é]{0,6}",
+        ) {
+            if let Ok(base) = base.parse() {
+                prop_assert_eq!(join(&base, &reference), base.join(&reference));
+            }
+        }
+
         #[test]
         fn following_the_path_leads_there(from in "(/[ab]{0,2}){1,4}", to in "(/[ab]{0,2}){1,4}") {
             let seen = path_from(&from, &to);

@@ -5,8 +5,10 @@
 //! viewers of the same bytes. In manifests seen in the wild the path alone is enough nearly always, so [`name_of`] needs not
 //! read the manifest. Where it is not, [`Names`] finds the query parameters that vary between the segments of a manifest.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::sync::LazyLock;
 
 use pcdn_core::fragment::FragmentError;
 use pcdn_core::id::hash_field;
@@ -48,6 +50,10 @@ const SIGNATURES: [&str; 24] = [
     "wssecret",
     "wstime",
 ];
+
+/// Begins every name. Kept, for hashing what separates names from other hashes takes as long as a name.
+static HASHER: LazyLock<blake3::Hasher> =
+    LazyLock::new(|| blake3::Hasher::new_derive_key("pcdn dash segment 1"));
 
 /// The name of the segment at `url`, or at bytes `range` of it: right in every manifest whose paths tell segments apart,
 /// before or without reading it. `manifest` is where it was found; `url` is resolved; fragment, host, scheme, port and query
@@ -93,7 +99,7 @@ impl Names {
 
     /// The name of the segment at `url`, or at bytes `range` of it.
     pub fn name_of(&self, url: &Url, range: Option<ByteRange>) -> SegmentId {
-        let mut hasher = blake3::Hasher::new_derive_key("pcdn dash segment 1");
+        let mut hasher = HASHER.clone();
         hash_field(&mut hasher, path_from(&self.path, url.path()).as_bytes());
         if !self.kept.is_empty() {
             let mut query: Vec<_> =
@@ -107,17 +113,16 @@ impl Names {
         if let Some(range) = range {
             hasher.update(&range.start().to_be_bytes()).update(&range.end().to_be_bytes());
         }
-        let mut id = [0; 8];
-        hasher.finalize_xof().fill(&mut id);
-        SegmentId(u64::from_be_bytes(id))
+        let first = *hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes");
+        SegmentId(u64::from_be_bytes(first))
     }
 }
 
-/// Finds [`Names`] by looking at the URLs of a manifest.
+/// Finds [`Names`] by looking at the URLs of a manifest. Needs none if no URL has a query.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// The query first seen with each path (its hash).
-    seen: BTreeMap<SegmentId, Option<String>>,
+    /// The query first seen with each path and range (their hash, which nobody else ever sees).
+    seen: HashMap<u64, Option<String>>,
     varying: BTreeSet<String>,
     /// Some URLs differ in nothing but signatures.
     signatures_tell: bool,
@@ -126,8 +131,10 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn see(&mut self, url: &Url, range: Option<ByteRange>) {
         let query = url.query();
-        let first = match self.seen.entry(Names::default().name_of(url, range)) {
-            std::collections::btree_map::Entry::Vacant(free) => {
+        let mut place = DefaultHasher::new();
+        (url.path(), range).hash(&mut place);
+        let first = match self.seen.entry(place.finish()) {
+            Entry::Vacant(free) => {
                 free.insert(query.map(str::to_owned));
                 return;
             }
@@ -202,6 +209,35 @@ mod tests {
         let name = |url: &str| names.name_of(&url.parse().unwrap(), None);
         assert_eq!(name("http://a/s?n=1&u=7"), name("https://b:1/s?u=8&n=1#t"));
         assert_ne!(name("http://a/s?n=1"), name("http://a/s?n=2"));
+    }
+
+    /// Only where no URL has a query are they not looked at one by one.
+    #[test]
+    fn a_query_anywhere_in_the_manifest_is_seen() {
+        let kept = |one: &str, two: &str| {
+            let list = |urls: &str| {
+                let urls = urls.split(' ').map(|url| format!("<SegmentURL media='{url}'/>"));
+                format!(
+                    "<Representation><SegmentList>{}</SegmentList></Representation>",
+                    urls.collect::<String>()
+                )
+            };
+            let text =
+                format!("<MPD><Period><AdaptationSet>{}{two}</AdaptationSet></Period></MPD>", list(one));
+            let names = Names::of_document(text.as_bytes(), &"http://a/m.mpd?u=1".parse().unwrap()).unwrap();
+            names.kept().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let template = |id: &str| {
+            let template = "<SegmentTemplate duration='4' media='$RepresentationID$'/>";
+            format!("<Representation id='{id}'>{template}</Representation>")
+        };
+        assert_eq!(kept("1.ts 2.ts", &template("2.ts")), [] as [&str; 0]);
+        assert_eq!(kept("1.ts 2.ts", &template("2.ts?itag=1")), ["itag"]);
+        assert_eq!(kept("1.ts 2.ts?itag=1 ./2.ts", ""), ["itag"]);
+        assert_eq!(
+            kept("1.ts m.mpd", "<Representation><SegmentList><SegmentURL/></SegmentList></Representation>"),
+            ["u"]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One open presentation: manifests come in, listings go out.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use pcdn_core::fragment::{Cut, FragmentError, Listing, Need, Part, Rendition, Seek, Slicing};
@@ -38,11 +38,13 @@ pub(super) struct DashSlicing {
     renditions: BTreeMap<String, u32>,
     renditions_seen: u32,
     /// Segments, each with the renditions that share it (headers, mostly).
-    listed: BTreeMap<(SegmentId, u32), Known>,
+    listed: HashMap<(SegmentId, u32), Known>,
     /// Media segments by start, for seeking.
     by_start: BTreeMap<(u32, Duration), SegmentId>,
     /// Counts manifests, to find what is gone.
     generation: u64,
+    /// How many of `listed` the manifest of this generation has listed so far.
+    present: usize,
     ended: bool,
 }
 
@@ -62,9 +64,10 @@ impl DashSlicing {
             ready: VecDeque::new(),
             renditions: BTreeMap::new(),
             renditions_seen: 0,
-            listed: BTreeMap::new(),
+            listed: HashMap::new(),
             by_start: BTreeMap::new(),
             generation: 0,
+            present: 0,
             ended: false,
         }
     }
@@ -75,20 +78,19 @@ impl DashSlicing {
         let mut scene = Scene::new(mpd, url.clone(), self.clock.map(|clock| clock.unix_ms(now)))?;
         scene.names.seen_from(self.home.get_or_insert_with(|| url.path().to_owned()));
         self.next = scene.mpd.dynamic.then(|| (location.unwrap_or(url), now + reload_after(&scene)));
-        self.number_renditions(&scene);
-        self.generation += 1;
-        self.walk = Some(Walk::new(scene));
+        let renditions = self.number_renditions(&scene);
+        (self.generation, self.present) = (self.generation + 1, 0);
+        self.walk = Some(Walk::new(scene, renditions));
         Ok(())
     }
 
-    /// Numbers the renditions that are new and forgets those that are gone.
-    fn number_renditions(&mut self, scene: &Scene) {
+    /// Numbers the renditions that are new and forgets those that are gone. Gives each representation's.
+    fn number_renditions(&mut self, scene: &Scene) -> Vec<u32> {
         let mut now = BTreeMap::new();
+        let mut numbers = Vec::new();
         for (spot, id) in scene.ids() {
-            if now.contains_key(&id) {
-                continue;
-            }
-            let index = self.renditions.get(&id).copied().unwrap_or_else(|| {
+            let known = now.get(&id).or_else(|| self.renditions.get(&id)).copied();
+            let number = known.unwrap_or_else(|| {
                 let index = self.renditions_seen;
                 self.renditions_seen += 1;
                 let set = &scene.mpd.periods[spot.period].sets[spot.set];
@@ -104,9 +106,11 @@ impl DashSlicing {
                 }));
                 index
             });
-            now.insert(id, index);
+            now.insert(id, number);
+            numbers.push(number);
         }
         self.renditions = now;
+        numbers
     }
 
     /// Notes that a segment is listed; whether it was not before.
@@ -114,11 +118,13 @@ impl DashSlicing {
         let (generation, start) = (self.generation, listing.start.filter(|_| !listing.init));
         match self.listed.entry((listing.id, listing.rendition)) {
             Entry::Occupied(mut known) => {
-                known.get_mut().generation = generation;
+                let before = std::mem::replace(&mut known.get_mut().generation, generation);
+                self.present += usize::from(before != generation);
                 return false;
             }
             Entry::Vacant(free) => free.insert(Known { generation, start }),
         };
+        self.present += 1;
         if let Some(start) = start {
             self.by_start.insert((listing.rendition, start), listing.id);
         }
@@ -127,21 +133,29 @@ impl DashSlicing {
 
     /// The whole manifest was walked: what it did not list is gone.
     fn walked(&mut self) {
+        if self.present < self.listed.len() {
+            self.retire();
+        }
+        if self.next.is_none() {
+            self.ready.push_back(Cut::End);
+        }
+    }
+
+    fn retire(&mut self) {
         let generation = self.generation;
-        let gone: Vec<_> = self.listed.extract_if(.., |_, known| known.generation < generation).collect();
+        let mut gone: Vec<_> = self.listed.extract_if(|_, known| known.generation < generation).collect();
+        gone.sort_unstable_by_key(|(key, _)| *key);
+        let is_gone = |id: &SegmentId| gone.binary_search_by_key(id, |((id, _), _)| *id).is_ok();
+        let shared: BTreeSet<SegmentId> = self.listed.keys().map(|(id, _)| *id).filter(is_gone).collect();
         for ((id, rendition), known) in gone {
             if let Some(start) = known.start
                 && self.by_start.get(&(rendition, start)) == Some(&id)
             {
                 self.by_start.remove(&(rendition, start));
             }
-            let shared = self.listed.range((id, 0)..=(id, u32::MAX)).next().is_some();
-            if !shared && self.ready.back() != Some(&Cut::Retired(id)) {
+            if !shared.contains(&id) && self.ready.back() != Some(&Cut::Retired(id)) {
                 self.ready.push_back(Cut::Retired(id));
             }
-        }
-        if self.next.is_none() {
-            self.ready.push_back(Cut::End);
         }
     }
 
@@ -191,7 +205,7 @@ impl Slicing for DashSlicing {
                 return Some(cut);
             }
             let walk = self.walk.as_mut()?;
-            let Some(listed) = walk.next() else {
+            let Some(listing) = walk.next() else {
                 if walk.need().is_some() {
                     return None;
                 }
@@ -199,8 +213,6 @@ impl Slicing for DashSlicing {
                 self.walked();
                 continue;
             };
-            let Some(rendition) = self.renditions.get(&*listed.id).copied() else { continue };
-            let listing = Listing { rendition, ..listed.listing };
             if self.is_new(&listing) {
                 return Some(Cut::Listed(listing));
             }

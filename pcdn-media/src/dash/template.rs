@@ -92,17 +92,16 @@ impl Template {
         (longest <= VALUE_BYTES_MAX).then_some(Self(parts))
     }
 
-    /// The reference of one segment.
-    pub(super) fn fill(&self, number: u64, time: u64) -> String {
-        let mut text = String::new();
+    /// Puts the reference of one segment into `text`.
+    pub(super) fn fill(&self, text: &mut String, number: u64, time: u64) {
+        text.clear();
         for part in &self.0 {
             match part {
-                Part::Text(plain) => text += plain,
-                Part::Hole(Hole::Number, width) => pad(&mut text, number, *width),
-                Part::Hole(Hole::Time, width) => pad(&mut text, time, *width),
+                Part::Text(plain) => *text += plain,
+                Part::Hole(Hole::Number, width) => pad(text, number, *width),
+                Part::Hole(Hole::Time, width) => pad(text, time, *width),
             }
         }
-        text
     }
 }
 
@@ -131,7 +130,9 @@ mod tests {
     const V1: Fixed<'_> = Fixed { id: "v1", bandwidth: 800 };
 
     fn filled(text: &str) -> Option<String> {
-        Some(Template::read(text, V1)?.fill(7, 9000))
+        let mut filled = String::from("of the one before");
+        Template::read(text, V1)?.fill(&mut filled, 7, 9000);
+        Some(filled)
     }
 
     #[test]

@@ -9,6 +9,7 @@ use pcdn_core::resource::Url;
 use super::malformed;
 use super::mpd::{Ahead, Base, Mpd, Segments, Span, UrlRange, Way};
 use super::template::{Fixed, Template};
+use crate::relative::join;
 
 /// Where a representation stands in the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +82,11 @@ impl Track {
             ahead.push(segments.ahead);
             if segments.way == Way::Template {
                 media = read(&segments.media)?;
-                init = read(&segments.initialization)?
-                    .and_then(|it| Some((resolve(&base, &it.fill(0, 0))?, None)));
+                init = read(&segments.initialization)?.and_then(|it| {
+                    let mut text = String::new();
+                    it.fill(&mut text, 0, 0);
+                    Some((resolve(&base, &text)?, None))
+                });
             }
             init = init.or_else(|| place(&base, segments.init.as_ref()?));
         } else if base == *document {
@@ -93,8 +97,8 @@ impl Track {
         Ok(Some(Self { base, segments, media, init, start, duration: span.duration, follows, ahead }))
     }
 
-    /// Where segment number `index` is, whose media time is `time`. The index counts from 0.
-    pub(super) fn segment(&self, index: u64, time: i128) -> Option<Place> {
+    /// Where segment number `index` is, whose media time is `time`. The index counts from 0; `text` is room for a reference.
+    pub(super) fn segment(&self, index: u64, time: i128, text: &mut String) -> Option<Place> {
         let Some(segments) = &self.segments else { return Some((self.base.clone(), None)) };
         match segments.way {
             Way::Base => Some((self.base.clone(), None)),
@@ -102,9 +106,26 @@ impl Track {
             Way::Template => {
                 let number = segments.start_number.unwrap_or(1).saturating_add(index);
                 let time = u64::try_from(time.max(0)).unwrap_or(u64::MAX);
-                Some((resolve(&self.base, &self.media.as_ref()?.fill(number, time))?, None))
+                self.media.as_ref()?.fill(text, number, time);
+                Some((resolve(&self.base, text)?, None))
             }
         }
+    }
+
+    /// Whether the URL of any of its segments may have a query.
+    pub(super) fn may_have_queries(&self) -> bool {
+        let has_query = |place: &Option<Place>| place.as_ref().is_some_and(|(url, _)| url.query().is_some());
+        let list = self.segments.as_ref().filter(|it| it.way == Way::List).and_then(|it| it.urls.as_ref());
+        let media = match list {
+            // As written, for to resolve them all takes long.
+            Some(urls) => {
+                let written = |it: &UrlRange| it.url.as_ref().is_some_and(|url| url.contains('?'));
+                self.base.query().is_some() || urls.iter().any(written)
+            }
+            // All of a template are alike.
+            None => has_query(&self.segment(0, 0, &mut String::new())),
+        };
+        media || has_query(&self.init)
     }
 }
 
@@ -131,7 +152,7 @@ fn inherit(levels: [&Option<Segments>; 3]) -> Option<Segments> {
 /// `reference` against `base`. `None` if that is no URL, or leads out of the web: a manifest that came by HTTP must not make
 /// a node read files.
 pub(super) fn resolve(base: &Url, reference: &str) -> Option<Url> {
-    let mut url = base.join(reference.trim()).ok()?;
+    let mut url = join(base, reference.trim()).ok()?;
     if url.scheme() != base.scheme() && !matches!(url.scheme(), "http" | "https") {
         return None;
     }

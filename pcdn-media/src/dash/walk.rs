@@ -53,7 +53,7 @@ impl Scene {
     }
 
     fn measure(&mut self) -> Result<(), FragmentError> {
-        let (mut watch, mut total, mut edge) = (Watch::default(), 0u64, None);
+        let (mut total, mut edge, mut queries) = (0u64, None, false);
         for &spot in &self.spots {
             let Some(track) = self.track(spot)? else { continue };
             let moments = Moments::of(&track, &self.present);
@@ -67,11 +67,23 @@ impl Scene {
                 let each = moments.duration(&Moment { index: 0, t: 0, d: moments.each() });
                 self.ticking = [self.ticking, each].into_iter().flatten().min();
             }
-            look(&mut watch, &track);
+            queries |= track.may_have_queries();
         }
         self.present.edge = edge;
+        // Without queries, paths must tell segments apart.
+        let watch = if queries { self.watch()? } else { Watch::default() };
         self.names = watch.names(self.document.path());
         Ok(())
+    }
+
+    fn watch(&self) -> Result<Watch, FragmentError> {
+        let mut watch = Watch::default();
+        for &spot in &self.spots {
+            if let Some(track) = self.track(spot)? {
+                look(&mut watch, &track);
+            }
+        }
+        Ok(watch)
     }
 
     fn track(&self, spot: Spot) -> Result<Option<Track>, FragmentError> {
@@ -84,7 +96,7 @@ impl Scene {
         if it.id.is_empty() { format!("#{}.{}", spot.set, spot.representation) } else { it.id.clone() }
     }
 
-    /// All representations with the id by which they are one rendition.
+    /// All representations, each with the id by which it is one rendition with those of other periods.
     pub(super) fn ids(&self) -> impl Iterator<Item = (Spot, String)> {
         self.spots.iter().map(|spot| (*spot, self.id(*spot)))
     }
@@ -94,7 +106,8 @@ impl Scene {
 fn look(watch: &mut Watch, track: &Track) {
     let list = track.segments.as_ref().filter(|it| it.way == Way::List).and_then(|it| it.urls.as_ref());
     let samples = list.map_or(2, |urls| urls.len() as u64);
-    let media = (0..samples).filter_map(|index| track.segment(index, i128::from(index)));
+    let mut text = String::new();
+    let media = (0..samples).filter_map(|index| track.segment(index, i128::from(index), &mut text));
     for (url, range) in media.chain(track.init.clone()) {
         watch.see(&url, range);
     }
@@ -103,17 +116,21 @@ fn look(watch: &mut Watch, track: &Track) {
 /// Where a walk is.
 #[derive(Debug)]
 pub(super) struct Walk {
-    pub scene: Scene,
+    scene: Scene,
+    /// The number of the rendition that each representation is.
+    renditions: Vec<u32>,
     /// The representation opened next.
     next: usize,
     open: Option<Opened>,
     /// Segments it may still list.
     left: usize,
+    /// Room for a reference.
+    text: String,
 }
 
 #[derive(Debug)]
 struct Opened {
-    id: Arc<str>,
+    rendition: u32,
     track: Track,
     init: Option<Place>,
     source: Source,
@@ -125,16 +142,10 @@ enum Source {
     Index(Index),
 }
 
-/// A listing whose rendition is not numbered yet.
-#[derive(Debug)]
-pub(super) struct Listed {
-    pub id: Arc<str>,
-    pub listing: Listing,
-}
-
 impl Walk {
-    pub(super) fn new(scene: Scene) -> Self {
-        Self { scene, next: 0, open: None, left: ENTRIES_MAX }
+    /// Of a manifest whose representations, in the order of [`Scene::ids`], are the `renditions` of these numbers.
+    pub(super) fn new(scene: Scene, renditions: Vec<u32>) -> Self {
+        Self { scene, renditions, next: 0, open: None, left: ENTRIES_MAX, text: String::new() }
     }
 
     /// The bytes without which it cannot go on.
@@ -159,24 +170,25 @@ impl Walk {
     }
 
     /// The next segment; nothing while it [needs](Self::need) bytes, and when it is done.
-    pub(super) fn next(&mut self) -> Option<Listed> {
+    pub(super) fn next(&mut self) -> Option<Listing> {
         loop {
             let Some(open) = &mut self.open else {
                 self.open = self.opened()?;
                 continue;
             };
             if let Some((url, range)) = open.init.take() {
-                return Some(open.listed(&self.scene.names, url, range, None, true));
+                return Some(open.listing(&self.scene.names, url, range, None, true));
             }
             match &mut open.source {
                 Source::Moments(moments) => match moments.next() {
                     Some(moment) => {
                         let when = moments.start(&moment).zip(moments.duration(&moment));
-                        let Some((url, range)) = open.track.segment(moment.index, moment.t) else { continue };
-                        let mut listed = open.listed(&self.scene.names, url, range, when, false);
-                        listed.listing.discontinuity = open.track.follows && moment.index == 0;
+                        let place = open.track.segment(moment.index, moment.t, &mut self.text);
+                        let Some((url, range)) = place else { continue };
+                        let listing = open.listing(&self.scene.names, url, range, when, false);
                         self.left = self.left.saturating_sub(1);
-                        return Some(listed);
+                        let discontinuity = open.track.follows && moment.index == 0;
+                        return Some(Listing { discontinuity, ..listing });
                     }
                     None => self.open = None,
                 },
@@ -187,11 +199,11 @@ impl Walk {
                             self.left = self.left.saturating_sub(1);
                             let names = &self.scene.names;
                             return Some(match found {
-                                Found::Init(range) => open.listed(names, url, Some(range), None, true),
+                                Found::Init(range) => open.listing(names, url, Some(range), None, true),
                                 Found::Segment { range, start, duration } => {
-                                    open.listed(names, url, Some(range), Some((start, duration)), false)
+                                    open.listing(names, url, Some(range), Some((start, duration)), false)
                                 }
-                                Found::Whole => open.listed(names, url, None, None, false),
+                                Found::Whole => open.listing(names, url, None, None, false),
                             });
                         }
                         None if index.need().is_some() => return None,
@@ -205,6 +217,7 @@ impl Walk {
     /// Opens the next representation that has segments; `None` after the last.
     fn opened(&mut self) -> Option<Option<Opened>> {
         let spot = *self.scene.spots.get(self.next)?;
+        let rendition = *self.renditions.get(self.next)?;
         self.next += 1;
         // Faults were found when the manifest was measured.
         let Ok(Some(track)) = self.scene.track(spot) else { return Some(None) };
@@ -213,28 +226,27 @@ impl Walk {
             // A file that grows would have to be asked for its index again and again.
             Some(_) if self.scene.present.dynamic => return Some(None),
             Some(it) => {
-                let (url, _) = track.segment(0, 0)?;
+                let (url, _) = track.segment(0, 0, &mut self.text)?;
                 let offset = span(it.presentation_time_offset.unwrap_or(0).into(), it.timescale.unwrap_or(1));
                 Source::Index(Index::new(url, it.index_range, track.start, offset))
             }
             None => Source::Moments(Moments::of(&track, &self.scene.present)),
         };
-        Some(Some(Opened { id: self.scene.id(spot).into(), init: track.init.clone(), track, source }))
+        Some(Some(Opened { rendition, init: track.init.clone(), track, source }))
     }
 }
 
 impl Opened {
-    fn listed(
+    fn listing(
         &self,
         names: &Names,
         url: Url,
         range: Option<ByteRange>,
         when: Option<(Duration, Duration)>,
         init: bool,
-    ) -> Listed {
+    ) -> Listing {
         let id = names.name_of(&url, range);
         let (start, duration) = when.unzip();
-        let listing = Listing { id, rendition: 0, url, range, start, duration, init, discontinuity: false };
-        Listed { id: self.id.clone(), listing }
+        Listing { id, rendition: self.rendition, url, range, start, duration, init, discontinuity: false }
     }
 }

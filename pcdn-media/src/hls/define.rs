@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use pcdn_core::fragment::FragmentError;
 use pcdn_core::resource::Url;
+use url::{ParseError, Position};
 
 use super::lines::attributes;
 use super::{EXPANDED_BYTES_MAX, LINE_BYTES_MAX, URL_BYTES_MAX, VARIABLES_MAX, at_most, malformed};
+use crate::relative::{join, path_on};
 
 /// Characters of a stranger's text that are repeated in an error.
 const ECHO_CHARS_MAX: usize = 60;
@@ -39,6 +41,8 @@ pub(super) struct Scope<'d> {
     /// The URI resolved last, and its URL if it came twice: a film in byte ranges names one URI thousands of times.
     last_uri: String,
     last_url: Option<Url>,
+    /// The last URL on another origin: those of segments mostly lie on one.
+    elsewhere: Option<Url>,
 }
 
 impl<'d> Scope<'d> {
@@ -51,6 +55,7 @@ impl<'d> Scope<'d> {
             url_bytes: 0,
             last_uri: String::new(),
             last_url: None,
+            elsewhere: None,
         }
     }
 
@@ -116,7 +121,7 @@ impl<'d> Scope<'d> {
         let url = match &self.last_url {
             Some(url) if self.last_uri == uri => url.clone(),
             _ => {
-                let url = self.base.join(uri.trim());
+                let url = self.resolve(uri.trim());
                 let url = url.map_err(|error| malformed(format!("{}: {error}", echo(uri)), at))?;
                 // Kept from the second time on: most URIs come once.
                 self.last_url = (self.last_uri == uri).then(|| url.clone());
@@ -127,6 +132,17 @@ impl<'d> Scope<'d> {
         };
         self.url_bytes += url.as_str().len();
         at_most(URL_BYTES_MAX, self.url_bytes, "bytes of URLs")?;
+        Ok(url)
+    }
+
+    fn resolve(&mut self, uri: &str) -> Result<Url, ParseError> {
+        if let Some((url, path)) = self.elsewhere.as_ref().and_then(|url| Some((url, path_on(url, uri)?))) {
+            return url.join(path);
+        }
+        let url = join(self.base, uri)?;
+        if url[..Position::BeforePath] != self.base[..Position::BeforePath] {
+            self.elsewhere = Some(url.clone());
+        }
         Ok(url)
     }
 

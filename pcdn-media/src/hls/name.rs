@@ -96,7 +96,7 @@ struct Group<'m> {
 #[derive(Debug)]
 pub struct Names<'m> {
     groups: Vec<(Group<'m>, Stage)>,
-    /// For each segment the group of its URL, and that of its map.
+    /// For each segment the group of its URL, and that of its map. Empty if there are no groups, as there mostly are none.
     places: Vec<[Option<usize>; 2]>,
     hasher: blake3::Hasher,
     media: &'m Media,
@@ -105,7 +105,7 @@ pub struct Names<'m> {
 impl<'m> Names<'m> {
     /// Looks through the playlist for what its names need.
     pub fn of(media: &'m Media) -> Self {
-        let mut paths = Paths { by_path: HashMap::with_capacity(media.segments.len()), groups: Vec::new() };
+        let mut paths = Paths { rising: Vec::with_capacity(media.segments.len()), ..Paths::default() };
         let mut last = [None; 2];
         let urls = |segment: &'m Segment| [Some(&segment.url), segment.map.as_ref().map(|map| &map.url)];
         for segment in &media.segments {
@@ -117,12 +117,9 @@ impl<'m> Names<'m> {
                 }
             }
         }
-        let place = |url: Option<&Url>| url.and_then(|url| paths.by_path.get(url.path())?.1);
-        let mut places = vec![[None; 2]; media.segments.len()];
-        // Mostly each path is one URL, and none needs to be looked up again.
-        if !paths.groups.is_empty() {
-            places = media.segments.iter().map(|segment| urls(segment).map(place)).collect();
-        }
+        let place = |url: Option<&Url>| paths.get(url?.path())?.1;
+        let grouped = media.segments.iter().filter(|_| !paths.groups.is_empty());
+        let places = grouped.map(|segment| urls(segment).map(place)).collect();
         let groups = paths.groups.into_iter().map(Group::settle).collect();
         Self { groups, places, hasher: blake3::Hasher::new_derive_key(CONTEXT), media }
     }
@@ -131,13 +128,17 @@ impl<'m> Names<'m> {
     pub fn segment(&self, index: usize) -> Option<SegmentId> {
         let segment = self.media.segments.get(index)?;
         let date = segment.program_date_time.filter(|_| self.media.dated);
-        Some(self.name(&segment.url, self.places[index][0], segment.range, date))
+        Some(self.name(&segment.url, self.place(index, 0), segment.range, date))
     }
 
     /// The number of the initialisation segment of the segment at `index`. Has no date: one serves many segments.
     pub fn map(&self, index: usize) -> Option<SegmentId> {
         let map = self.media.segments.get(index)?.map.as_ref()?;
-        Some(self.name(&map.url, self.places[index][1], map.range, None))
+        Some(self.name(&map.url, self.place(index, 1), map.range, None))
+    }
+
+    fn place(&self, index: usize, which: usize) -> Option<usize> {
+        self.places.get(index)?[which]
     }
 
     fn name(
@@ -164,14 +165,27 @@ impl<'m> Names<'m> {
 }
 
 /// The first URL of each path, and the group of the path once there is a second.
+#[derive(Debug, Default)]
 struct Paths<'m> {
-    by_path: HashMap<&'m str, (&'m Url, Option<usize>)>,
+    /// Paths that came in rising order, as numbered ones do: nothing need be hashed to see that they are new.
+    rising: Vec<First<'m>>,
+    others: HashMap<&'m str, First<'m>>,
     groups: Vec<Group<'m>>,
 }
 
+type First<'m> = (&'m Url, Option<usize>);
+
 impl<'m> Paths<'m> {
     fn add(&mut self, url: &'m Url) {
-        let (first, group) = self.by_path.entry(url.path()).or_insert((url, None));
+        let highest = self.rising.last().map(|(highest, _)| rank(highest.path()));
+        if highest.is_none_or(|highest| highest < rank(url.path())) {
+            self.rising.push((url, None));
+            return;
+        }
+        let (first, group) = match self.search(url.path()) {
+            Ok(at) => &mut self.rising[at],
+            Err(_) => self.others.entry(url.path()).or_insert((url, None)),
+        };
         if group.is_none() && without_fragment(first) == without_fragment(url) {
             return;
         }
@@ -182,6 +196,22 @@ impl<'m> Paths<'m> {
         }
         self.groups[index].add(url);
     }
+
+    fn get(&self, path: &str) -> Option<&First<'m>> {
+        match self.search(path) {
+            Ok(at) => self.rising.get(at),
+            Err(_) => self.others.get(path),
+        }
+    }
+
+    fn search(&self, path: &str) -> Result<usize, usize> {
+        self.rising.binary_search_by_key(&rank(path), |(url, _)| rank(url.path()))
+    }
+}
+
+/// Shorter paths first, so that `9.ts` comes before `10.ts`.
+fn rank(path: &str) -> (usize, &str) {
+    (path.len(), path)
 }
 
 impl<'m> Group<'m> {

@@ -53,7 +53,7 @@ impl HlsSlicing {
 
     fn load(&mut self, now: Time, base: &Url, text: &[u8]) -> Result<(), FragmentError> {
         match Playlist::parse(text, base) {
-            Ok(Playlist::Media(media)) => self.media(now, &media),
+            Ok(Playlist::Media(media)) => self.media(now, media),
             Ok(Playlist::Master(master)) if !self.loaded => {
                 let renditions = renditions(&master).map(Cut::Rendition);
                 self.cuts.extend(renditions);
@@ -68,8 +68,9 @@ impl HlsSlicing {
         Ok(())
     }
 
-    fn media(&mut self, now: Time, media: &Media) {
+    fn media(&mut self, now: Time, media: Media) {
         self.bad_reloads = 0;
+        let ended = !media.is_growing() && media.skipped == 0;
         let target = Some(media.target_duration).filter(|target| !target.is_zero()).unwrap_or(TARGET_DEFAULT);
         // A delta update leaves segments out, so it is no window. The next load brings a whole one.
         let change = if media.skipped > 0 { Change::Same } else { self.window.update(media, &mut self.cuts) };
@@ -78,7 +79,7 @@ impl HlsSlicing {
         let wait = if change == Change::Changed || !self.loaded { target } else { target / 2 };
         self.next = Some(later(now, wait));
         self.loaded = true;
-        if !media.is_growing() && media.skipped == 0 {
+        if ended {
             self.end();
         }
     }

@@ -1,13 +1,14 @@
 //! The live window: what a reloaded playlist adds, what left it, and whether it can be believed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pcdn_core::fragment::{Cut, Listing};
 use pcdn_core::layout::SegmentId;
 use pcdn_core::resource::Url;
 
-use super::model::Media;
+use super::model::{Media, Segment};
 use super::name::Names;
 
 /// Loads in a row that may be older than what is known (another edge of the CDN lags) before they are taken for a stream that
@@ -33,6 +34,13 @@ struct Entry {
     start: Duration,
     duration: Duration,
     gap: bool,
+}
+
+/// The numbers of a segment and of its initialisation segment.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    id: SegmentId,
+    map: Option<SegmentId>,
 }
 
 /// How a load relates to the window.
@@ -65,30 +73,27 @@ pub(super) struct Window {
 
 impl Window {
     /// Takes a whole playlist in; pushes what came and then what left.
-    pub(super) fn update(&mut self, media: &Media, cuts: &mut impl Extend<Cut>) -> Change {
-        let names = Names::of(media);
-        let ids: Vec<_> = (0..media.segments.len()).filter_map(|index| names.segment(index)).collect();
-        let relation = self.relation(media, &ids);
+    pub(super) fn update(&mut self, media: Media, cuts: &mut VecDeque<Cut>) -> Change {
+        let ids = named(&media);
+        let relation = self.relation(&media, &ids);
         if relation == Relation::Stale && self.stale_loads < STALE_LOADS_MAX {
             self.stale_loads += 1;
             return Change::Same;
         }
         self.stale_loads = 0;
-        let mut out = Vec::new();
+        let before = cuts.len();
         let breaks = matches!(relation, Relation::Anew | Relation::Lost | Relation::Stale);
         if matches!(relation, Relation::Anew | Relation::Stale) {
             // The same name may mean other bytes now, so everything is listed anew.
-            out.extend(self.listed.drain(..).map(Cut::Retired));
+            cuts.extend(self.listed.drain(..).map(Cut::Retired));
             self.entries.clear();
         }
-        self.tell_time(media, &ids, relation);
-        self.list(media, &names, breaks, &mut out);
-        let change = if out.is_empty() { Change::Same } else { Change::Changed };
-        cuts.extend(out);
-        change
+        self.tell_time(&media, &ids, relation);
+        self.list(media.segments, &ids, breaks, cuts);
+        if cuts.len() == before { Change::Same } else { Change::Changed }
     }
 
-    fn relation(&self, media: &Media, ids: &[SegmentId]) -> Relation {
+    fn relation(&self, media: &Media, ids: &[Named]) -> Relation {
         let (Some(first), Some(last)) = (self.entries.first(), self.entries.last()) else {
             return if self.begun { Relation::Lost } else { Relation::Onward };
         };
@@ -108,7 +113,7 @@ impl Window {
         }
         let same_place = |entry: &Entry| {
             let index = usize::try_from(entry.sequence.checked_sub(new_first)?).ok()?;
-            ids.get(index).map(|id| *id == entry.id)
+            ids.get(index).map(|named| named.id == entry.id)
         };
         let agrees = self.entries.iter().all(|entry| same_place(entry).unwrap_or(true));
         match agrees {
@@ -119,7 +124,7 @@ impl Window {
     }
 
     /// Puts the new window's segments on the local timeline.
-    fn tell_time(&mut self, media: &Media, ids: &[SegmentId], relation: Relation) {
+    fn tell_time(&mut self, media: &Media, ids: &[Named], relation: Relation) {
         let known: HashMap<u64, Duration> = match relation {
             Relation::Onward => self.entries.iter().map(|entry| (entry.sequence, entry.start)).collect(),
             _ => HashMap::new(),
@@ -137,7 +142,7 @@ impl Window {
         };
         self.begun |= !ids.is_empty();
         let mut entries = Vec::with_capacity(ids.len());
-        for (index, (segment, id)) in media.segments.iter().zip(ids).enumerate() {
+        for (index, (segment, named)) in media.segments.iter().zip(ids).enumerate() {
             let sequence = media.sequence(index);
             // A longer window of another edge: what is before ours has passed.
             if sequence < floor && relation == Relation::Onward {
@@ -149,25 +154,34 @@ impl Window {
             let start = start.or(dated.map(|millis| Duration::from_millis(millis.max(0).unsigned_abs())));
             let start = start.unwrap_or(self.end);
             self.end = start.saturating_add(segment.duration);
-            entries.push(Entry { sequence, id: *id, start, duration: segment.duration, gap: segment.gap });
+            entries.push(Entry {
+                sequence,
+                id: named.id,
+                start,
+                duration: segment.duration,
+                gap: segment.gap,
+            });
         }
         self.entries = entries;
     }
 
     /// Lists what is new and retires what is gone.
-    fn list(&mut self, media: &Media, names: &Names<'_>, breaks: bool, out: &mut Vec<Cut>) {
+    fn list(&mut self, segments: Vec<Segment>, ids: &[Named], breaks: bool, cuts: &mut VecDeque<Cut>) {
         let before: HashSet<SegmentId> = self.listed.iter().copied().collect();
         // Also the guard against one id for two contents: the first keeps it.
         let mut now: HashSet<SegmentId> = HashSet::with_capacity(self.entries.len());
         let mut listed_now = Vec::new();
-        let skipped = media.segments.len() - self.entries.len();
+        // A first load lists all its segments, later ones few.
+        cuts.reserve(self.entries.len().saturating_sub(before.len()));
+        let mut map_before = None;
+        let skipped = segments.len() - self.entries.len();
         let mut broken = breaks;
-        for ((index, segment), entry) in media.segments.iter().enumerate().skip(skipped).zip(&self.entries) {
+        for ((segment, named), entry) in segments.into_iter().zip(ids).skip(skipped).zip(&self.entries) {
             let mut add = |listing: Listing| {
                 let id = listing.id;
                 if is_fetchable(&listing.url) && now.insert(id) && !before.contains(&id) {
                     listed_now.push(id);
-                    out.push(Cut::Listed(listing));
+                    cuts.push_back(Cut::Listed(listing));
                     return true;
                 }
                 false
@@ -176,20 +190,22 @@ impl Window {
                 broken |= segment.discontinuity;
                 continue;
             }
-            let listing = |id, url: &Url, range| Listing {
+            let listing = |id, url: Url, range| Listing {
                 id,
                 rendition: 0,
-                url: url.clone(),
+                url,
                 range,
                 start: Some(entry.start),
                 duration: None,
                 init: false,
                 discontinuity: false,
             };
-            if let (Some(map), Some(id)) = (&segment.map, names.map(index)) {
-                add(Listing { init: true, start: None, ..listing(id, &map.url, map.range) });
+            if let (Some(map), Some(id)) = (&segment.map, named.map)
+                && map_before.replace(id) != Some(id)
+            {
+                add(Listing { init: true, start: None, ..listing(id, map.url.clone(), map.range) });
             }
-            let listing = listing(entry.id, &segment.url, segment.range);
+            let listing = listing(named.id, segment.url, segment.range);
             let discontinuity = segment.discontinuity || broken;
             if add(Listing { duration: Some(segment.duration), discontinuity, ..listing }) {
                 broken = false;
@@ -198,7 +214,7 @@ impl Window {
         self.listed.retain(|id| {
             let stays = now.contains(id);
             if !stays {
-                out.push(Cut::Retired(*id));
+                cuts.push_back(Cut::Retired(*id));
             }
             stays
         });
@@ -218,6 +234,20 @@ impl Window {
         let back = behind.checked_sub(1)? as usize;
         there.clone().nth(back).or_else(|| there.next_back())
     }
+}
+
+fn named(media: &Media) -> Vec<Named> {
+    let names = Names::of(media);
+    let mut all: Vec<Named> = Vec::with_capacity(media.segments.len());
+    for (index, segment) in media.segments.iter().enumerate() {
+        let Some(id) = names.segment(index) else { break };
+        // Most segments have the map of the one before.
+        let before = index.checked_sub(1).and_then(|before| media.segments[before].map.as_ref());
+        let same = before.zip(segment.map.as_ref()).is_some_and(|(before, map)| Arc::ptr_eq(before, map));
+        let map = if same { all[index - 1].map } else { names.map(index) };
+        all.push(Named { id, map });
+    }
+    all
 }
 
 /// What a node can ask an origin for; `data:` and the like are the player's.

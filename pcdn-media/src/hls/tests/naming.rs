@@ -1,6 +1,8 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pcdn_core::layout::SegmentId;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::*;
 use crate::hls::name::Names;
@@ -120,4 +122,18 @@ fn names_never_change_between_versions() {
         ids,
         [17_711_902_019_776_773_849, 15_500_040_415_519_032_219, 149_288_734_826_502_197].map(SegmentId)
     );
+}
+
+proptest! {
+    /// Names are found faster where paths rise; that must be all it does.
+    #[test]
+    fn the_order_of_a_playlist_names_nothing(uris in vec("[ab]{1,2}(\\?[nu]=[01](&token=[01])?)?", 1..12)) {
+        let forward: Vec<&str> = uris.iter().map(String::as_str).collect();
+        let backward: Vec<&str> = forward.iter().rev().copied().collect();
+        let mut sorted = forward.clone();
+        sorted.sort_unstable();
+        let by_uri = |uris: &[&str]| uris.iter().map(|uri| (*uri).to_owned()).zip(names(uris)).collect::<BTreeMap<_, _>>();
+        prop_assert_eq!(by_uri(&forward), by_uri(&backward));
+        prop_assert_eq!(by_uri(&forward), by_uri(&sorted));
+    }
 }
