@@ -19,7 +19,7 @@ use super::{AUDIO_MIN_MS, KEYFRAMES_MAX_MS, MIN_MS, SLICE_BYTES_MAX, SLICE_MAX_M
 /// Least duration of a provisional slice: short, because a viewer waits for it.
 const PROVISIONAL_MIN_MS: i64 = 500;
 /// A stream that showed no picture for this long starts as sound alone. If pictures come after all, slicing starts afresh.
-const AUDIO_ONLY_MS: i64 = 3_000;
+pub(super) const AUDIO_ONLY_MS: i64 = 3_000;
 /// Room made for a slice before it is filled, at most; it follows the length of the one before.
 const ROOM_MAX: usize = 8 << 20;
 

@@ -22,19 +22,35 @@ struct Shared {
 }
 
 fn shared(stream: bytes::Bytes) -> Vec<Shared> {
-    let slices = slices(stream);
+    shares(&settled(stream))
+}
+
+fn shares(slices: &[Slice]) -> Vec<Shared> {
+    let share = |slice: &Slice| Shared {
+        id: slice.segment.id,
+        duration: slice.segment.duration,
+        len: slice.segment.layout.len(),
+        key: slice.segment.key,
+    };
+    slices.iter().map(share).collect()
+}
+
+/// The slices of a connection from its first boundary on.
+fn settled(stream: bytes::Bytes) -> Vec<Slice> {
+    let mut slices = slices(stream);
     let first = slices.iter().position(|slice| !provisional(slice)).unwrap_or(slices.len());
     linked(&slices[first..]);
     assert!(slices[..first].iter().all(|slice| slice.before.is_none()));
-    slices[first..]
-        .iter()
-        .map(|slice| Shared {
-            id: slice.segment.id,
-            duration: slice.segment.duration,
-            len: slice.segment.layout.len(),
-            key: slice.segment.key,
-        })
-        .collect()
+    slices.split_off(first)
+}
+
+/// How many slices of one who was there from the start a joiner must have, whose first mark is at `first_mark`.
+///
+/// A boundary is made by a minimum at or after the boundary before, and a joiner knows all minima from one least duration
+/// after its first mark on. So of the boundaries since then it can miss the first, and no other.
+fn due(all: &[Slice], first_mark: i64, least: i64) -> usize {
+    let known = Duration::from_millis((first_mark + least) as u64);
+    all.iter().filter(|slice| slice.segment.start.unwrap() >= known).count().saturating_sub(1)
 }
 
 /// Links, names, places and least durations of an unbroken run.
@@ -62,11 +78,14 @@ proptest! {
     ) {
         let shape = Shape::ALL[shape];
         let programme = programme(seed, shape, 90_000);
-        let all = shared(serve(&programme, 0, Server::Absolute, epoch));
-        let mine = shared(serve(&programme, join, Server::ALL[server], epoch));
+        let whole = settled(serve(&programme, 0, Server::Absolute, epoch));
+        let (all, mine) = (shares(&whole), shared(serve(&programme, join, Server::ALL[server], epoch)));
         prop_assert!(all.ends_with(&mine), "{shape:?} {} of {}", mine.len(), all.len());
         // Without keyframes a joiner waits KEYFRAMES_MAX_MS; sound alone is judged sooner.
         prop_assert!(mine.len() >= 2, "{shape:?} from {join}: {}", mine.len());
+        let (wait, least) = shape.first_mark();
+        let due = due(&whole, join + wait, least);
+        prop_assert!(mine.len() >= due, "{shape:?} from {join}: {} of {due}", mine.len());
     }
 
     #[test]
@@ -86,10 +105,14 @@ proptest! {
             let index = programme.iter().position(|moment| moment.at >= at).unwrap();
             programme.insert(index, Moment { kind, at, body });
         }
-        let all = shared(serve(&programme, 0, Server::Absolute, 0));
-        let mine = shared(serve(&programme, join, Server::ALL[server], 0));
+        let whole = settled(serve(&programme, 0, Server::Absolute, 0));
+        let (all, mine) = (shares(&whole), shared(serve(&programme, join, Server::ALL[server], 0)));
         prop_assert!(all.ends_with(&mine), "{} of {}", mine.len(), all.len());
-        prop_assert!(mine.len() >= 4, "{}", mine.len());
+        let (wait, least) = shape.first_mark();
+        let due = due(&whole, join + wait, least);
+        prop_assert!(mine.len() >= due, "{} of {due}", mine.len());
+        // Slices are 2.2 s long in the mean and some are 8 s: in the last 33 s of the programme are 5 at least.
+        prop_assert!(due >= 4, "{due}");
     }
 }
 

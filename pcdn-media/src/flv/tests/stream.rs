@@ -6,9 +6,10 @@ use pcdn_core::fragment::{Fragmenter, Part, Slice};
 use pcdn_core::resource::{Resource, ResourceHead};
 use pcdn_core::unit::Time;
 
-use super::super::Flv;
 use super::super::class::{Class, classify};
+use super::super::slicer::AUDIO_ONLY_MS;
 use super::super::tag::{self, Kind};
+use super::super::{AUDIO_MIN_MS, Flv, KEYFRAMES_MAX_MS, MIN_MS};
 
 /// A tag of a programme, in the programme's own time.
 #[derive(Clone, Debug)]
@@ -48,6 +49,16 @@ impl Shape {
         Shape::Sound,
         Shape::Enhanced(700),
     ];
+
+    /// How long after it joins a viewer is given a first mark at the latest, and how far apart boundaries are at least.
+    pub(super) fn first_mark(self) -> (i64, i64) {
+        match self {
+            Shape::Gop(gop) | Shape::Slate(gop) | Shape::Enhanced(gop) => (gop, MIN_MS),
+            Shape::Irregular => (5_800, MIN_MS),
+            Shape::Refresh => (KEYFRAMES_MAX_MS + 40, MIN_MS),
+            Shape::Sound => (AUDIO_ONLY_MS + 23, AUDIO_MIN_MS),
+        }
+    }
 
     fn is_key(self, dice: &mut Dice, since: i64) -> bool {
         match self {
