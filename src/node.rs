@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,
     origin: Arc<dyn Origin>,
+    /// For URLs that a mapper names: without the credentials of the content's origin.
+    elsewhere: Arc<dyn Origin>,
     store: Arc<dyn Store>,
     keeper: mpsc::Sender<keeper::Job>,
     links: Arc<Links>,
@@ -181,8 +183,8 @@ impl Node {
         let asset = assets.remove(at);
         drop(assets);
         asset.close(&self.shared.links).await;
-        let (store, swarm) = (self.shared.store.clone(), *swarm);
-        let forgotten = tokio::task::spawn_blocking(move || store.forget(&swarm, None)).await;
+        let (store, shelf) = (self.shared.store.clone(), asset.shelf());
+        let forgotten = tokio::task::spawn_blocking(move || store.forget(&shelf, None)).await;
         matches!(forgotten, Ok(Ok(())))
     }
 

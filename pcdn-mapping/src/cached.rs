@@ -36,8 +36,13 @@ impl Cached {
 
     /// Keeps up to `capacity` answers, at least one.
     pub fn with_capacity(inner: impl Mapper, clock: Arc<dyn Clock>, capacity: usize) -> Self {
+        Self::shared(Arc::new(inner), clock, capacity)
+    }
+
+    /// The same around a mapper that others use too.
+    pub fn shared(inner: Arc<dyn Mapper>, clock: Arc<dyn Clock>, capacity: usize) -> Self {
         let answers = Mutex::new(Answers { capacity: capacity.max(1), ..Answers::default() });
-        Self { inner: Arc::new(inner), clock, answers }
+        Self { inner, clock, answers }
     }
 
     fn answers(&self) -> MutexGuard<'_, Answers> {

@@ -7,10 +7,16 @@
 use pcdn_core::mapping::MapError;
 use pcdn_core::resource::Url;
 
+use regex::Regex;
+
 use crate::glob::glob;
+use packs::Packs;
 
 mod packs;
+mod path;
 mod percent;
+
+pub(crate) use packs::NAMES as PACK_NAMES;
 
 /// A longer URL is not mapped. Signed URLs reach 4 KiB.
 pub(crate) const URL_BYTES_MAX: usize = 16 << 10;
@@ -20,7 +26,7 @@ pub(crate) const URL_BYTES_MAX: usize = 16 << 10;
 pub struct Canonical {
     /// `http(s)://HOST[:PORT]/PATH[?QUERY]`. Holds no credential the rules know.
     pub text: String,
-    /// Names of what was left out, sorted: query parameters as written, `userinfo`, `;jsessionid`.
+    /// Names of what was left out, sorted: query parameters as written, `userinfo`, `;jsessionid`, `/hdntl`, `/{group}`.
     pub dropped: Vec<String>,
 }
 
@@ -33,7 +39,9 @@ pub fn canonical(url: &Url) -> Result<Canonical, MapError> {
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     query: Query,
+    packs: Packs,
     also_drop: Vec<String>,
+    strip: Vec<Regex>,
     aliases: Vec<(String, String)>,
 }
 
@@ -67,6 +75,24 @@ impl Rules {
         self
     }
 
+    /// Drops the credentials of these ways of signing only, by their names in [`packs`](Self::PACKS); tracking is dropped in any
+    /// case. Default all. Names that are none are ignored.
+    pub fn only_packs<I: IntoIterator<Item = S>, S: AsRef<str>>(mut self, names: I) -> Self {
+        let names: Vec<S> = names.into_iter().collect();
+        self.packs = Packs::only(names.iter().map(AsRef::as_ref));
+        self
+    }
+
+    /// The ways of signing URLs whose credentials are known.
+    pub const PACKS: &'static [&'static str] = PACK_NAMES;
+
+    /// Leaves out of the path what `pattern` finds first: its groups, or the whole match if it has none. For tokens, sessions and
+    /// viewers' names in the path. What would leave `.` or `..` as a part of the path is left as it is.
+    pub fn strip(mut self, pattern: Regex) -> Self {
+        self.strip.push(pattern);
+        self
+    }
+
     /// Calls every `HOST[:PORT]` that matches the glob `hosts` by the name `logical`: several CDNs of one content. The first
     /// alias that matches holds. A glob without a port matches the default ports only.
     pub fn alias(mut self, hosts: impl Into<String>, logical: impl Into<String>) -> Self {
@@ -76,9 +102,8 @@ impl Rules {
 
     /// The canonical form of `url`. Pure; equal texts are equal contents by these rules.
     pub fn canonical(&self, url: &Url) -> Result<Canonical, MapError> {
-        let Parts { host, path, query, dropped } = self.parts(url)?;
-        let query = if query.is_empty() { query } else { format!("?{query}") };
-        Ok(Canonical { text: format!("http(s)://{host}{path}{query}"), dropped })
+        let parts = self.parts(url)?;
+        Ok(Canonical { text: parts.text(), dropped: parts.dropped })
     }
 
     /// The same in parts, for rules that use them singly.
@@ -97,25 +122,21 @@ impl Rules {
         if !url.username().is_empty() || url.password().is_some() {
             dropped.push("userinfo".to_owned());
         }
-        let path = without_sessions(&percent::normal(url.path()), &mut dropped);
+        let path = path::without_tokens(&percent::normal(url.path()), &mut dropped);
+        let path = self.strip.iter().fold(path, |path, pattern| path::stripped(path, pattern, &mut dropped));
         let query = self.query(url.query().unwrap_or_default(), &mut dropped);
         dropped.sort();
         dropped.dedup();
-        Ok(Parts { host: self.host(url), path, query, dropped })
-    }
-
-    fn host(&self, url: &Url) -> String {
-        let host = url.host_str().unwrap_or_default();
-        let host = host.trim_end_matches('.');
-        let host = url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
-        let alias = self.aliases.iter().find(|(hosts, _)| glob(hosts, &host));
-        alias.map_or(host, |(_, logical)| logical.clone())
+        let own_host = host_of(url);
+        let alias = self.aliases.iter().find(|(hosts, _)| glob(hosts, &own_host));
+        let host = alias.map_or(own_host.clone(), |(_, logical)| logical.clone());
+        Ok(Parts { host, own_host, path, query, dropped })
     }
 
     /// Works on raw pairs: decoding and encoding again would merge `a%20b` with `a+b`, and `z` with `z=`.
     fn query(&self, raw: &str, dropped: &mut Vec<String>) -> String {
         let pairs: Vec<Pair<'_>> = raw.split('&').filter(|pair| !pair.is_empty()).map(Pair::of).collect();
-        let credentials = packs::Credentials::of(&pairs);
+        let credentials = packs::Credentials::of(&self.packs, &pairs);
         let mut kept = Vec::new();
         for pair in &pairs {
             let keep = match &self.query {
@@ -139,10 +160,26 @@ impl Rules {
 pub(crate) struct Parts {
     /// With its port if that is not the default; or the alias.
     pub(crate) host: String,
+    /// As the URL says.
+    pub(crate) own_host: String,
     pub(crate) path: String,
     /// Without `?`; empty if there is none.
     pub(crate) query: String,
     pub(crate) dropped: Vec<String>,
+}
+
+impl Parts {
+    /// The canonical form.
+    pub(crate) fn text(&self) -> String {
+        let mark = if self.query.is_empty() { "" } else { "?" };
+        format!("http(s)://{}{}{mark}{}", self.host, self.path, self.query)
+    }
+}
+
+/// `HOST[:PORT]`, the port if it is not the default one.
+pub(crate) fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// One query parameter.
@@ -166,29 +203,6 @@ impl<'q> Pair<'q> {
     fn value(&self) -> &str {
         self.raw_rest.strip_prefix('=').unwrap_or_default()
     }
-}
-
-/// `path` without the session ids that some servers write into it (`/film;jsessionid=ABC`).
-fn without_sessions(path: &str, dropped: &mut Vec<String>) -> String {
-    const NAMES: [&str; 3] = [";jsessionid", ";phpsessid", ";sessionid"];
-    let mut segments = Vec::new();
-    for segment in path.split('/') {
-        let mut kept = String::with_capacity(segment.len());
-        for (at, part) in segment.split(';').enumerate() {
-            let name = format!(";{}", part.split('=').next().unwrap_or_default().to_ascii_lowercase());
-            match (at, NAMES.contains(&name.as_str())) {
-                (0, _) => kept.push_str(part),
-                (_, false) => kept.extend([";", part]),
-                (_, true) => dropped.push(name),
-            }
-        }
-        // What is left must still be a name: `.` alone would mean the directory, and another content.
-        if matches!(kept.as_str(), "." | "..") && kept != segment {
-            kept.push(';');
-        }
-        segments.push(kept);
-    }
-    segments.join("/")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a URL's content is called: mappers that need no network.
+//! What a URL's content is called.
 //!
 //! A film has many URLs: one per CDN host, with a token per viewer, with parameters in any order. Viewers meet only if all of
 //! these map to one [`Rid`](pcdn_core::id::Rid), so a mapper drops what does not name the content. It must never drop what
@@ -11,6 +11,10 @@
 //! | [`Table`] | a fixed list of URLs and trees, with mirrors |
 //! | [`FirstOf`] | the first of several mappers that answers |
 //! | [`Cached`] | another mapper's earlier answer |
+//! | `remote::Remote` | a mapping node's signed rules, and its answers where they say so (feature `remote`) |
+//!
+//! The mapping node itself is `node` (feature `node`): who maps URLs for others, and reads contents to sign what their pieces
+//! hash to. [`answer`] and [`signed`] are what the two sides say to each other.
 //!
 //! ```
 //! use pcdn_core::{mapping::Mapper, resource::Url};
@@ -26,11 +30,17 @@
 //! # Ok(()) }
 //! ```
 
+pub mod answer;
 mod cached;
 mod canonical;
 mod first_of;
 mod glob;
 mod hash;
+//N #[cfg(feature = "node")]
+//N pub mod node;
+#[cfg(feature = "remote")]
+pub mod remote;
+pub mod signed;
 mod table;
 mod template;
 
@@ -39,4 +49,4 @@ pub use canonical::{Canonical, Rules, canonical};
 pub use first_of::FirstOf;
 pub use hash::UrlHash;
 pub use table::Table;
-pub use template::{RuleError, Template};
+pub use template::{Decision, RuleError, Template};

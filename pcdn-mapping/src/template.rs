@@ -8,15 +8,16 @@ use pcdn_core::async_trait;
 use pcdn_core::mapping::{MapError, Mapper};
 use pcdn_core::resource::{Mapping, Url};
 
+use crate::canonical::Rules;
 use crate::glob::glob;
-use crate::hash::rid_of;
-use rule::{Rule, Text};
+use crate::hash::{UrlHash, rid_of};
+use rule::{Name, Rule, Text};
 
 mod file;
 mod rule;
 
 /// A rule file larger than this is a mistake.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Maps by the rules of a file; a URL no rule matches is [`MapError::Unknown`].
 ///
@@ -36,13 +37,49 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// mirrors = ["https://b.films.example/{film}/{file}"] # other places of the content; optional
 /// ```
 ///
+/// Further keys, all optional:
+///
+/// ```toml
+/// version = 7                          # rises with every change; a mapping node takes no older rules
+/// trackers = ["t.films.example:7070"]  # where this site's viewers meet
+///
+/// [[alias]]                            # several CDNs of one origin: `name` is their host in all rules
+/// host = ["*.cdn-a.example", "films.cdn-b.example"]
+/// name = "films"
+///
+/// [[rule]]
+/// host = "films"
+/// strip = ['^/s/([^/]+/)']             # regexes: their groups (or the whole match) are left out of the path first
+/// rid = "url"                          # instead of key: named by its canonical URL, as by --mapper url
+/// packs = ["aws", "generic"]           # only these ways of signing are known; default all (`Rules::PACKS`)
+/// generation = "etag"                  # one (default), length, etag: what tells a changed content (`Generations`)
+/// ask = true                           # the mapping node is asked about each URL, and hashes the content
+/// source = "https://origin.example{path}" # where it fetches; default the URL without what was left out of its query
+/// ```
+///
 /// `{1}`, `{film}` are the regex's groups, `{host}` and `{path}` the URL's; `{{` is a brace. The query that is left counts after
-/// the key. Host and path are [canonical](crate::canonical()) before they are compared.
+/// the key. Host and path are [canonical](crate::canonical()) before they are compared; `host` may be the host's own name or its
+/// alias. The same tree in JSON is read as well.
 #[derive(Debug)]
 pub struct Template {
+    version: u64,
     namespace: String,
     valid_for: Option<Duration>,
+    trackers: Vec<String>,
     rules: Vec<Rule>,
+    /// Aliases, for URLs that no rule matches.
+    base: Rules,
+}
+
+/// What the rules say of a URL.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The content.
+    pub mapping: Mapping,
+    /// Whether the mapping node is to be asked about it.
+    pub ask: bool,
+    /// Where it is to be fetched by others than this viewer: without the viewer's credentials.
+    pub source: Url,
 }
 
 impl Template {
@@ -66,36 +103,78 @@ impl Template {
         file::parse(name, text)
     }
 
-    fn apply(&self, rule: &Rule, url: &Url) -> Result<Option<Mapping>, MapError> {
+    /// Rises with every change of the rules.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Keeps this site's RIDs apart.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Where this site's viewers meet.
+    pub fn trackers(&self) -> &[String] {
+        &self.trackers
+    }
+
+    /// The mapper of URLs that no rule matches: by their canonical form, with the same aliases and namespace.
+    pub fn rest(&self) -> UrlHash {
+        UrlHash::with(self.base.clone()).namespace(&self.namespace)
+    }
+
+    /// What the rules say of `url`: of the first that matches it, [`MapError::Unknown`] if none does.
+    pub fn decide(&self, url: &Url) -> Result<Decision, MapError> {
+        for rule in &self.rules {
+            if let Some(decision) = self.apply(rule, url)? {
+                return Ok(decision);
+            }
+        }
+        Err(MapError::Unknown)
+    }
+
+    fn apply(&self, rule: &Rule, url: &Url) -> Result<Option<Decision>, MapError> {
         let parts = rule.canonical.parts(url)?;
-        if !rule.hosts.iter().any(|host| glob(host, &parts.host)) {
+        if !rule.hosts.iter().any(|host| glob(host, &parts.host) || glob(host, &parts.own_host)) {
             return Ok(None);
         }
         let Some(groups) = rule.path.captures(&parts.path) else { return Ok(None) };
         let fill = |text: &Text| text.fill(&parts.host, &parts.path, &groups);
         let query = if parts.query.is_empty() { String::new() } else { format!("?{}", parts.query) };
-        let rid = rid_of(&self.namespace, "key", &(fill(&rule.key) + &query));
+        let rid = match &rule.named {
+            Name::Key(key) => rid_of(&self.namespace, "key", &(fill(key) + &query)),
+            Name::Url => rid_of(&self.namespace, "url", &parts.text()),
+        };
         // A template that gives no URL for these groups gives none: the content can still be played.
         let place =
             |text: &Text| Url::parse(&fill(text)).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let mut mapping = Mapping::to(rid, format!("template rule {}", rule.name));
         mapping.valid_for = self.valid_for.unwrap_or(mapping.valid_for);
+        mapping.generations = rule.generations;
         mapping.manifest = rule.manifest.as_ref().and_then(place);
         mapping.mirrors = rule.mirrors.iter().filter_map(place).filter(|mirror| mirror != url).collect();
+        let source = rule.source.as_ref().and_then(place);
+        let source = source.unwrap_or_else(|| without_credentials(url, &parts.path, &parts.query));
         mapping.dropped = parts.dropped;
-        Ok(Some(mapping))
+        Ok(Some(Decision { mapping, ask: rule.ask, source }))
     }
+}
+
+/// `url` with what is left of its path and query.
+fn without_credentials(url: &Url, path: &str, query: &str) -> Url {
+    let mut bare = url.clone();
+    bare.set_fragment(None);
+    // A URL that was mapped has a host, so these cannot fail.
+    let _ = (bare.set_username(""), bare.set_password(None));
+    bare.set_path(path);
+    bare.set_query(Some(query).filter(|query| !query.is_empty()));
+    bare
 }
 
 #[async_trait]
 impl Mapper for Template {
     async fn map(&self, url: &Url) -> Result<Mapping, MapError> {
-        for rule in &self.rules {
-            if let Some(mapping) = self.apply(rule, url)? {
-                return Ok(mapping);
-            }
-        }
-        Err(MapError::Unknown)
+        self.decide(url).map(|decision| decision.mapping)
     }
 }
 

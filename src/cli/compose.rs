@@ -49,6 +49,7 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
     let store = store(node, keep).await?;
     let mut builder = Node::builder(me.clone())
         .origin(origin.clone())
+        .elsewhere(origin.bare())
         .shared_store(store)
         .mapper(mapper(node)?)
         .fragmenters(pcdn_media::standard_at(wall_clock()))

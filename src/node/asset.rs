@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,7 +33,11 @@ pub(super) struct Info {
     pub(super) url: Url,
     pub(super) rid: Rid,
     pub(super) swarm: SwarmKey,
+    /// Under what its pieces are kept.
+    pub(super) shelf: SwarmKey,
     pub(super) head: ResourceHead,
+    /// The origin has another content at the URL now.
+    pub(super) changed: Arc<AtomicBool>,
 }
 
 impl Asset {
@@ -68,6 +73,15 @@ impl Asset {
     /// Where its peers meet.
     pub fn swarm(&self) -> SwarmKey {
         self.info.swarm
+    }
+
+    /// Whether the origin has another content at the URL by now: what is here of this one can be read, and no more comes.
+    pub fn is_outdated(&self) -> bool {
+        self.info.changed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn shelf(&self) -> SwarmKey {
+        self.info.shelf
     }
 
     /// What the origin said of it.

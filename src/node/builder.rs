@@ -107,6 +107,7 @@ pub struct Builder {
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,
     origin: Option<Arc<dyn Origin>>,
+    elsewhere: Option<Arc<dyn Origin>>,
     store: Option<Arc<dyn Store>>,
     dice: Option<Dice>,
 }
@@ -143,6 +144,7 @@ impl Builder {
             fragmenters: Vec::new(),
             scheduler: SchedulerFactory(Arc::new(|| Box::new(Hybrid::default()))),
             origin: None,
+            elsewhere: None,
             store: None,
             dice: None,
         }
@@ -192,6 +194,13 @@ impl Builder {
     /// Sets where content comes from.
     pub fn origin(mut self, origin: impl Origin) -> Self {
         self.origin = Some(Arc::new(origin));
+        self
+    }
+
+    /// Fetches what a mapper names on other hosts than the content's (manifests); it must not send the origin's credentials. Default
+    /// the origin.
+    pub fn elsewhere(mut self, origin: impl Origin) -> Self {
+        self.elsewhere = Some(Arc::new(origin));
         self
     }
 
@@ -252,6 +261,7 @@ impl Builder {
             discoveries: self.discoveries,
             fragmenters: self.fragmenters,
             scheduler: self.scheduler,
+            elsewhere: self.elsewhere.unwrap_or_else(|| origin.clone()),
             origin,
             store,
             links,

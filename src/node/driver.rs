@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -121,6 +122,10 @@ pub(crate) type Delivery = Result<(Bytes, Source), OpenError>;
 /// Everything a swarm's task needs beside its engine.
 pub(crate) struct Surroundings {
     pub(crate) key: SwarmKey,
+    /// Under what its pieces are kept.
+    pub(crate) shelf: SwarmKey,
+    /// Set when the origin has another content at the URL.
+    pub(crate) changed: Arc<AtomicBool>,
     pub(crate) rid: pcdn_core::id::Rid,
     pub(crate) url: Url,
     pub(crate) head: ResourceHead,
@@ -255,6 +260,9 @@ impl Driver {
             ToSwarm::OriginBytes { run, bytes } => self.give(Input::OriginBytes { run, bytes }),
             ToSwarm::OriginEnd { run, result } => {
                 self.runs.remove(&run);
+                if matches!(result, Err(OriginError::Changed { .. })) {
+                    self.around.changed.store(true, Ordering::Relaxed);
+                }
                 self.give(Input::OriginEnd { run, result });
             }
             ToSwarm::Loaded { key, bytes } => self.give(Input::Loaded { key, bytes }),
@@ -383,15 +391,15 @@ impl Driver {
                 if let Some(stream) = &self.around.stream {
                     stream.cuts.remove(&segment);
                 }
-                self.store(Job::Forget { swarm: self.around.key, segment });
+                self.store(Job::Forget { swarm: self.around.shelf, segment });
             }
             Output::Keep { key, layout, kept } => {
-                let job = Job::Keep { swarm: self.around.key, key, layout, kept };
+                let job = Job::Keep { swarm: self.around.shelf, key, layout, kept };
                 self.store(job);
             }
             Output::Load(key) => {
                 let Some(to) = self.own.upgrade() else { return };
-                self.store(Job::Load { swarm: self.around.key, key, to });
+                self.store(Job::Load { swarm: self.around.shelf, key, to });
             }
             Output::Serve { ask, bytes } => {
                 if let Some(answer) = self.asks.remove(&ask) {

@@ -76,6 +76,7 @@ impl Broadcast {
             rule,
             cuts: Vec::new(),
             manifest: None,
+            signer: mapping.signer,
             stream: Some(StreamSide { cuts: Arc::new(Cuts::new()), heard: Some(heard) }),
         };
         let asset = join(shared, joining).await;
@@ -92,7 +93,7 @@ impl Broadcast {
         let broadcast = Self { inner: Arc::new(inner) };
         let resource =
             Resource { url: url.clone(), rid: mapping.rid, head: Some(broadcast.inner.head.clone()) };
-        let manifest = ManifestPlace::of(&shared.settings, url, mapping.manifest.as_ref());
+        let manifest = ManifestPlace::of(&shared.settings, url, &mapping);
         let feed = Feed::of(bytes, shared, fragmenter, resource);
         let deck = Deck::new(broadcast.clone(), shared, feed, manifest);
         shared.tasks.spawn(deck.run(notes, shared.stop.clone()));

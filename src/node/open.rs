@@ -1,16 +1,17 @@
 //! Opening a resource: map, ask the origin, cut, join.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use pcdn_core::fragment::{Cut, Fit, FragmentError, Fragmenter, Need, Part};
-use pcdn_core::id::{Rid, RuleId, SwarmKey};
+use pcdn_core::id::{PeerId, Rid, RuleId, SwarmKey, hash_field};
 use pcdn_core::origin::{Origin, OriginError, OriginGet};
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::range::ByteRange;
-use pcdn_core::resource::{Mapping, Resource, ResourceHead, ResourceHint, Url};
+use pcdn_core::resource::{Generations, Mapping, Resource, ResourceHead, ResourceHint, Url};
 use pcdn_core::schedule::Handle;
 use pcdn_core::swarm::{Input, Swarm, SwarmSetup};
 use pcdn_core::verify::Manifest;
@@ -39,23 +40,26 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     }
     // One opening at a time: two players of one film must share its swarm.
     let mut assets = shared.assets.lock().await;
-    if let Some(asset) = assets.iter().find(|asset| asset.url() == url) {
-        return Ok(asset.clone());
+    if let Some(asset) = current(shared, &mut assets, |asset| asset.url() == url).await {
+        return Ok(asset);
     }
     let mapping = map(shared, url).await;
-    let early = peers_early(shared, url, mapping.rid);
+    // Which generation of it the origin has is known with the head only.
+    let early =
+        (mapping.generations == Generations::One).then(|| peers_early(shared, url, mapping.rid)).flatten();
     let (head, manifest) =
         tokio::join!(head_of(shared.origin.as_ref(), url), manifest_early(shared, url, &mapping));
     let (head, manifest) = (head?, manifest);
-    let opened = cut(shared, url, mapping.rid, &head)?;
-    let key = SwarmKey::of(&mapping.rid, &opened.0.rule());
-    if let Some(asset) = assets.iter().find(|asset| asset.swarm() == key) {
-        return Ok(asset.clone());
+    let rid = mapping.rid_of(&head);
+    let (fragmenter, cuts) = cut(shared, url, rid, &head)?;
+    let rule = fragmenter.rule();
+    let key = SwarmKey::of(&rid, &rule);
+    if let Some(asset) = current(shared, &mut assets, |asset| asset.swarm() == key).await {
+        return Ok(asset);
     }
-    let (fragmenter, cuts) = opened;
-    let (rid, rule) = (mapping.rid, fragmenter.rule());
-    let asset =
-        join(shared, Joining { url: url.clone(), rid, head, key, rule, cuts, manifest, stream: None }).await;
+    let signer = mapping.signer;
+    let joining = Joining { url: url.clone(), rid, head, key, rule, cuts, manifest, signer, stream: None };
+    let asset = join(shared, joining).await;
     if let Some(early) = early.filter(|early| early.key == key) {
         early.hand_over(shared, &asset);
     }
@@ -65,6 +69,20 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     }
     assets.push(asset.clone());
     Ok(asset)
+}
+
+/// The asset that is open already; one whose content has changed at the origin is left.
+async fn current(
+    shared: &Arc<Shared>,
+    assets: &mut Vec<Asset>,
+    which: impl Fn(&Asset) -> bool,
+) -> Option<Asset> {
+    let at = assets.iter().position(which)?;
+    if !assets[at].is_outdated() {
+        return Some(assets[at].clone());
+    }
+    assets.remove(at).close(&shared.links).await;
+    None
 }
 
 /// What the origin says of `url`. Servers of live streams mostly leave HEAD without an answer, so what is named like one is asked
@@ -197,7 +215,7 @@ impl EarlyPeers {
 
 /// A manifest that is asked for beside the head, so that it costs no time.
 async fn manifest_early(shared: &Arc<Shared>, url: &Url, mapping: &Mapping) -> Option<ManifestTask> {
-    let place = ManifestPlace::of(&shared.settings, url, mapping.manifest.as_ref())?;
+    let place = ManifestPlace::of(&shared.settings, url, mapping)?;
     let node = shared.clone();
     let mut task = Box::pin(tokio::spawn(async move { fetch_checked(&node, &place).await }));
     // It mostly is here as soon as the head is; a slow one comes later and counts then.
@@ -267,6 +285,8 @@ pub(super) struct Joining {
     /// What is cut already.
     pub(super) cuts: Vec<Cut>,
     pub(super) manifest: Option<ManifestTask>,
+    /// Who signs this content's manifests, beside a pinned key.
+    pub(super) signer: Option<PeerId>,
     /// Of a stream: its segments become known one by one.
     pub(super) stream: Option<StreamSide>,
 }
@@ -280,7 +300,7 @@ pub(super) struct StreamSide {
 }
 
 pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
-    let Joining { url, rid, head, key, rule, cuts, manifest, stream } = joining;
+    let Joining { url, rid, head, key, rule, cuts, manifest, signer, stream } = joining;
     let (take, give) = shared.p2p_now();
     let record = shared.record();
     let setup = SwarmSetup {
@@ -290,7 +310,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         take,
         give,
         ports: record.addrs.iter().map(|addr| (addr.scheme, addr.addr.port())).collect(),
-        trust: shared.settings.trust,
+        trust: shared.settings.trust.or(signer),
         limits: shared.settings.limits,
         stream: stream.is_some(),
         follow: stream.as_ref().is_some_and(|stream| stream.heard.is_some()),
@@ -310,16 +330,19 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         Some(ManifestTask::Later(task)) => Some(task),
         _ => None,
     };
-    let store = shared.store.clone();
-    match tokio::task::spawn_blocking(move || store.held(&key)).await {
+    let (store, shelf) = (shared.store.clone(), shelf(&key, &head));
+    match tokio::task::spawn_blocking(move || store.held(&shelf)).await {
         Ok(Ok(held)) if !held.is_empty() => swarm.handle(now, Input::Held(held)),
         Ok(Err(error)) => tracing::warn!(%error, "the store cannot be read; starting without it"),
         _ => {}
     }
     let (sender, inbox) = mpsc::channel(INBOX);
     let (complete, completed) = watch::channel(false);
+    let changed = Arc::new(AtomicBool::new(false));
     let around = Surroundings {
         key,
+        shelf,
+        changed: changed.clone(),
         rid,
         url: url.clone(),
         head: head.clone(),
@@ -349,8 +372,19 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
             }
         });
     }
-    let info = Info { url, rid, swarm: key, head };
+    let info = Info { url, rid, swarm: key, shelf, head, changed };
     Asset::new(info, sender, completed, shared)
+}
+
+/// Under what name the pieces are kept. The origin's validator is in it: what was kept of an earlier content of the URL is never
+/// taken for this one's.
+fn shelf(key: &SwarmKey, head: &ResourceHead) -> SwarmKey {
+    let Some(validator) = &head.validator else { return *key };
+    let mut hasher = blake3::Hasher::new_derive_key("pcdn shelf v1");
+    for field in [&key.0[..], &head.len.unwrap_or(0).to_be_bytes(), validator.as_bytes()] {
+        hash_field(&mut hasher, field);
+    }
+    SwarmKey(*hasher.finalize().as_bytes())
 }
 
 /// What a manifest must agree with to be this content's.

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use futures_util::StreamExt as _;
 use pcdn_core::fragment::{Cut, FragmentError, Fragmenter, Listing, Need, Part, Rendition, Slicing};
-use pcdn_core::id::{Rid, RuleId, SwarmKey};
+use pcdn_core::id::{PeerId, Rid, RuleId, SwarmKey};
 use pcdn_core::origin::OriginGet;
 use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{Resource, ResourceHead, Url};
@@ -63,6 +63,8 @@ pub struct Stream {
 struct Inner {
     url: Url,
     rid: Rid,
+    /// Who signs this stream's manifests, beside a pinned key.
+    signer: Option<PeerId>,
     rule: RuleId,
     slicing: Mutex<Box<dyn Slicing>>,
     index: Mutex<Index>,
@@ -99,7 +101,8 @@ impl Stream {
             slicing: Mutex::new(fragmenter.open(&resource)?),
             index: Mutex::default(),
             tracks: tokio::sync::Mutex::default(),
-            manifest: manifest::Kept::of(&shared.settings, url, mapping.manifest.as_ref()),
+            signer: mapping.signer,
+            manifest: manifest::Kept::of(&shared.settings, url, &mapping),
             file_heads: tokio::sync::Mutex::default(),
             node: Arc::downgrade(shared),
             used: Mutex::new(shared.clock.now()),
@@ -197,6 +200,7 @@ impl Stream {
             rule: self.inner.rule,
             cuts: Vec::new(),
             manifest: None,
+            signer: self.inner.signer,
             stream: Some(super::open::StreamSide { cuts: cuts.clone(), heard: None }),
         };
         let asset = join(shared, joining).await;

@@ -8,18 +8,68 @@ use super::Pair;
 
 /// Parameters of one way of signing URLs.
 struct Pack {
+    /// Which, as rules name it.
+    name: &'static str,
     /// All of these must be there; none means always.
     when: &'static [&'static str],
     /// Names, in lower case.
     names: &'static [&'static str],
 }
 
-/// Dropped by prefix: whole families of signature parameters, and tracking.
-const PREFIXES: [&str; 7] = ["x-amz-", "x-goog-", "x-obs-", "x-tos-", "q-sign-", "utm_", "hdnt"];
+/// Dropped by prefix: whole families of signature parameters, and tracking. Each with its pack.
+const PREFIXES: [(&str, &str); 8] = [
+    ("aws", "x-amz-"),
+    ("gcs", "x-goog-"),
+    ("obs", "x-obs-"),
+    ("tos", "x-tos-"),
+    ("cos", "q-sign-"),
+    ("akamai", "hdnt"),
+    ("wowza", "wowzatoken"),
+    (TRACKING, "utm_"),
+];
 
-const PACKS: [Pack; 13] = [
-    // Generic tokens, signatures, sessions.
+/// No credential: always dropped.
+const TRACKING: &str = "tracking";
+
+/// Every pack's name, for rules that choose.
+pub(crate) const NAMES: &[&str] = &[
+    "generic",
+    "aws",
+    "gcs",
+    "azure",
+    "oss",
+    "obs",
+    "tos",
+    "cos",
+    "tencent",
+    "wangsu",
+    "huawei",
+    "cloudfront",
+    "cloudflare",
+    "akamai",
+    "fastly",
+    "bunny",
+    "wowza",
+];
+
+/// Which ways of signing are known to a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Packs(Option<Vec<String>>);
+
+impl Packs {
+    /// Those, and no other.
+    pub(super) fn only<'n>(names: impl Iterator<Item = &'n str>) -> Self {
+        Self(Some(names.map(str::to_owned).collect()))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        name == TRACKING || self.0.as_ref().is_none_or(|names| names.iter().any(|own| own == name))
+    }
+}
+
+const PACKS: [Pack; 20] = [
     Pack {
+        name: "generic",
         when: &[],
         names: &[
             "token",
@@ -51,15 +101,16 @@ const PACKS: [Pack; 13] = [
             "nonce",
         ],
     },
-    // AWS version 2.
-    Pack { when: &["awsaccesskeyid"], names: &["awsaccesskeyid"] },
-    Pack { when: &["x-amz-signature"], names: &["x-id"] },
+    // AWS version 2, and version 4 as its tools write it.
+    Pack { name: "aws", when: &["awsaccesskeyid"], names: &["awsaccesskeyid"] },
+    Pack { name: "aws", when: &["x-amz-signature"], names: &["x-id"] },
     // Google Cloud Storage version 2, Cloud CDN, Media CDN.
-    Pack { when: &["googleaccessid"], names: &["googleaccessid"] },
-    Pack { when: &["keyname", "signature"], names: &["keyname", "urlprefix"] },
-    Pack { when: &[], names: &["edge-cache-token"] },
+    Pack { name: "gcs", when: &["googleaccessid"], names: &["googleaccessid"] },
+    Pack { name: "gcs", when: &["keyname", "signature"], names: &["keyname", "urlprefix"] },
+    Pack { name: "gcs", when: &[], names: &["edge-cache-token"] },
     // Azure SAS.
     Pack {
+        name: "azure",
         when: &["sig", "sv"],
         names: &[
             "sv", "ss", "srt", "sp", "se", "st", "spr", "sip", "sr", "si", "sdd", "skoid", "sktid", "skt",
@@ -68,6 +119,7 @@ const PACKS: [Pack; 13] = [
     },
     // Alibaba OSS; its x-oss-process chooses content.
     Pack {
+        name: "oss",
         when: &[],
         names: &[
             "ossaccesskeyid",
@@ -81,9 +133,10 @@ const PACKS: [Pack; 13] = [
         ],
     },
     // Huawei OBS version 2.
-    Pack { when: &["accesskeyid", "signature"], names: &["accesskeyid"] },
-    // Tencent COS and CDN, Wangsu.
+    Pack { name: "obs", when: &["accesskeyid", "signature"], names: &["accesskeyid"] },
+    // Tencent COS, and its CDN.
     Pack {
+        name: "cos",
         when: &[],
         names: &[
             "q-ak",
@@ -92,19 +145,24 @@ const PACKS: [Pack; 13] = [
             "q-url-param-list",
             "q-signature",
             "x-cos-security-token",
-            "txsecret",
-            "txtime",
-            "wssecret",
-            "wstime",
-            "wsabstime",
         ],
     },
-    // CloudFront.
-    Pack { when: &["key-pair-id"], names: &["key-pair-id", "policy", "hash-algorithm"] },
-    // Akamai, and token schemes of smaller CDNs.
-    Pack { when: &[], names: &["hdnea", "__token__", "__gda__", "bcdn_token", "token_path", "verify_token"] },
+    Pack { name: "tencent", when: &[], names: &["txsecret", "txtime"] },
+    Pack { name: "wangsu", when: &[], names: &["wssecret", "wstime", "wsabstime"] },
+    Pack { name: "huawei", when: &[], names: &["hwsecret", "hwtime"] },
+    Pack { name: "cloudfront", when: &["key-pair-id"], names: &["key-pair-id", "policy", "hash-algorithm"] },
+    Pack { name: "akamai", when: &[], names: &["hdnea", "__token__", "__gda__"] },
+    Pack {
+        name: "bunny",
+        when: &[],
+        names: &["bcdn_token", "token_path", "token_countries", "verify_token"],
+    },
+    Pack { name: "fastly", when: &[], names: &["fastly_token", "fastly-token"] },
+    Pack { name: "cloudflare", when: &[], names: &["__cf_chl_tk"] },
+    Pack { name: "wowza", when: &[], names: &["wmsauthsign"] },
     // Marks of advertising and mail tools.
     Pack {
+        name: TRACKING,
         when: &[],
         names: &["fbclid", "gclid", "dclid", "msclkid", "yclid", "mc_cid", "mc_eid", "igshid", "_ga", "_gl"],
     },
@@ -116,25 +174,35 @@ const TIMES: [&str; 5] = ["e", "t", "ts", "time", "timestamp"];
 const SIGNED: [&str; 4] = ["token", "sign", "sig", "signature"];
 
 /// The packs that a query's names call for.
-pub(super) struct Credentials {
+pub(super) struct Credentials<'p> {
+    chosen: &'p Packs,
     packs: Vec<&'static Pack>,
     signed: bool,
 }
 
-impl Credentials {
-    pub(super) fn of(pairs: &[Pair<'_>]) -> Self {
+impl<'p> Credentials<'p> {
+    pub(super) fn of(chosen: &'p Packs, pairs: &[Pair<'_>]) -> Self {
         let there = |name: &&str| pairs.iter().any(|pair| pair.name == *name);
-        let packs = PACKS.iter().filter(|pack| pack.when.iter().all(&there)).collect();
-        Self { packs, signed: SIGNED.iter().any(there) }
+        let called = |pack: &&Pack| chosen.has(pack.name) && pack.when.iter().all(&there);
+        let signed = chosen.has("generic") && SIGNED.iter().any(there);
+        Self { chosen, packs: PACKS.iter().filter(called).collect(), signed }
     }
 
     pub(super) fn covers(&self, pair: &Pair<'_>) -> bool {
         let name = pair.name.as_str();
         let timed = self.signed && TIMES.contains(&name) && is_unix_time(pair.value());
+        let family = |(pack, prefix): &(&str, &str)| name.starts_with(prefix) && self.chosen.has(pack);
+        let stamped = name == "verify" && self.chosen.has("cloudflare") && is_stamped(pair.value());
         timed
-            || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || stamped
+            || PREFIXES.iter().any(family)
             || self.packs.iter().any(|pack| pack.names.contains(&name))
     }
+}
+
+/// A time and a code, as Cloudflare's token rules read them: `1700000000-c2lnbmF0dXJl`. The code is that of 16 bytes or more.
+fn is_stamped(value: &str) -> bool {
+    value.split_once('-').is_some_and(|(time, code)| is_unix_time(time) && code.len() >= 22)
 }
 
 /// Ten digits (seconds) or thirteen (milliseconds): years 2001 to 2286, and no number of an episode.

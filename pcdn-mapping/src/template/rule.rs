@@ -1,5 +1,6 @@
 //! One rule, and the little template language of its texts.
 
+use pcdn_core::resource::Generations;
 use regex::{Captures, Regex};
 
 use crate::canonical::Rules;
@@ -10,10 +11,22 @@ pub(super) struct Rule {
     pub(super) name: String,
     pub(super) hosts: Vec<String>,
     pub(super) path: Regex,
-    pub(super) key: Text,
+    pub(super) named: Name,
     pub(super) canonical: Rules,
+    pub(super) generations: Generations,
+    pub(super) ask: bool,
+    pub(super) source: Option<Text>,
     pub(super) manifest: Option<Text>,
     pub(super) mirrors: Vec<Text>,
+}
+
+/// What the content is named by.
+#[derive(Debug)]
+pub(super) enum Name {
+    /// A text, and the query that is left.
+    Key(Text),
+    /// The canonical URL, as [`UrlHash`](crate::UrlHash) does.
+    Url,
 }
 
 /// A text with places to fill.

@@ -79,6 +79,33 @@ fn errors_name_file_and_line() {
     check("\n[[rule]]\nhost = 'h'\nkeep = []\ndrop = []", 2, "choose one");
     check("[[rule]]\nhost = []", 1, "empty list");
     check("valid_for = 'soon'\n[[rule]]\nhost = 'h'", 1, "soon");
+    check("[[rule]]\nhost = 'h'\nrid = 'path'", 3, "\"url\"");
+    check("[[rule]]\nhost = 'h'\nrid = 'url'\nkey = 'k'", 3, "choose one");
+    check("[[rule]]\nhost = 'h'\npacks = ['aws', 'was']", 3, "was");
+    check("[[rule]]\nhost = 'h'\nstrip = ['(']", 3, "not a regex");
+    check("[[rule]]\nhost = 'h'\ngeneration = 'tag'", 3, "tag");
+    check("[[alias]]\nhost = 'h'\nname = 'a/b'", 1, "a/b");
+}
+
+#[test]
+fn json_says_what_is_wrong_in_it() {
+    let broken = Template::parse("f.json", "{\"rule\": [\n{]}").unwrap_err();
+    assert_eq!(broken.line, 2, "{broken}");
+    let wrong = Template::parse("f.json", "{\"rule\": [{\"host\": \"h\", \"hots\": 1}]}").unwrap_err();
+    assert!(wrong.to_string().contains("hots"), "{wrong}");
+}
+
+#[tokio::test]
+async fn what_no_rule_matches_is_named_by_its_url_with_the_same_aliases() {
+    let file = "namespace = 'n'\n[[alias]]\nhost = ['a.example', 'b.example']\nname = 'ab'\n";
+    let rest = Template::parse("f", file).unwrap().rest();
+    let rid = |url: &str| rest.rid(&Url::parse(url).unwrap()).unwrap();
+    assert_eq!(rid("http://a.example/f"), rid("https://b.example/f?token=1"));
+    assert_ne!(rid("http://a.example/f"), rid("http://c.example/f"));
+    assert_ne!(
+        rid("http://c.example/f"),
+        UrlHash::new().rid(&Url::parse("http://c.example/f").unwrap()).unwrap()
+    );
 }
 
 #[test]

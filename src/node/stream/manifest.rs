@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_core::layout::SegmentId;
-use pcdn_core::resource::Url;
+use pcdn_core::resource::{Mapping, Url};
 use pcdn_core::verify::Manifest;
 use tokio::sync::Notify;
 
@@ -33,9 +33,9 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn of(settings: &Settings, url: &Url, mapped: Option<&Url>) -> Self {
+    pub(super) fn of(settings: &Settings, url: &Url, mapping: &Mapping) -> Self {
         Self {
-            place: ManifestPlace::of(settings, url, mapped),
+            place: ManifestPlace::of(settings, url, mapping),
             newest: Mutex::default(),
             fetching: AtomicBool::new(false),
             came: Notify::new(),
