@@ -10,6 +10,7 @@ mod health;
 mod inspect;
 mod logging;
 mod map;
+mod mapping;
 mod peer;
 mod play;
 mod sign;
@@ -101,6 +102,7 @@ async fn run_verb(verb: &str, matches: &ArgMatches, loaded: &Loaded) -> Result<E
         "peer" => peer::run(loaded).await,
         "play" => play::run(&argument(matches, "URL"), loaded).await,
         "tracker" => tracker::run(&loaded.config).await,
+        "mapping" => mapping::run(&loaded.config).await,
         "sign" => sign::run(&argument(matches, "FILE|DIR|URL"), &loaded.config).await,
         "inspect" => inspect::run(&argument(matches, "URL|FILE"), &loaded.config).await,
         "map" => map::run(&argument(matches, "URL"), &loaded.config).await,

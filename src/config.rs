@@ -45,6 +45,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// The tracker node.
     pub tracker: TrackerConfig,
+    /// The mapping node.
+    pub mapping: MappingNodeConfig,
     /// `pcdn get`.
     pub get: GetConfig,
     /// `pcdn peer`.
@@ -95,7 +97,7 @@ pub struct NodeConfig {
     pub listen: Vec<PeerAddr>,
     /// Trackers: `HOST:PORT`, `udp://HOST:PORT` or `http://HOST:PORT`.
     pub tracker: Vec<String>,
-    /// Mappers, first that answers: `url`, `template:FILE`.
+    /// Mappers, first that answers: `url`, `template:FILE`, `http(s)://NODE[#KEY]`.
     pub mapper: Vec<String>,
     /// Where pieces and the identity are kept.
     #[serde(with = "blank")]
@@ -231,6 +233,53 @@ pub struct TrackerConfig {
 impl Default for TrackerConfig {
     fn default() -> Self {
         Self { listen: ([0, 0, 0, 0], 7070).into(), secret: None, store: "memory".into() }
+    }
+}
+
+/// The mapping node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MappingNodeConfig {
+    /// Its HTTP API.
+    pub listen: std::net::SocketAddr,
+    /// Where records are kept: a directory, `postgres://…`, `redis://…`, or `memory`.
+    pub store: String,
+    /// Hosts whose contents are read: `HOST[:PORT]`, globs.
+    pub allow: Vec<String>,
+    /// The file with the key that signs; not set: in the store's directory.
+    #[serde(with = "blank")]
+    pub key: Option<String>,
+    /// The rule file served.
+    #[serde(with = "blank")]
+    pub rules: Option<String>,
+    /// The file with publishers' tokens.
+    #[serde(with = "blank")]
+    pub tokens: Option<String>,
+    /// Trackers told with every answer.
+    pub trackers: Vec<String>,
+    /// The longest content read.
+    pub size_max: ByteSize,
+    /// Bytes a second read of one content.
+    pub rate: Rate,
+    /// How long an answer is believed.
+    pub ttl: Span,
+}
+
+impl Default for MappingNodeConfig {
+    fn default() -> Self {
+        let node = pcdn_mapping::node::NodeConfig::default();
+        Self {
+            listen: ([127, 0, 0, 1], 7300).into(),
+            store: "memory".into(),
+            allow: Vec::new(),
+            key: None,
+            rules: None,
+            tokens: None,
+            trackers: Vec::new(),
+            size_max: node.size_max,
+            rate: node.rate,
+            ttl: Span(node.ttl),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod gateway;
 mod http;
 pub mod identity;
+pub mod mapping_node;
 pub mod metrics;
 pub mod node;
 pub mod publish;

@@ -57,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use asset::{Asset, Reader};
+pub(crate) use builder::SystemClock;
 pub use builder::{BuildError, Builder, ManifestFrom, SchedulerFactory, Settings};
 pub use error::OpenError;
 pub use live::{Broadcast, Listener};

@@ -51,6 +51,7 @@ pub use inspect::{
     Inspection, Inspector, Rendition, SegmentReport, Source, inspect, inspect_file, read_slices, report_slice,
 };
 pub use local::is_playlist;
+pub(crate) use outline::cut_as_viewers_do;
 pub use outline::is_document;
 pub use sign::{Signed, fragmenter_of, sign_dir, sign_file, sign_one};
 pub use slices::SliceSigner;

@@ -14,7 +14,9 @@ use pcdn::core::transport::Provider;
 use pcdn::core::unit::{ByteSize, Rate};
 use pcdn::demo::DemoOrigin;
 use pcdn::discovery::{Fixed, Merged, Tracker, TrackerConfig, TrackerServer};
+use pcdn::mapping::node::{NodeConfig, Tokens};
 use pcdn::mapping::{Cached, FirstOf, Table, Template, UrlHash};
+use pcdn::mapping_node::{MappingConfig, MappingNode};
 use pcdn::media::{Dash, File, Flv, Hls};
 use pcdn::store::{Disk, DiskConfig};
 use pcdn::testing::{Fault, ScriptedOrigin, content};
@@ -77,6 +79,21 @@ async fn mappers() {
     let other: &[&str] = &["http://h.example/film?cut=long", "http://h.example/film?cut=long&sig=1"];
     let contents = [film, other];
     conformance::mapper::mapper(UrlHash::default, &contents).await;
+    // A mapping node that is asked about these, and cannot reach their host.
+    let node = NodeConfig { allow: vec!["h.example".to_owned()], ..NodeConfig::default() };
+    let config = MappingConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        node,
+        key: Identity::from_secret([1; 32]),
+        store: Arc::new(pcdn::mapping::node::store::Memory::new()),
+        tokens: Tokens::default(),
+        http: HttpConfig::default(),
+    };
+    let node = MappingNode::start(config).await.unwrap();
+    let asking =
+        || pcdn::mapping_node::mapper(&node.url(), Some(node.key()), None, HttpConfig::default()).unwrap();
+    conformance::mapper::mapper(asking, &contents).await;
+    node.shutdown().await;
     conformance::mapper::mapper(|| FirstOf::default().or(UrlHash::default()), &contents).await;
     let clock = Arc::new(ManualClock::default());
     conformance::mapper::mapper(|| Cached::with_capacity(UrlHash::default(), clock.clone(), 8), &contents)

@@ -56,6 +56,13 @@ fn hello_node() {
 }
 
 #[test]
+fn mapping_node() {
+    check("mapping_node", &[], |line| {
+        takes_most(line, "the second viewer took ") && line.ends_with("proof: signed")
+    });
+}
+
+#[test]
 fn mock_unit_test() {
     check("mock_unit_test", &[], |line| line == "viewers now: 1");
 }

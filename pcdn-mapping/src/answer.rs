@@ -37,7 +37,7 @@ pub struct MapAnswer {
     pub state: State,
     /// What tells one generation from the next.
     pub generations: Generations,
-    /// The newest one, hex; the ETag of this answer.
+    /// The newest one, hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
     /// Its length in bytes.

@@ -36,8 +36,8 @@ mod canonical;
 mod first_of;
 mod glob;
 mod hash;
-//N #[cfg(feature = "node")]
-//N pub mod node;
+#[cfg(feature = "node")]
+pub mod node;
 #[cfg(feature = "remote")]
 pub mod remote;
 pub mod signed;

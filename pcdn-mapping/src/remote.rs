@@ -1,8 +1,9 @@
 //! A mapping node's rules and answers, as a mapper.
 //!
 //! The rules are fetched once and then when they expire, and nearly all URLs are mapped by them without a question. Where a rule
-//! says `ask`, the node is asked: it knows places, the generation and the signed manifest. Whatever fails, a URL is mapped: by the
-//! rules that were had last (also from the file of an earlier run), without any by [`UrlHash`].
+//! says `ask`, the node is asked: it knows places, the generation and the signed manifest. While the node is silent the rules that
+//! were had last decide, also those of an earlier run from a file. What no rule matches, and everything while there are no rules, is
+//! left to the next mapper: put a [`UrlHash`](crate::UrlHash) behind it, so that a URL is mapped whatever fails.
 //!
 //! | read | decides |
 //! |---|---|
@@ -23,7 +24,7 @@ use pcdn_core::resource::{Mapping, Url};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::{Cached, UrlHash};
+use crate::Cached;
 use asker::Asker;
 use rules::{Fetcher, Held};
 use standing::Standing;
@@ -101,7 +102,6 @@ struct Inner {
     ended: Notify,
     asker: Arc<Asker>,
     asked: Cached,
-    offline: UrlHash,
 }
 
 impl Remote {
@@ -116,8 +116,7 @@ impl Remote {
             asker.towards(kept);
         }
         let standing = Mutex::new(Standing::new(kept));
-        let (ended, offline) = (Notify::new(), UrlHash::new());
-        Self { inner: Arc::new(Inner { fetcher, clock, standing, ended, asker, asked, offline }) }
+        Self { inner: Arc::new(Inner { fetcher, clock, standing, ended: Notify::new(), asker, asked }) }
     }
 
     /// The rules in force, fetched if they are due; `None` if there never were any.
@@ -141,14 +140,7 @@ impl Remote {
     }
 
     async fn map_by(&self, held: &Held, url: &Url) -> Result<Mapping, MapError> {
-        let decision = match held.rules.decide(url) {
-            Ok(decision) => decision,
-            Err(MapError::Unknown) => {
-                let by = format!("{}, no rule", held.node());
-                return Ok(Mapping { by, ..held.rules.rest().map(url).await? });
-            }
-            Err(error) => return Err(error),
-        };
+        let decision = held.rules.decide(url)?;
         let by = format!("{}, {}", held.node(), decision.mapping.by);
         let offline = Mapping { by, ..decision.mapping };
         if !decision.ask || held.mapping.is_none() {
@@ -173,10 +165,7 @@ impl Mapper for Remote {
     async fn map(&self, url: &Url) -> Result<Mapping, MapError> {
         match self.rules().await {
             Some(held) => self.map_by(&held, url).await,
-            None => {
-                let by = format!("url, as {} has no answer", self.inner.fetcher.node());
-                Ok(Mapping { by, ..self.inner.offline.map(url).await? })
-            }
+            None => Err(MapError::Silent { node: self.inner.fetcher.node() }),
         }
     }
 }

@@ -10,7 +10,7 @@ use pcdn_core::resource::{Mapping, Url};
 
 use crate::canonical::Rules;
 use crate::glob::glob;
-use crate::hash::{UrlHash, rid_of};
+use crate::hash::rid_of;
 use rule::{Name, Rule, Text};
 
 mod file;
@@ -43,7 +43,7 @@ pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 /// version = 7                          # rises with every change; a mapping node takes no older rules
 /// trackers = ["t.films.example:7070"]  # where this site's viewers meet
 ///
-/// [[alias]]                            # several CDNs of one origin: `name` is their host in all rules
+/// [[alias]]                            # several CDNs of one origin: `name` is their host in all rules below
 /// host = ["*.cdn-a.example", "films.cdn-b.example"]
 /// name = "films"
 ///
@@ -67,8 +67,6 @@ pub struct Template {
     valid_for: Option<Duration>,
     trackers: Vec<String>,
     rules: Vec<Rule>,
-    /// Aliases, for URLs that no rule matches.
-    base: Rules,
 }
 
 /// What the rules say of a URL.
@@ -108,19 +106,9 @@ impl Template {
         self.version
     }
 
-    /// Keeps this site's RIDs apart.
-    pub fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
     /// Where this site's viewers meet.
     pub fn trackers(&self) -> &[String] {
         &self.trackers
-    }
-
-    /// The mapper of URLs that no rule matches: by their canonical form, with the same aliases and namespace.
-    pub fn rest(&self) -> UrlHash {
-        UrlHash::with(self.base.clone()).namespace(&self.namespace)
     }
 
     /// What the rules say of `url`: of the first that matches it, [`MapError::Unknown`] if none does.
@@ -158,6 +146,13 @@ impl Template {
         mapping.dropped = parts.dropped;
         Ok(Some(Decision { mapping, ask: rule.ask, source }))
     }
+}
+
+/// `url` without what is known for credentials and tracking: as others may be told.
+#[cfg(feature = "node")]
+pub(crate) fn bare(url: &Url) -> Result<Url, MapError> {
+    let parts = Rules::default().parts(url)?;
+    Ok(without_credentials(url, &parts.path, &parts.query))
 }
 
 /// `url` with what is left of its path and query.

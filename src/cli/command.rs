@@ -82,6 +82,18 @@ const VERBS: &[Verb] = &[
         defaults: &[],
     },
     Verb {
+        name: "mapping",
+        about: "Run a mapping node: names for URLs, and signed piece lists for origins that publish none",
+        manual: "Serves a site's rules to viewers (--mapper http://NODE), which then name nearly all contents offline. Contents of \
+                 the hosts of --allow it reads once, and signs what their pieces hash to: viewers then take every byte from \
+                 anybody. Playing never depends on it. Everything it says may be cached by a CDN in front of it.",
+        examples: "pcdn mapping --store /var/lib/pcdn-mapping --allow '*.films.example'\n\
+                   pcdn mapping --listen 0.0.0.0:7300 --store /var/lib/pcdn-mapping --allow cdn.example --rules films.toml --tokens /etc/pcdn/tokens\n\
+                   curl -G http://127.0.0.1:7300/v1/map --data-urlencode url=https://cdn.example/film.mp4",
+        arguments: &[],
+        defaults: &[],
+    },
+    Verb {
         name: "sign",
         about: "Write the publisher's signed piece list beside a file",
         manual: "Reads FILE once (or every file below DIR) and writes FILE.pcdn. Viewers that are told --manifest sidecar then \
@@ -122,7 +134,7 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "map",
         about: "Show what a URL's content is called, and why",
-        manual: "Prints the RID, which mapper decided, and which parts of the URL it left out. Nothing is fetched.",
+        manual: "Prints the RID, which mapper decided, and which parts of the URL it left out. Only a mapping node is asked, if one is configured.",
         examples: "pcdn map 'https://cdn.example/film.mp4?token=abc'",
         arguments: URL,
         defaults: &[],

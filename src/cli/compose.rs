@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pcdn_core::id::Identity;
+use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::mapping::Mapper;
 use pcdn_core::peer::Scheme;
+use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
 use pcdn_discovery::Tracker;
 use pcdn_mapping::{FirstOf, Template, UrlHash};
@@ -14,6 +15,7 @@ use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
 use super::{Exit, Failure};
 use crate::config::{AdminConfig, Config, NodeConfig};
+use crate::mapping_node::place;
 use crate::node::{Builder, ManifestFrom, Node, Settings};
 use crate::store::{Disk, DiskConfig, Memory, Store};
 
@@ -91,37 +93,70 @@ pub(crate) fn wall_clock() -> pcdn_media::dash::WallClock {
 /// What the verbs fetch from origins with.
 pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
     let config_fault = |line: String| Failure::new(Exit::Config, line);
-    let mut config =
-        HttpConfig { only_allowed: !node.origin.is_empty(), bind: node.origin_bind, ..HttpConfig::default() };
+    let mut config = http_config(node)?;
+    config.only_allowed = !node.origin.is_empty();
     for pattern in &node.origin {
         let pattern: OriginPattern = pattern
             .parse()
             .map_err(|e| config_fault(format!("--origin {pattern}: {e}; write HOST[:PORT]")))?;
         config.allow.push(pattern);
     }
-    for header in &node.header {
-        config.headers.push(header.parse().map_err(|e| config_fault(format!("--header: {e}")))?);
+    // Manifests lie at the mapping nodes.
+    let nodes = node.mapper.iter().filter_map(|text| mapping_node(text)).map(|(url, _)| place(&url));
+    for pattern in nodes {
+        config.allow.push(pattern.parse().map_err(|e| config_fault(format!("--mapper {pattern}: {e}")))?);
     }
-    config.ca = node.origin_ca.as_ref().map(PathBuf::from);
     let dice = crate::dice().map_err(|e| Failure::other(format!("the system gives no random bytes: {e}")))?;
     Http::new(config, dice).map_err(|e| config_fault(e.to_string()))
+}
+
+/// How anything is fetched, whatever it is fetched for.
+pub(crate) fn http_config(node: &NodeConfig) -> Result<HttpConfig, Failure> {
+    let mut config = HttpConfig { bind: node.origin_bind, ..HttpConfig::default() };
+    for header in &node.header {
+        let fault = |e| Failure::new(Exit::Config, format!("--header: {e}"));
+        config.headers.push(header.parse().map_err(fault)?);
+    }
+    config.ca = node.origin_ca.as_ref().map(PathBuf::from);
+    Ok(config)
 }
 
 /// What names contents.
 pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
     let mut mappers: Vec<Arc<dyn Mapper>> = Vec::new();
+    let fault = |text: &str, e: String| Failure::new(Exit::Config, format!("--mapper {text}: {e}"));
     for text in &node.mapper {
-        match text.strip_prefix("template:") {
-            Some(file) => {
-                let template = Template::load(Path::new(file));
-                mappers.push(Arc::new(
-                    template.map_err(|e| Failure::new(Exit::Config, format!("--mapper {text}: {e}")))?,
-                ));
-            }
-            None => mappers.push(Arc::new(UrlHash::default())),
+        if let Some(file) = text.strip_prefix("template:") {
+            let template = Template::load(Path::new(file));
+            mappers.push(Arc::new(template.map_err(|e| fault(text, e.to_string()))?));
+        } else if let Some((url, key)) = mapping_node(text) {
+            let file = node.data_dir.as_ref().map(|dir| Path::new(dir).join(rules_file(&url)));
+            let remote = crate::mapping_node::mapper(&url, key, file, http_config(node)?);
+            mappers.push(Arc::new(remote.map_err(|e| fault(text, e.to_string()))?));
+        } else {
+            mappers.push(Arc::new(UrlHash::default()));
         }
     }
+    // A mapping node that is silent stops nobody.
+    if !node.mapper.iter().any(|text| text == "url")
+        && node.mapper.iter().any(|text| mapping_node(text).is_some())
+    {
+        mappers.push(Arc::new(UrlHash::default()));
+    }
     Ok(FirstOf::new(mappers))
+}
+
+/// The mapping node that a mapper's text names, and its pinned key.
+fn mapping_node(text: &str) -> Option<(Url, Option<PeerId>)> {
+    let mut url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let key = url.fragment().and_then(|key| key.parse().ok());
+    url.set_fragment(None);
+    Some((url, key))
+}
+
+/// The file in the data directory that keeps a mapping node's rules.
+fn rules_file(node: &Url) -> String {
+    format!("mapping-{}.json", &blake3::hash(node.as_str().as_bytes()).to_hex().as_str()[..16])
 }
 
 /// The directory of pieces within a data directory.

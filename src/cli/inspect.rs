@@ -96,11 +96,11 @@ async fn of_url(text: &str, config: &Config) -> Result<Subject, Failure> {
     let mapping = mapper.map(&url).await.map_err(|e| Failure::other(format!("{text}: {e}")))?;
     let resource = Resource { url, rid: mapping.rid, head: Some(head) };
     let is_stream = fragmenter.open(&resource).is_ok_and(|slicing| matches!(slicing.need(), Need::Stream(_)));
-    Ok(if is_stream {
-        Subject::Stream(http, fragmenter, resource)
-    } else {
-        Subject::Whole(http, fragmenter, resource)
-    })
+    if is_stream {
+        return Ok(Subject::Stream(http, fragmenter, resource));
+    }
+    let rid = resource.head.as_ref().map_or(mapping.rid, |head| mapping.rid_of(head));
+    Ok(Subject::Whole(http, fragmenter, Resource { rid, ..resource }))
 }
 
 async fn of_file(text: &str, config: &Config) -> Result<Subject, Failure> {

@@ -49,13 +49,29 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
         }
     }
     for mapper in &config.node.mapper {
-        if mapper != "url" && !mapper.starts_with("template:") {
+        if mapper != "url" && !mapper.starts_with("template:") && !is_node(mapper) {
             return fault(
                 "node.mapper",
                 format!("{mapper:?} is no mapper"),
-                "write {} url or {} template:FILE",
+                "write {} url, {} template:FILE or {} http(s)://NODE[#KEY]",
             );
         }
+    }
+    for host in &config.mapping.allow {
+        if let Err(error) = host.parse::<pcdn_transport::origin::OriginPattern>() {
+            return fault("mapping.allow", error.to_string(), "write {} HOST[:PORT]");
+        }
+    }
+    let store = &config.mapping.store;
+    let server = store.split_once("://").map(|(kind, _)| kind);
+    if store.is_empty() || server.is_some_and(|kind| !STORES.contains(&kind)) {
+        // What follows may be a password: it is not repeated.
+        let what = format!("{:?} is no store of the mapping node", server.unwrap_or_default());
+        return fault("mapping.store", what, "write {} DIR, postgres://…, redis://… or memory");
+    }
+    if server.is_some() && config.mapping.key.is_none() {
+        let what = "several nodes of one database must sign with one key".to_owned();
+        return fault("mapping.key", what, "write {} FILE");
     }
     if config.node.integrity == pcdn_core::verify::Integrity::Origin {
         let what = "origin is no proof of bytes from peers".to_owned();
@@ -105,6 +121,16 @@ fn page_origin(text: &str) -> Result<(), &'static str> {
     if url.origin().ascii_serialization() == text { Ok(()) } else { Err("is more than a page origin") }
 }
 
+/// Databases that mapping nodes share.
+const STORES: [&str; 4] = ["postgres", "postgresql", "redis", "valkey"];
+
+/// Whether `text` is a mapping node: its URL, and its public key if it is pinned.
+fn is_node(text: &str) -> bool {
+    let Ok(url) = url::Url::parse(text) else { return false };
+    let pinned = url.fragment().is_none_or(|key| key.parse::<pcdn_core::id::PeerId>().is_ok());
+    matches!(url.scheme(), "http" | "https") && url.host_str().is_some() && url.query().is_none() && pinned
+}
+
 fn is_header(line: &str) -> bool {
     let Some((name, value)) = line.split_once(':') else { return false };
     http::HeaderName::from_bytes(name.trim().as_bytes()).is_ok()
@@ -135,6 +161,11 @@ mod tests {
         assert!(refused("get.sha256", "abc").contains("64 hex digits"));
         assert!(refused("get.range", "9-3").contains("A-B"));
         assert!(refused("node.mapper", "what").contains("template:FILE"));
+        assert!(refused("node.mapper", "http://map.example#12").contains("#KEY"));
+        assert!(refused("mapping.allow", "http://h/").contains("--allow HOST"));
+        assert!(refused("mapping.store", "mysql://u:secret@h/").contains("--store DIR"));
+        assert!(!refused("mapping.store", "mysql://u:secret@h/").contains("secret"));
+        assert!(refused("mapping.store", "redis://h/").contains("--key FILE"));
         assert!(refused("gateway.connections_max", "0").contains("256"));
     }
 }

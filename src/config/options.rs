@@ -64,7 +64,12 @@ impl Opt {
 const NODE: &[&str] = &["get", "peer", "play"];
 const GATEWAY: &[&str] = &["peer", "play"];
 const ORIGIN: &[&str] = &["get", "peer", "play", "inspect", "sign"];
+/// Who fetches from origins, and what of it is set alike for all of them.
+const FETCHER: &[&str] = &["get", "peer", "play", "inspect", "sign", "mapping"];
+const MAPPING: &[&str] = &["mapping"];
 const MAPPER: &[&str] = &["get", "peer", "play", "map", "inspect"];
+/// Who keeps something between runs; `map` reads the rules of a mapping node there.
+const DATA: &[&str] = &["get", "peer", "play", "cache", "map"];
 const STORE: &[&str] = &["get", "peer", "play", "cache"];
 /// Every verb has it.
 pub const ALL: &[&str] = &["*"];
@@ -127,17 +132,17 @@ pub const OPTIONS: &[Opt] = &[
     opt(
         "node.mapper",
         "mapper",
-        "url|template:FILE",
+        "url|template:FILE|http(s)://NODE[#KEY]",
         List,
         MAPPER,
-        "Names the content of a URL. Repeatable, the first that answers decides: url hashes the URL without its query tokens, template:FILE applies a site's rules.",
+        "Names the content of a URL. Repeatable, the first that answers decides: url hashes the URL without its query tokens, template:FILE applies a site's rules, http(s)://NODE those of a mapping node, which is asked where they say so; #KEY pins its public key. While the node is silent, url decides.",
     ),
     opt(
         "node.data_dir",
         "data-dir",
         "DIR",
         Text,
-        STORE,
+        DATA,
         "Where pieces and the identity are kept between runs. Without one, get keeps them beside its output until it is done, and a peer keeps them in memory (256 MiB at most).",
     ),
     opt(
@@ -241,16 +246,16 @@ pub const OPTIONS: &[Opt] = &[
         "header",
         "'NAME: VALUE'",
         List,
-        ORIGIN,
+        FETCHER,
         "A header sent to origins only. Repeatable; peers, trackers and logs never see it. Separated by newlines in the environment.",
     ),
-    opt("node.origin_bind", "origin-bind", "IP", Text, ORIGIN, "Local address of requests to origins."),
+    opt("node.origin_bind", "origin-bind", "IP", Text, FETCHER, "Local address of requests to origins."),
     opt(
         "node.origin_ca",
         "origin-ca",
         "FILE",
         Text,
-        ORIGIN,
+        FETCHER,
         "A PEM file of further certificate authorities to trust for origins.",
     ),
     opt(
@@ -341,6 +346,79 @@ pub const OPTIONS: &[Opt] = &[
         Text,
         &["tracker"],
         "Where the table lives. memory: lost on a restart, and full again within one announce interval.",
+    ),
+    opt("mapping.listen", "listen", "IP:PORT", Text, MAPPING, "Address of the HTTP API."),
+    opt(
+        "mapping.store",
+        "store",
+        "DIR|postgres://…|redis://…|memory",
+        Text,
+        MAPPING,
+        "Where records and manifests are kept. A directory, made if there is none; a PostgreSQL, Redis or Valkey server for several nodes, which then need one --key; memory forgets them when it stops.",
+    ),
+    opt(
+        "mapping.allow",
+        "allow",
+        "HOST-GLOB",
+        List,
+        MAPPING,
+        "A host whose contents are read and signed, HOST[:PORT]. Repeatable, * matches within a name. No other host is fetched from, also after redirects; private addresses only if they are named here.",
+    ),
+    opt(
+        "mapping.key",
+        "key",
+        "FILE",
+        Text,
+        MAPPING,
+        "The file with the key that signs, made if it does not exist. Viewers pin its public half. Default: mapping.key in the store's directory, a new one at each start in memory.",
+    ),
+    opt(
+        "mapping.rules",
+        "rules",
+        "FILE",
+        Text,
+        MAPPING,
+        "The rule file served to viewers. Rules that publishers put there since with a higher version win. Default: viewers ask about every content of the hosts of --allow.",
+    ),
+    opt(
+        "mapping.tokens",
+        "tokens",
+        "FILE",
+        Text,
+        MAPPING,
+        "The file with publishers' tokens, TOKEN HOST-GLOB… a line. Without one nobody may change anything.",
+    ),
+    opt(
+        "mapping.trackers",
+        "tracker",
+        "HOST:PORT",
+        List,
+        MAPPING,
+        "A tracker told with every answer. Repeatable.",
+    ),
+    opt(
+        "mapping.size_max",
+        "size-max",
+        "SIZE",
+        Text,
+        MAPPING,
+        "The longest content that is read; longer ones are named only.",
+    ),
+    opt(
+        "mapping.rate",
+        "rate",
+        "RATE",
+        Text,
+        MAPPING,
+        "Bytes a second read of one content; four are read at a time, of different hosts.",
+    ),
+    opt(
+        "mapping.ttl",
+        "ttl",
+        "TIME",
+        Text,
+        MAPPING,
+        "How long an answer is believed. A content that is asked for is looked at anew when its answer is that old.",
     ),
     opt(
         "get.out",

@@ -256,7 +256,7 @@ impl Builder {
             p2p: RwLock::new(self.settings.p2p),
             identity: self.identity,
             settings: self.settings,
-            clock: Arc::new(SystemClock(Instant::now())),
+            clock: Arc::new(SystemClock::default()),
             mappers: self.mappers,
             discoveries: self.discoveries,
             fragmenters: self.fragmenters,
@@ -280,7 +280,13 @@ impl Builder {
 
 /// The machine's monotonic clock, counted from the node's start. Tokio's, so that a test with paused time turns it.
 #[derive(Debug)]
-struct SystemClock(Instant);
+pub(crate) struct SystemClock(Instant);
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
 
 impl Clock for SystemClock {
     fn now(&self) -> Time {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pcdn_core::fragment::{Cut, FragmentError, Fragmenter, Listing, Need, Part, Rendition, Segment, Slicing};
+use pcdn_core::id::RuleId;
 use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{Resource, ResourceHint, Url};
 use pcdn_core::unit::Time;
@@ -95,6 +96,22 @@ pub(super) fn cut_all<F: Fragmenter + ?Sized>(
     match slicing.need() {
         Need::Nothing => Ok(segments),
         _ => Err(PublishError::NeedsMore(fragmenter.name())),
+    }
+}
+
+/// What viewers who know the head cut: the rule, and every segment.
+pub(crate) fn cut_as_viewers_do(
+    kinds: &[Arc<dyn Fragmenter>],
+    resource: &Resource,
+) -> Result<(RuleId, Vec<Segment>), FragmentError> {
+    let content_type = resource.head.as_ref().and_then(|head| head.content_type.clone());
+    let hint = ResourceHint { url: resource.url.clone(), content_type, first_bytes: Vec::new() };
+    let fragmenter = surest(kinds, &hint);
+    match cut_all(fragmenter.as_ref(), resource) {
+        Ok(segments) => Ok((fragmenter.rule(), segments)),
+        Err(PublishError::Fragment(error)) => Err(error),
+        // It wants its own document: a playlist, whose segments are contents of their own.
+        Err(_) => Err(FragmentError::Playlist),
     }
 }
 

@@ -31,12 +31,12 @@ pub(super) struct Held {
 impl Held {
     /// Who they are of, for people.
     pub(super) fn node(&self) -> String {
-        node_name(&self.from)
+        format!("mapping node {}", node_name(&self.from))
     }
 }
 
 fn node_name(url: &Url) -> String {
-    format!("mapping node {}", crate::canonical::host_of(url))
+    crate::canonical::host_of(url)
 }
 
 /// The file of an earlier run.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::answer::{Authority, MapAnswer, State, WELL_KNOWN};
 use crate::signed::{KEY_HEADER, Kind, SIGNATURE_HEADER, sign};
+use crate::{FirstOf, UrlHash};
 use pcdn_core::clock::ManualClock;
 use pcdn_core::id::{Identity, Rid};
 use pcdn_core::resource::Generations;
@@ -100,7 +101,7 @@ fn remote(script: &Script, pinned: Option<PeerId>, file: Option<PathBuf>) -> (Re
 }
 
 async fn by(remote: &Remote, url: &str) -> Mapping {
-    remote.map(&url.parse().unwrap()).await.unwrap()
+    FirstOf::default().or(remote.clone()).or(UrlHash::new()).map(&url.parse().unwrap()).await.unwrap()
 }
 
 fn plain(url: &str) -> Rid {

@@ -84,7 +84,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Template, RuleError> {
         let line = error.span().map_or(0, |span| place.line(span.start));
         RuleError { file: name.to_owned(), line, what: error.message().to_owned() }
     })?;
-    if file.rule.is_empty() && file.alias.is_empty() {
+    if file.rule.is_empty() {
         return Err(place.error(0, "no [[rule]] in it"));
     }
     if file.rule.len() > RULES_MAX || file.alias.len() > RULES_MAX {
@@ -104,7 +104,6 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Template, RuleError> {
         valid_for,
         trackers: file.trackers.map(Spanned::into_inner).unwrap_or_default(),
         rules: rules.collect::<Result<_, _>>()?,
-        base,
     })
 }
 

@@ -84,7 +84,7 @@ fn errors_name_file_and_line() {
     check("[[rule]]\nhost = 'h'\npacks = ['aws', 'was']", 3, "was");
     check("[[rule]]\nhost = 'h'\nstrip = ['(']", 3, "not a regex");
     check("[[rule]]\nhost = 'h'\ngeneration = 'tag'", 3, "tag");
-    check("[[alias]]\nhost = 'h'\nname = 'a/b'", 1, "a/b");
+    check("[[alias]]\nhost = 'h'\nname = 'a/b'\n[[rule]]\nhost = 'h'", 1, "a/b");
 }
 
 #[test]
@@ -96,27 +96,12 @@ fn json_says_what_is_wrong_in_it() {
 }
 
 #[tokio::test]
-async fn what_no_rule_matches_is_named_by_its_url_with_the_same_aliases() {
-    let file = "namespace = 'n'\n[[alias]]\nhost = ['a.example', 'b.example']\nname = 'ab'\n";
-    let rest = Template::parse("f", file).unwrap().rest();
-    let rid = |url: &str| rest.rid(&Url::parse(url).unwrap()).unwrap();
+async fn several_cdns_of_one_origin_are_one_host() {
+    let file = "[[alias]]\nhost = ['a.example', 'b.example']\nname = 'ab'\n[[rule]]\nhost = ['ab', 'c.example']\nrid = 'url'\n";
+    let rules = Template::parse("f", file).unwrap();
+    let rid = |url: &str| rules.decide(&Url::parse(url).unwrap()).unwrap().mapping.rid;
     assert_eq!(rid("http://a.example/f"), rid("https://b.example/f?token=1"));
     assert_ne!(rid("http://a.example/f"), rid("http://c.example/f"));
-    assert_ne!(
-        rid("http://c.example/f"),
-        UrlHash::new().rid(&Url::parse("http://c.example/f").unwrap()).unwrap()
-    );
-}
-
-#[test]
-fn a_file_is_read_or_said_to_be_missing() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("films.toml");
-    let error = Template::load(&path).unwrap_err();
-    assert_eq!(error.line, 0);
-    assert!(error.to_string().contains("films.toml"), "{error}");
-    std::fs::write(&path, FILE).unwrap();
-    assert_eq!(Template::load(&path).unwrap().rules.len(), 2);
-    std::fs::write(&path, "#".repeat(FILE_BYTES_MAX as usize + 1)).unwrap();
-    assert!(Template::load(&path).unwrap_err().to_string().contains("larger"));
+    let plain = crate::UrlHash::new().rid(&Url::parse("http://c.example/f").unwrap()).unwrap();
+    assert_eq!(rid("http://c.example/f"), plain, "the same name as without rules");
 }
