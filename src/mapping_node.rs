@@ -11,7 +11,6 @@ use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use pcdn_core::id::{Identity, PeerId};
-use pcdn_core::mapping::Mapper;
 use pcdn_core::resource::{Resource, Url};
 use pcdn_mapping::node::http::router;
 use pcdn_mapping::node::{Cutter, Desk, MapStore, NodeConfig, Parts, Tokens};
@@ -138,7 +137,7 @@ pub fn mapper(
     key: Option<PeerId>,
     file: Option<PathBuf>,
     http: HttpConfig,
-) -> Result<impl Mapper + Clone, MappingError> {
+) -> Result<Remote, MappingError> {
     let allow = vec![place(node).parse()?];
     // A question is worth a second; it is not asked twice.
     let http = HttpConfig { allow, only_allowed: true, headers: Vec::new(), attempts: 1, ..http };

@@ -57,6 +57,9 @@ pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 /// source = "https://origin.example{path}" # where it fetches; default the URL without what was left out of its query
 /// ```
 ///
+/// Where `ask` is set, the node is told the URL without what was left out of it: prefer `keep`, so that no parameter that you do not
+/// know of is told. Whatever matches such a rule must be of the content that its key names.
+///
 /// `{1}`, `{film}` are the regex's groups, `{host}` and `{path}` the URL's; `{{` is a brace. The query that is left counts after
 /// the key. Host and path are [canonical](crate::canonical()) before they are compared; `host` may be the host's own name or its
 /// alias. The same tree in JSON is read as well.

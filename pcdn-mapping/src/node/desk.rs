@@ -16,11 +16,14 @@ use super::store::Space;
 use super::worker::{self, now_ms};
 use super::{NodeConfig, Parts};
 use crate::UrlHash;
-use crate::answer::{Authority, MapAnswer, PLACES_MAX, PublishBody};
+use crate::answer::{Authority, MapAnswer};
 use crate::canonical::host_of;
-use crate::glob::glob;
 use crate::signed::{Kind, Signature, sign};
-use crate::template::{Decision, RuleError, Template};
+use crate::template::{Decision, RuleError};
+use rules::{Published, allows, rules_for};
+
+mod change;
+mod rules;
 
 /// Rules that another node of the same store published are seen after this.
 const RULES_AGE: Duration = Duration::from_secs(5);
@@ -52,15 +55,6 @@ struct Inner {
     /// Whether the records are full, and until when that is believed.
     full: Mutex<(bool, Time)>,
     counters: Counters,
-}
-
-/// Rules as they are served.
-#[derive(Debug)]
-pub(super) struct Published {
-    pub(super) rules: Template,
-    pub(super) text: String,
-    pub(super) signature: Signature,
-    pub(super) etag: String,
 }
 
 /// What happened so far.
@@ -176,22 +170,6 @@ impl Desk {
         Ok(self.held())
     }
 
-    /// Publishes rules.
-    pub(super) async fn put_rules(&self, token: &str, text: String) -> Result<u64, DeskError> {
-        if !self.inner.parts.tokens.cover_all(token) {
-            return Err(DeskError::Token("everybody's rules".into()));
-        }
-        let have = self.rules().await?.rules.version();
-        let new = Published::new(text, &self.inner.parts)?;
-        let version = new.rules.version();
-        if version <= have {
-            return Err(DeskError::Old { have });
-        }
-        self.inner.catalog.put_rules(&new.text).await?;
-        self.hold(new);
-        Ok(version)
-    }
-
     /// What there is about `url`; has it read if that is worth it.
     pub(super) async fn map(&self, url: &Url) -> Result<Said, DeskError> {
         let Called { rid, source, named } = self.name(url).await?;
@@ -244,52 +222,6 @@ impl Desk {
     /// Whether a content that has no manifest yet may get one soon.
     pub(super) fn is_looked_at(&self, rid: &Rid) -> bool {
         self.queue().knows(rid)
-    }
-
-    /// These URLs are one content, says its publisher.
-    pub(super) async fn publish(&self, token: &str, body: PublishBody) -> Result<MapAnswer, DeskError> {
-        if body.urls.is_empty() || body.urls.len() > PLACES_MAX || body.trackers.len() > PLACES_MAX {
-            return Err(DeskError::Bounds(format!("1 to {PLACES_MAX} URLs and at most as many trackers")));
-        }
-        let mut texts = Vec::new();
-        for url in &body.urls {
-            self.covered(token, url)?;
-            texts.push(crate::canonical(url)?.text);
-        }
-        let first = &body.urls[0];
-        let Called { rid, named, .. } = self.name(first).await?;
-        let rid = body.rid.unwrap_or(rid);
-        let old = self.inner.catalog.entry(&rid).await?;
-        let mut entry = old.unwrap_or_else(|| Entry::new(rid, first.clone(), named.clone()));
-        (entry.urls, entry.trackers, entry.published) = (body.urls.clone(), body.trackers, true);
-        entry.by = "its publisher".into();
-        self.inner.catalog.put_entry(&entry).await?;
-        for text in texts {
-            self.inner.catalog.publish(&text, &rid).await?;
-        }
-        self.look_again(&entry, named);
-        Ok(self.answer(&entry, None))
-    }
-
-    /// The URL has another content now, says its publisher.
-    pub(super) async fn purge(&self, token: &str, urls: &[Url]) -> Result<usize, DeskError> {
-        for url in urls {
-            self.covered(token, url)?;
-        }
-        let mut purged = 0;
-        for url in urls {
-            let Called { rid, named, .. } = self.name(url).await?;
-            let Some(mut entry) = self.inner.catalog.entry(&rid).await? else { continue };
-            let before = entry.current.take();
-            (entry.unreadable, entry.looked_ms) = (None, 0);
-            self.inner.catalog.put_entry(&entry).await?;
-            if let Some(before) = before {
-                self.inner.catalog.drop_manifest(&rid, &before.id).await?;
-            }
-            self.look_again(&entry, named);
-            purged += 1;
-        }
-        Ok(purged)
     }
 
     /// Whether the store answers.
@@ -371,12 +303,6 @@ impl Desk {
         self.inner.config.allow.iter().any(|pattern| allows(pattern, &host, url))
     }
 
-    fn covered(&self, token: &str, url: &Url) -> Result<(), DeskError> {
-        let host = host_of(url);
-        let covered = self.inner.parts.tokens.cover(token, &host);
-        covered.then_some(()).ok_or(DeskError::Token(host))
-    }
-
     fn wait_for(&self, entry: Entry, url: &Url, look: Look) -> Said {
         match self.want(look) {
             Outlook::Running => Said::Wait(self.answer(&entry, Some(url)), AGAIN),
@@ -393,13 +319,6 @@ impl Desk {
         let outlook = self.queue().want(self.inner.parts.clock.now(), look);
         worker::begin(self);
         outlook
-    }
-
-    fn look_again(&self, entry: &Entry, named: Named) {
-        if let Some(url) = entry.urls.iter().find(|url| self.may_read(url)) {
-            self.queue().pardon(url);
-            self.want(Look { rid: entry.rid, url: url.clone(), named });
-        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -422,48 +341,7 @@ struct Called {
     named: Named,
 }
 
-impl Published {
-    fn new(text: String, parts: &Parts) -> Result<Self, RuleError> {
-        let rules = Template::parse("rules", &text)?;
-        let signature = sign(Kind::Rules, text.as_bytes(), &parts.key);
-        let etag = format!("\"{}\"", &blake3::hash(text.as_bytes()).to_hex().as_str()[..32]);
-        Ok(Self { rules, text, signature, etag })
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is in it is changed in one step, so a panic elsewhere leaves it whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether a pattern of [`NodeConfig::allow`] names the host; without a port it names all ports.
-fn allows(pattern: &str, host: &str, url: &Url) -> bool {
-    let bare = url.host_str().unwrap_or_default().trim_end_matches('.');
-    glob(pattern, host)
-        || glob(pattern, bare)
-        || glob(pattern, &format!("{bare}:{}", url.port_or_known_default().unwrap_or(0)))
-}
-
-/// The rules of a node that was given none: it is asked about every content of the hosts it reads. A content that changed is
-/// another swarm's, so that a manifest is never taken for what the origin had before.
-fn rules_for(allow: &[String], trackers: &[String]) -> String {
-    if allow.is_empty() {
-        // A file must have a rule; of this host there is nothing.
-        return "[[rule]]\nhost = \"invalid.\"\nrid = \"url\"\n".to_owned();
-    }
-    let quoted = |list: &[String]| {
-        list.iter().map(|text| toml::Value::from(text.as_str()).to_string()).collect::<Vec<_>>().join(", ")
-    };
-    let with_ports: Vec<String> = allow
-        .iter()
-        .flat_map(|host| {
-            if host.contains(':') { vec![host.clone()] } else { vec![host.clone(), format!("{host}:*")] }
-        })
-        .collect();
-    let trackers =
-        if trackers.is_empty() { String::new() } else { format!("trackers = [{}]\n", quoted(trackers)) };
-    let hosts = quoted(&with_ports);
-    format!(
-        "{trackers}[[rule]]\nname = \"allowed\"\nhost = [{hosts}]\nrid = \"url\"\nask = true\ngeneration = \"etag\"\n"
-    )
 }

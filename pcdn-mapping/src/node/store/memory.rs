@@ -10,10 +10,13 @@ use super::{MapStore, MapStoreError, Space};
 /// Manifests kept in memory, bytes; the first keys make room. The other kinds are bounded by what is asked and allowed.
 const MANIFEST_BYTES_MAX: usize = 512 << 20;
 
+/// Values by kind and key.
+type Records = BTreeMap<(Space, Vec<u8>), Vec<u8>>;
+
 /// Keeps records until the process ends.
 #[derive(Debug, Default)]
 pub struct Memory {
-    records: Mutex<BTreeMap<(Space, Vec<u8>), Vec<u8>>>,
+    records: Mutex<Records>,
 }
 
 impl Memory {
@@ -22,7 +25,7 @@ impl Memory {
         Self::default()
     }
 
-    fn records(&self) -> MutexGuard<'_, BTreeMap<(Space, Vec<u8>), Vec<u8>>> {
+    fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -36,7 +39,7 @@ impl MapStore for Memory {
     async fn put(&self, space: Space, key: &[u8], value: &[u8]) -> Result<(), MapStoreError> {
         let mut records = self.records();
         records.insert((space, key.to_vec()), value.to_vec());
-        let manifests = |records: &BTreeMap<(Space, Vec<u8>), Vec<u8>>| {
+        let manifests = |records: &Records| {
             let all = records.iter().filter(|((space, _), _)| *space == Space::Manifests);
             all.map(|(_, value)| value.len()).sum::<usize>()
         };
