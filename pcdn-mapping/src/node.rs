@@ -14,7 +14,7 @@
 //! | `tokens.rs` | who may change what |
 //! | `http.rs` | the HTTP API |
 //!
-//! The parts that reach into the world are given: an [`Origin`](pcdn_core::origin::Origin) that refuses what may not be fetched, a
+//! The parts that reach into the world are given: an [`Origin`] that refuses what may not be fetched, a
 //! [`Cutter`] that cuts as viewers do, a [`MapStore`].
 
 use std::sync::Arc;
