@@ -7,11 +7,13 @@
 //! |---|---|
 //! | [`id`], [`mod@unit`], [`range`], [`layout`], [`bitmap`], [`resource`], [`peer`] | the words |
 //! | [`fragment`], [`discovery`], [`transport`], [`mapping`], [`schedule`] | the five seams |
-//! | [`origin`], [`store`] | the two supports |
+//! | [`origin`], [`store`], [`ledger`] | the supports |
+//! | [`receipt`], [`audit`] | what peers sign for what they got, and what they prove to hold |
 //! | [`verify`] | proof that bytes are right: `Verified`, piece lists, manifests, witnesses |
 //! | [`wire`] | what peers say to one another |
 //! | [`swarm`] | the engine: one resource, all its neighbours |
 
+pub mod audit;
 pub mod bitmap;
 pub mod clock;
 #[cfg(any(test, feature = "conformance"))]
@@ -22,12 +24,14 @@ pub mod error;
 pub mod fragment;
 pub mod id;
 pub mod layout;
+pub mod ledger;
 pub mod mapping;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
 pub mod origin;
 pub mod peer;
 pub mod range;
+pub mod receipt;
 pub mod resource;
 pub mod schedule;
 pub mod store;

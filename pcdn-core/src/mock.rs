@@ -17,6 +17,7 @@
 
 pub use crate::discovery::MockDiscovery;
 pub use crate::fragment::{MockFragmenter, MockSlicing};
+pub use crate::ledger::MockLedger;
 pub use crate::mapping::MockMapper;
 pub use crate::origin::MockOrigin;
 pub use crate::schedule::MockScheduler;
