@@ -8,7 +8,7 @@
 //! | [`id`], [`mod@unit`], [`range`], [`layout`], [`bitmap`], [`resource`], [`peer`] | the words |
 //! | [`fragment`], [`discovery`], [`transport`], [`mapping`], [`schedule`] | the five seams |
 //! | [`origin`], [`store`], [`ledger`] | the supports |
-//! | [`receipt`], [`audit`] | what peers sign for what they got, and what they prove to hold |
+//! | [`receipt`], [`audit`], [`superpeer`] | what peers sign for what they got, what they prove to hold, and who is preferred for it |
 //! | [`verify`] | proof that bytes are right: `Verified`, piece lists, manifests, witnesses |
 //! | [`wire`] | what peers say to one another |
 //! | [`swarm`] | the engine: one resource, all its neighbours |
@@ -35,6 +35,7 @@ pub mod receipt;
 pub mod resource;
 pub mod schedule;
 pub mod store;
+pub mod superpeer;
 pub mod swarm;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
