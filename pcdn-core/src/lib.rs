@@ -9,6 +9,7 @@
 //! | [`fragment`], [`discovery`], [`transport`], [`mapping`], [`schedule`] | the five seams |
 //! | [`origin`], [`store`], [`ledger`] | the supports |
 //! | [`receipt`], [`audit`], [`superpeer`] | what peers sign for what they got, what they prove to hold, and who is preferred for it |
+//! | [`warmup`] | who shall hold a content before it is released |
 //! | [`verify`] | proof that bytes are right: `Verified`, piece lists, manifests, witnesses |
 //! | [`wire`] | what peers say to one another |
 //! | [`swarm`] | the engine: one resource, all its neighbours |
@@ -42,6 +43,7 @@ pub mod testing;
 pub mod transport;
 pub mod unit;
 pub mod verify;
+pub mod warmup;
 pub mod wire;
 
 pub use async_trait::async_trait;
