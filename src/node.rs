@@ -50,7 +50,8 @@ use pcdn_core::mapping::Mapper;
 use pcdn_core::origin::Origin;
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::range::ByteRange;
-use pcdn_core::resource::Url;
+use pcdn_core::receipt::Receipt;
+use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::store::Store;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -97,6 +98,9 @@ pub(crate) struct Shared {
     broadcasts: Mutex<Vec<(Url, Broadcast)>>,
     p2p: RwLock<P2p>,
     events: broadcast::Sender<String>,
+    receipts: broadcast::Sender<Receipt>,
+    /// Seconds since 1970 when the node's clock began.
+    epoch_s: u64,
     readers: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -208,6 +212,12 @@ impl Node {
         self.shared.events.subscribe()
     }
 
+    /// What neighbours sign for what this node gave them, of every swarm. Sums of a session replace those before, so a lagging
+    /// listener loses nothing that the next does not say.
+    pub fn receipts(&self) -> broadcast::Receiver<Receipt> {
+        self.shared.receipts.subscribe()
+    }
+
     /// Says goodbye to trackers and peers, flushes the store and ends every task, within `grace`.
     pub async fn shutdown(&self, grace: Duration) {
         let shared = &self.shared;
@@ -228,6 +238,25 @@ impl Node {
         if tokio::time::timeout(grace, all).await.is_err() {
             tracing::debug!("the node did not end in time; the rest ends with the process");
         }
+    }
+
+    /// Signs for this node; whoever checks it with [`peer_id`](Self::peer_id) knows that this node said so. What is signed must
+    /// begin with a text that is signed for nothing else.
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.shared.identity.sign(message)
+    }
+
+    /// The key of this node, for what is signed with it elsewhere.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    /// Where the peers of `url` meet, by what the origin says of it; nothing is joined.
+    ///
+    /// # Errors
+    /// If it cannot be cut by its head alone, as a playlist or a live stream cannot.
+    pub(crate) async fn swarm_of(&self, url: &Url, head: &ResourceHead) -> Result<SwarmKey, OpenError> {
+        open::swarm_of(&self.shared, url, head).await
     }
 
     /// The origin it fetches from, for what is passed through without peers.

@@ -28,6 +28,9 @@ pub trait Store: Send + Sync + Debug + 'static {
     fn get(&self, swarm: &SwarmKey, key: &PieceKey) -> Result<Option<Bytes>, StoreError>;
     /// Drops a segment, or with `None` the whole swarm.
     fn forget(&self, swarm: &SwarmKey, segment: Option<SegmentId>) -> Result<(), StoreError>;
+    /// Whether pieces of the swarm may leave for want of room. A protected swarm leaves by [`forget`](Self::forget) alone; a store
+    /// full of protected pieces refuses new ones. Not kept over restarts: who protects does so again.
+    fn protect(&self, swarm: &SwarmKey, protected: bool) -> Result<(), StoreError>;
     /// Writes everything through; called before a clean stop.
     fn flush(&self) -> Result<(), StoreError>;
 }

@@ -12,6 +12,7 @@
 //!  readers ─ Read, Pull ─────► readers (due times) ──► scheduler ──► Ask, Fetch
 //! ```
 
+mod background;
 pub mod board;
 mod flight;
 mod front;
@@ -21,6 +22,7 @@ mod meter;
 mod origin;
 mod proof;
 mod reader;
+mod receipts;
 pub mod report;
 mod slices;
 mod upload;
@@ -87,6 +89,8 @@ pub struct SwarmSetup {
     /// The origin can only be followed, not asked for parts: segments come as slices of this node's own connection to it, or
     /// from peers.
     pub follow: bool,
+    /// Seconds since 1970 at [`Time::ZERO`], for the minute that receipts bear.
+    pub epoch_s: u64,
     /// Bounds.
     pub limits: Limits,
 }
@@ -106,6 +110,7 @@ impl SwarmSetup {
             trust: None,
             stream: false,
             follow: false,
+            epoch_s: 0,
             limits: Limits::default(),
         }
     }
@@ -240,6 +245,8 @@ pub enum Input {
     Expect(Vec<Expected>),
     /// All of the resource is wanted, or no longer.
     Whole(bool),
+    /// Whatever nobody reads is wanted in the background only, with so many bytes more from the origin; `None`: as usual.
+    Background(Option<u64>),
     /// A reader wants bytes of the resource from `at` to `end` in order.
     Read {
         /// Its name.
@@ -417,6 +424,7 @@ pub struct Swarm {
     upload: upload::Uploads,
     readers: reader::Readers,
     slices: slices::Slices,
+    receipts: receipts::Receipts,
     /// What the store holds of segments that are not cut yet.
     held_early: BTreeMap<SegmentId, Vec<Held>>,
     report: Report,
@@ -429,6 +437,8 @@ pub struct Swarm {
     planned: Time,
     whole: bool,
     told_complete: bool,
+    /// Bytes taken from the origin beyond which nothing more is taken in the background.
+    background: Option<u64>,
 }
 
 impl Swarm {
@@ -447,6 +457,7 @@ impl Swarm {
             upload: upload::Uploads::new(setup.limits.uploads, setup.limits.asks_per_peer),
             readers: reader::Readers::default(),
             slices: slices::Slices::default(),
+            receipts: receipts::Receipts::default(),
             held_early: BTreeMap::new(),
             report: Report::new(now),
             out: VecDeque::new(),
@@ -457,6 +468,7 @@ impl Swarm {
             planned: now,
             whole: false,
             told_complete: false,
+            background: None,
             dice: dice.fork("scheduler"),
             setup,
         }
@@ -489,14 +501,18 @@ impl Swarm {
             }
             Input::Expect(expected) => self.expect(now, expected),
             Input::Whole(whole) => self.set_whole(whole),
+            Input::Background(origin_bytes) => self.set_background(origin_bytes),
             Input::Read { reader, at, end, playing } => self.read(now, reader, at, end, playing),
             Input::Pull { reader } => self.pull(now, reader),
             Input::ReadEnd { reader } => self.read_end(now, reader),
             Input::Held(held) => self.held(held),
             Input::Loaded { key, bytes } => self.loaded(now, key, bytes),
             Input::Manifest(manifest, raw) => self.manifest(manifest, raw),
-            Input::P2p { take, give } => self.p2p(take, give),
-            Input::Leave => self.leave(),
+            Input::P2p { take, give } => self.p2p(now, take, give),
+            Input::Leave => {
+                self.settle(now);
+                self.leave();
+            }
             Input::Wake => {}
         }
         if self.dirty {
@@ -549,6 +565,7 @@ impl Swarm {
         self.refresh_readers(now);
         self.refresh_origin(now);
         self.chat(now);
+        self.sign_receipts(now);
         self.audit(now);
         self.dirty = true;
     }
@@ -571,7 +588,9 @@ impl Swarm {
             return;
         }
         let mut plan = Plan::default();
-        let origin = self.origin.view();
+        let mut origin = self.origin.view();
+        let next = self.board.first_missing();
+        origin.allowed &= self.origin_left() >= u64::from(self.board.piece(next).len);
         let none = Vec::new();
         let first_missing = self.board.first_missing();
         let view = View {
@@ -646,7 +665,10 @@ impl Swarm {
         self.dirty = true;
     }
 
-    fn p2p(&mut self, take: bool, give: bool) {
+    fn p2p(&mut self, now: Time, take: bool, give: bool) {
+        if !take {
+            self.settle(now);
+        }
         self.setup.take = take;
         self.setup.give = give;
         if !take {

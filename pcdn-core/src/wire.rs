@@ -18,6 +18,7 @@ use bytes::Bytes;
 use crate::id::SwarmKey;
 use crate::layout::{Layout, SegmentId};
 use crate::peer::{PeerRecord, Scheme};
+use crate::receipt::Receipt;
 use crate::verify::witness::Statement;
 
 pub use codec::{WireError, decode, encode};
@@ -81,6 +82,8 @@ pub enum Message {
     },
     /// A slice of a continuous stream that the sender cut or holds: without a playlist, neighbours learn of segments so.
     Slice(SliceNote),
+    /// The sender signs for what it got from the receiver.
+    Receipt(Receipt),
     /// The sender leaves the swarm.
     Bye,
 }

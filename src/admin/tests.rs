@@ -48,6 +48,7 @@ impl Watched for Fake {
             report: SwarmReport { from_peers: 75, from_origin: 25, ..SwarmReport::default() },
             segments: vec![(0, 2, "03".into())],
             peers: vec![peer],
+            readers: 0,
         }]
     }
     async fn forget(&self, swarm: &SwarmKey) -> bool {

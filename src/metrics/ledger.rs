@@ -95,6 +95,7 @@ mod tests {
             report: SwarmReport { from_peers, ..SwarmReport::default() },
             segments: Vec::new(),
             peers: Vec::new(),
+            readers: 0,
         }
     }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use pcdn_core::id::{Rid, SwarmKey};
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::swarm::{ReaderId, Source};
+use pcdn_core::unit::Rate;
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf, SeekFrom};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -108,6 +109,38 @@ impl Asset {
         let mut completed = self.completed.clone();
         completed.wait_for(|done| *done).await.map_err(|_| OpenError::Closed)?;
         Ok(())
+    }
+
+    /// Fetches what nobody reads here in the background only: behind everyone else at the peers that give, with at most
+    /// `origin_bytes` more from the origin and at `rate` in all. Whoever reads is served as usual.
+    ///
+    /// # Errors
+    /// [`OpenError::Closed`] when the node shuts down first.
+    pub async fn in_background(&self, origin_bytes: u64, rate: Rate) -> Result<(), OpenError> {
+        self.tell(ToSwarm::Background(Some((origin_bytes, rate)))).await
+    }
+
+    /// Wants all of it, or no longer; [`complete`](Self::complete) wants it too.
+    pub(crate) async fn want_whole(&self, whole: bool) -> Result<(), OpenError> {
+        self.tell(ToSwarm::Whole(whole)).await
+    }
+
+    /// Takes [`in_background`](Self::in_background) back.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn in_foreground(&self) -> Result<(), OpenError> {
+        self.tell(ToSwarm::Background(None)).await
+    }
+
+    /// Whether pieces of it may leave the store for want of room; see [`Store::protect`](pcdn_core::store::Store::protect).
+    pub async fn protect(&self, protected: bool) {
+        let Some(node) = self.node.upgrade() else { return };
+        let (store, swarm) = (node.store.clone(), self.info.swarm);
+        let done = tokio::task::spawn_blocking(move || store.protect(&swarm, protected)).await;
+        if let Ok(Err(error)) = done {
+            tracing::warn!(%error, "what is held for others may leave for want of room");
+        }
     }
 
     /// Goes on giving while a neighbour still downloads, at most for `longest`.

@@ -270,12 +270,23 @@ impl Builder {
             streams: super::stream::Streams::new(),
             broadcasts: Mutex::default(),
             events: broadcast::channel(256).0,
+            receipts: broadcast::channel(RECEIPTS).0,
+            epoch_s: epoch_s(),
             readers: std::sync::atomic::AtomicU64::new(1),
             tasks,
             stop: CancellationToken::new(),
         };
         Ok(Node { shared: Arc::new(shared) })
     }
+}
+
+/// Receipts waiting for who collects them: a second of a busy node's.
+const RECEIPTS: usize = 1_024;
+
+/// Seconds since 1970 now; 0 with a clock before that.
+fn epoch_s() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// The machine's monotonic clock, counted from the node's start. Tokio's, so that a test with paused time turns it.

@@ -15,11 +15,12 @@ use pcdn_core::layout::{PieceKey, SegmentId};
 use pcdn_core::origin::{Origin, OriginError, OriginGet};
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::range::ByteRange;
+use pcdn_core::receipt::Receipt;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::schedule::Handle;
 use pcdn_core::swarm::{AskId, Event, Expected, Input, Output, ReaderId, Source, Swarm};
 use pcdn_core::transport::{Fetch, FetchError, Refuse};
-use pcdn_core::unit::Time;
+use pcdn_core::unit::{Rate, Time};
 use pcdn_core::verify::{Manifest, Verified};
 use pcdn_core::wire::{self, Message, SliceNote};
 use serde_json::json;
@@ -97,6 +98,8 @@ pub(crate) enum ToSwarm {
     Pull(ReaderId),
     ReadEnd(ReaderId),
     Whole(bool),
+    /// Bytes more from the origin and bytes a second in all, for what nobody reads; `None`: as usual.
+    Background(Option<(u64, Rate)>),
     P2p {
         take: bool,
         give: bool,
@@ -137,6 +140,8 @@ pub(crate) struct Surroundings {
     pub(crate) keeper: mpsc::Sender<Job>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) events: tokio::sync::broadcast::Sender<String>,
+    /// What neighbours sign for.
+    pub(crate) receipts: tokio::sync::broadcast::Sender<Receipt>,
     pub(crate) complete: watch::Sender<bool>,
     pub(crate) clock: Arc<dyn pcdn_core::clock::Clock>,
     pub(crate) tasks: TaskTracker,
@@ -163,6 +168,7 @@ pub(crate) async fn run(
         asks: HashMap::new(),
         readers: HashMap::new(),
         finding: false,
+        lent: Arc::new(Throttle::new(Rate::UNLIMITED)),
         heads: HashMap::new(),
     };
     driver.live(inbox).await;
@@ -180,6 +186,8 @@ struct Driver {
     asks: HashMap<AskId, oneshot::Sender<Result<Verified<Bytes>, Refuse>>>,
     readers: HashMap<ReaderId, mpsc::Sender<Delivery>>,
     finding: bool,
+    /// Bounds what is fetched in the background, beside the node's own bound.
+    lent: Arc<Throttle>,
     /// Of a stream's segments: their URLs are resources of their own, with versions of their own.
     heads: HashMap<SegmentId, (Url, ResourceHead)>,
 }
@@ -297,6 +305,10 @@ impl Driver {
                 self.give(Input::ReadEnd { reader });
             }
             ToSwarm::Whole(whole) => self.give(Input::Whole(whole)),
+            ToSwarm::Background(bounds) => {
+                self.lent.set(bounds.map_or(Rate::UNLIMITED, |(_, rate)| rate));
+                self.give(Input::Background(bounds.map(|(origin_bytes, _)| origin_bytes)));
+            }
             ToSwarm::P2p { take, give } => self.p2p(take, give),
             ToSwarm::Status(answer) => {
                 // Whoever asked and went away does not mind.
@@ -470,12 +482,13 @@ impl Driver {
     fn ask(&mut self, flight: u64, link: Handle, fetch: Fetch) {
         let (Some(member), Some(own)) = (self.members.get(&link), self.own.upgrade()) else { return };
         let session = member.link.session.clone();
-        let throttle = self.around.throttle.clone();
+        let (throttle, lent) = (self.around.throttle.clone(), self.lent.clone());
         let task = self.around.tasks.spawn(async move {
             let len = fetch.len as usize;
             let mut fetching = session.fetch(fetch);
             let result = assemble(&mut fetching, len).await;
             throttle.take(len).await;
+            lent.take(len).await;
             let _ = own.send(ToSwarm::Piece { flight, result }).await;
         });
         self.flights.insert(flight, task.abort_handle());
@@ -484,7 +497,7 @@ impl Driver {
     fn fetch(&mut self, run: u64, url: Url, range: ByteRange) {
         let Some(own) = self.own.upgrade() else { return };
         let origin = self.around.origin.clone();
-        let throttle = self.around.throttle.clone();
+        let throttles = [self.around.throttle.clone(), self.lent.clone()];
         // Length and version belong to a URL: a stream's segments have their own.
         let segment = self.heads.values().find(|(of, _)| *of == url).map(|(_, head)| head);
         let head =
@@ -493,7 +506,7 @@ impl Driver {
         let want = OriginGet { validator: head.validator, len, url, range: Some(range) };
         let task = self.around.tasks.spawn(async move {
             // An origin that panics is an origin that fails: the run must end, or its pieces would be waited for for ever.
-            let streaming = AssertUnwindSafe(stream(origin.as_ref(), &want, &own, run, &throttle));
+            let streaming = AssertUnwindSafe(stream(origin.as_ref(), &want, &own, run, &throttles));
             let result = streaming
                 .catch_unwind()
                 .await
@@ -575,6 +588,11 @@ impl Driver {
             }
             Event::OriginFailed { why } => json!({"event": "origin-failed", "swarm": swarm, "why": why}),
             Event::Stalled => json!({"event": "stalled", "swarm": swarm}),
+            Event::Receipted(receipt) => {
+                // Nobody collecting them is fine.
+                let _ = self.around.receipts.send(receipt.as_ref().clone());
+                return;
+            }
             Event::Complete => json!({"event": "complete", "swarm": swarm}),
             _ => return,
         };
@@ -614,6 +632,7 @@ impl Driver {
                 .map(|(id, layout, map)| (id.0, layout.pieces(), hex(map.as_bytes())))
                 .collect(),
             peers: self.swarm.neighbours().map(peer).collect(),
+            readers: self.readers.len() as u32,
             report: SwarmReport::of(&report),
         }
     }
@@ -674,7 +693,7 @@ async fn stream(
     want: &OriginGet,
     own: &mpsc::Sender<ToSwarm>,
     run: u64,
-    throttle: &Throttle,
+    throttles: &[Arc<Throttle>; 2],
 ) -> Result<(), OriginError> {
     // Fused: it is asked again after its end.
     let mut body = origin.get(want).await?.bytes.fuse();
@@ -696,7 +715,9 @@ async fn stream(
             }
             gulp = more.freeze();
         }
-        throttle.take(gulp.len()).await;
+        for throttle in throttles {
+            throttle.take(gulp.len()).await;
+        }
         if own.send(ToSwarm::OriginBytes { run, bytes: gulp }).await.is_err() {
             return Ok(());
         }

@@ -232,6 +232,13 @@ pub(super) enum ManifestTask {
     Later(std::pin::Pin<Box<tokio::task::JoinHandle<Found>>>),
 }
 
+/// Where the peers of `url` meet, without joining them.
+pub(super) async fn swarm_of(shared: &Shared, url: &Url, head: &ResourceHead) -> Result<SwarmKey, OpenError> {
+    let rid = map(shared, url).await.rid;
+    let (fragmenter, _) = cut(shared, url, rid, head)?;
+    Ok(SwarmKey::of(&rid, &fragmenter.rule()))
+}
+
 type Opened = (Arc<dyn Fragmenter>, Vec<Cut>);
 
 /// Finds who cuts it and drains the cuts that need nothing more than the head.
@@ -313,6 +320,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         trust: shared.settings.trust.or(signer),
         limits: shared.settings.limits,
         stream: stream.is_some(),
+        epoch_s: shared.epoch_s,
         follow: stream.as_ref().is_some_and(|stream| stream.heard.is_some()),
         ..SwarmSetup::new(key, shared.identity.clone())
     };
@@ -354,6 +362,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         keeper: shared.keeper.clone(),
         throttle: shared.throttle.clone(),
         events: shared.events.clone(),
+        receipts: shared.receipts.clone(),
         complete,
         clock: shared.clock.clone(),
         tasks: shared.tasks.clone(),

@@ -33,6 +33,10 @@ pub struct SwarmReport {
     pub wasted: u64,
     /// Bytes given to peers.
     pub uploaded: u64,
+    /// Of them, bytes that peers signed for.
+    pub receipted: u64,
+    /// Bytes from peers that this node signed for.
+    pub signed: u64,
     /// Peers that gave at least one piece.
     pub peers_used: u32,
     /// Pieces that failed verification.
@@ -70,6 +74,8 @@ pub struct SwarmStatus {
     pub segments: Vec<(u64, u32, String)>,
     /// Its neighbours.
     pub peers: Vec<PeerStatus>,
+    /// Who reads it here now.
+    pub readers: u32,
 }
 
 /// A neighbour, as listed by the admin API.
@@ -117,6 +123,8 @@ impl SwarmReport {
             p2p_ratio: report.p2p_ratio(),
             wasted: report.wasted,
             uploaded: report.uploaded,
+            receipted: report.receipted,
+            signed: report.signed,
             peers_used: report.peers_used,
             rejected_pieces: report.rejected_pieces,
             banned: report.banned.clone(),

@@ -1,5 +1,6 @@
 //! The node's download limit: a token bucket over bytes from peers and origins together.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pcdn_core::unit::Rate;
@@ -12,25 +13,31 @@ const BURST: Duration = Duration::from_millis(100);
 /// Lets bytes pass at no more than a rate.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    rate: Rate,
+    rate: AtomicU64,
     /// When the bytes let through so far would have passed at the rate.
     paid_until: Mutex<Instant>,
 }
 
 impl Throttle {
     pub(crate) fn new(rate: Rate) -> Self {
-        Self { rate, paid_until: Mutex::new(Instant::now()) }
+        Self { rate: AtomicU64::new(rate.0), paid_until: Mutex::new(Instant::now()) }
+    }
+
+    /// Changes the rate, for the bytes that come from now on.
+    pub(crate) fn set(&self, rate: Rate) {
+        self.rate.store(rate.0, Ordering::Relaxed);
     }
 
     /// Waits until `bytes` more may pass.
     pub(crate) async fn take(&self, bytes: usize) {
-        if self.rate.is_unlimited() {
+        let rate = Rate(self.rate.load(Ordering::Relaxed));
+        if rate.is_unlimited() {
             return;
         }
         let until = {
             let mut paid = self.paid_until.lock().await;
             let earliest = Instant::now() - BURST;
-            *paid = (*paid).max(earliest) + self.rate.time_for(bytes as u64);
+            *paid = (*paid).max(earliest) + rate.time_for(bytes as u64);
             *paid
         };
         tokio::time::sleep_until(until).await;

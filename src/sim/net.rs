@@ -146,6 +146,7 @@ pub(super) fn message_bytes(message: &Message) -> u64 {
         Message::AskManifest { .. } => 4,
         Message::ManifestPart { bytes, .. } => 8 + bytes.len(),
         Message::Slice(note) => 30 + note.setup.len(),
+        Message::Receipt(_) => pcdn_core::receipt::Receipt::BYTES,
         Message::Bye => 0,
     };
     MESSAGE_HEAD + body as u64

@@ -228,6 +228,11 @@ impl Store for Disk {
         Ok(())
     }
 
+    fn protect(&self, swarm: &SwarmKey, protected: bool) -> Result<(), StoreError> {
+        self.keeper().index.protect(swarm, protected);
+        Ok(())
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let dirty = self.keeper().take_dirty();

@@ -12,7 +12,7 @@ const OTHER: SwarmKey = SwarmKey([0xa5; 32]);
 /// Threads of the concurrency clause.
 const THREADS: u64 = 4;
 
-/// Asserts the contract. `make` gives an empty store with room for 16 MiB, a new one at every call.
+/// Asserts the contract. `make` gives an empty store with room for 16 to 40 MiB, a new one at every call.
 ///
 /// # Panics
 /// With the clause that is broken.
@@ -23,6 +23,7 @@ pub fn store<S: Store>(make: impl Fn() -> S) {
     another_layout_forgets_the_segment(&make());
     forgetting_is_exact(&make());
     a_piece_that_does_not_fit_is_refused(&make());
+    protected_swarms_stay(&make());
     threads_do_not_disturb_each_other(&make());
 }
 
@@ -108,6 +109,27 @@ fn a_piece_that_does_not_fit_is_refused<S: Store>(store: &S) {
     let refused = store.put(&SWARM, &beyond, &shorter, &piece_of(&layout, beyond, 0));
     assert!(refused.is_err(), "a piece the layout does not have must be refused");
     assert_eq!(held(store, &SWARM), [], "a refused piece must not be listed");
+}
+
+fn protected_swarms_stay<S: Store>(store: &S) {
+    let (kept, bytes) = put(store, &SWARM, 1, 0, 0);
+    ok(store.protect(&SWARM, true), "protecting must succeed");
+    ok(store.protect(&OTHER, true), "protecting a swarm that is not kept must succeed");
+    ok(store.protect(&OTHER, false), "and so must taking it back");
+    // Thrice as much as there is room for.
+    for segment in 0..1_000 {
+        put(store, &OTHER, segment, 0, 0);
+        put(store, &OTHER, segment, 1, 0);
+        put(store, &OTHER, segment, 2, 0);
+    }
+    assert_eq!(
+        get(store, &SWARM, kept.key),
+        Some(bytes),
+        "a protected piece must not leave for want of room"
+    );
+    assert!(held(store, &OTHER).len() < 3_000, "the others must");
+    ok(store.forget(&SWARM, None), "forgetting a protected swarm must succeed");
+    assert_eq!(held(store, &SWARM), [], "a protected swarm leaves when it is forgotten");
 }
 
 fn threads_do_not_disturb_each_other<S: Store>(store: &S) {

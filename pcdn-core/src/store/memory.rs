@@ -3,8 +3,8 @@
 //! One map finds a piece, one doubly linked list (in a slab, by index) orders all pieces by their last use. Every call is
 //! O(1) but [`held`](Store::held) and [`forget`](Store::forget), which cost what they answer or drop.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -80,6 +80,9 @@ impl Store for Memory {
         }
         shelf.remove(swarm, key);
         while shelf.used + charge > self.capacity && shelf.evict() {}
+        if shelf.used + charge > self.capacity {
+            return Err(StoreError::Full(format!("{} bytes of protected pieces", shelf.used)));
+        }
         shelf.insert(swarm, key, layout, piece);
         Ok(())
     }
@@ -104,6 +107,15 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn protect(&self, swarm: &SwarmKey, protected: bool) -> Result<(), StoreError> {
+        let mut shelf = self.shelf();
+        match protected {
+            true => shelf.protected.insert(*swarm),
+            false => shelf.protected.remove(swarm),
+        };
+        Ok(())
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -118,6 +130,8 @@ struct Shelf {
     oldest: usize,
     newest: usize,
     used: u64,
+    /// Swarms whose pieces stay.
+    protected: HashSet<SwarmKey>,
 }
 
 /// The pieces of one segment, by their place in the slab.
@@ -147,6 +161,7 @@ impl Default for Shelf {
             oldest: NONE,
             newest: NONE,
             used: 0,
+            protected: HashSet::new(),
         }
     }
 }
@@ -208,10 +223,23 @@ impl Shelf {
         pieces.into_iter().for_each(|piece| self.remove(swarm, &PieceKey { segment, piece }));
     }
 
-    /// Drops the piece that was not used for longest; `false` if there is none.
+    /// Drops the piece that was not used for longest, protected ones apart; `false` if there is none.
     fn evict(&mut self) -> bool {
+        // Protected pieces that are passed over become young, so that none is looked at twice before all others.
+        for _ in 0..self.slab.len() {
+            let Some(item) = self.slab.get(self.oldest) else { return false };
+            if !self.protected.contains(&item.swarm) {
+                break;
+            }
+            let place = self.oldest;
+            self.unlink(place);
+            self.link_newest(place);
+        }
         let Some(item) = self.slab.get(self.oldest) else { return false };
         let (swarm, key) = (item.swarm, item.key);
+        if self.protected.contains(&swarm) {
+            return false;
+        }
         self.remove(&swarm, &key);
         true
     }

@@ -72,6 +72,7 @@ impl Swarm {
         if slot.0 >= self.board.count() || !self.setup.take {
             return;
         }
+        let class = self.class(class);
         let piece = self.board.piece(slot);
         let (key, len) = (piece.key, piece.len);
         let double = piece.flights > 0
@@ -124,6 +125,7 @@ impl Swarm {
         let slot = flight.slot;
         let len = bytes.len() as u64;
         self.links.delivered(now, flight.from, len, flight.asked);
+        self.got_piece(now, flight.from, len);
         if self.board.piece(slot).held {
             self.report.wasted += len;
             return;
@@ -148,6 +150,7 @@ impl Swarm {
             }
             super::proof::Verdict::Wrong => {
                 self.report.rejected_pieces += 1;
+                self.receipts.was_bad(flight.from);
                 self.note(Event::Rejected { peer: peer.unwrap_or(self.me), piece: key });
                 if let Some(peer) = peer {
                     self.ban(now, peer, "a piece that does not fit its digest");

@@ -236,6 +236,7 @@ impl Swarm {
             Message::AskManifest { at } => self.tell_manifest(link, at),
             Message::ManifestPart { at, total, bytes } => self.manifest_part(link, at, total, &bytes),
             Message::Slice(note) => self.slice_noted(link, note),
+            Message::Receipt(receipt) => self.receipt_came(link, receipt),
             Message::Bye => {
                 self.out.push_back(Output::Close(link));
                 self.link_down(now, link);

@@ -297,6 +297,7 @@ impl Swarm {
     pub(super) fn link_down(&mut self, now: Time, link: Handle) {
         self.cancel_all_from(link);
         self.upload.drop_link(link);
+        self.receipts.drop_link(link);
         // A link that was refused goes down, too.
         let Some(gone) = self.links.remove(link, &mut self.board) else { return };
         self.gossip.drop_claims(link, &mut self.board);
@@ -325,6 +326,8 @@ impl Swarm {
         self.note(Event::Banned { peer, why });
         self.out.push_back(Output::Ban(peer));
         if let Some(link) = self.links.link_of(&peer) {
+            // What came before it lied came all the same.
+            self.sign_for(now, link);
             self.link_down(now, link);
             self.out.push_back(Output::Close(link));
         }

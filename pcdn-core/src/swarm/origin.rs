@@ -122,6 +122,11 @@ impl Runs {
         }
     }
 
+    /// Useful bytes taken so far, and those asked for.
+    pub(super) fn taken(&self) -> u64 {
+        self.used + self.runs.values().map(|run| run.left).sum::<u64>()
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         !self.runs.is_empty()
     }
@@ -159,13 +164,16 @@ impl Runs {
 impl Swarm {
     pub(super) fn fetch(&mut self, now: Time, first: Slot, count: u32) {
         let last = self.board.count().min(first.0.saturating_add(count));
+        let mut left = self.origin_left();
         let mut end = first.0;
         while end < last {
             let piece = self.board.piece(Slot(end));
             let here = piece.held || piece.fetching;
-            if here || (end > first.0 && !self.board.continues(Slot(end))) {
+            let len = u64::from(piece.len);
+            if here || len > left || (end > first.0 && !self.board.continues(Slot(end))) {
                 break;
             }
+            left -= len;
             end += 1;
         }
         if end > first.0 && self.origin.runs.len() < RUNS_MAX {
@@ -175,7 +183,8 @@ impl Swarm {
 
     /// Fetches one piece a second time from the origin, or for the first time to learn whom to believe.
     pub(super) fn fetch_to_audit(&mut self, now: Time, slot: Slot) {
-        if !self.board.piece(slot).fetching && !self.origin.forbidden {
+        let allowed = !self.origin.forbidden && self.origin_left() >= u64::from(self.board.piece(slot).len);
+        if !self.board.piece(slot).fetching && allowed {
             self.start_run(now, slot, slot.0 + 1, true);
         }
     }

@@ -7,6 +7,7 @@ use super::links::Links;
 use super::proof::Proof;
 use crate::id::PeerId;
 use crate::layout::PieceKey;
+use crate::receipt::Receipt;
 use crate::unit::Time;
 use crate::verify::Integrity;
 
@@ -45,6 +46,8 @@ pub enum Event {
     },
     /// A reader waits for bytes.
     Stalled,
+    /// A neighbour signed for what it got.
+    Receipted(Box<Receipt>),
     /// Everything wanted is here.
     Complete,
 }
@@ -64,6 +67,10 @@ pub struct Report {
     pub wasted: u64,
     /// Bytes given to peers.
     pub uploaded: u64,
+    /// Bytes given that peers signed for.
+    pub receipted: u64,
+    /// Bytes got that this node signed for.
+    pub signed: u64,
     /// Peers that gave at least one piece.
     pub peers_used: u32,
     /// Pieces and statements that failed verification.
@@ -97,6 +104,8 @@ impl Report {
             from_cache: 0,
             wasted: 0,
             uploaded: 0,
+            receipted: 0,
+            signed: 0,
             peers_used: 0,
             rejected_pieces: 0,
             timeouts: 0,

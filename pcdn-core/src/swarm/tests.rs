@@ -48,6 +48,10 @@ struct World {
     kept: Vec<BTreeMap<PieceKey, Bytes>>,
     read: Vec<Vec<u8>>,
     poisoned: Vec<usize>,
+    /// Nodes that sign for nothing.
+    mute: Vec<usize>,
+    receipts: Vec<Vec<crate::receipt::Receipt>>,
+    asked: Vec<crate::transport::Class>,
     origin_bytes: u64,
     inbox: VecDeque<(usize, Input)>,
     complete: Vec<bool>,
@@ -72,6 +76,9 @@ impl World {
             kept: vec![BTreeMap::new(); count],
             read: vec![Vec::new(); count],
             poisoned: Vec::new(),
+            mute: Vec::new(),
+            receipts: vec![Vec::new(); count],
+            asked: Vec::new(),
             origin_bytes: 0,
             inbox: VecDeque::new(),
             complete: vec![false; count],
@@ -106,6 +113,8 @@ impl World {
     fn drain(&mut self, i: usize) {
         while let Some(output) = self.nodes[i].poll() {
             match output {
+                Output::Send { message: Message::Receipt(_), .. } if self.mute.contains(&i) => {}
+                Output::Note(Event::Receipted(receipt)) => self.receipts[i].push(*receipt),
                 Output::Send { link, message } => {
                     let wire = crate::wire::encode(&self.nodes[i].setup.key, &message);
                     let message = crate::wire::decode(&wire).unwrap().message.unwrap();
@@ -114,6 +123,7 @@ impl World {
                 }
                 Output::Ask { flight, link, fetch } => {
                     let ask = AskId((i as u64) << 32 | flight);
+                    self.asked.push(fetch.class);
                     let input = Input::Ask { link: Handle(i as u32), ask, piece: fetch.piece };
                     self.inbox.push_back((link.0 as usize, input));
                 }
@@ -227,4 +237,102 @@ fn without_a_manifest_two_witnesses_vouch_and_liars_are_banned() {
     }
     let banned: usize = (0..4).map(|i| world.nodes[i].report(world.now).banned.len()).sum();
     assert!(banned >= 4, "{banned}");
+}
+
+/// One that holds everything, and others that take it from there; `len` is cut into segments of 1 MiB.
+fn seeded(takers: usize) -> World {
+    let mut world = World::new(takers + 1, |_, _| {});
+    world.give(0, Input::Whole(true));
+    world.run(2);
+    assert!(world.complete[0]);
+    (0..=takers).for_each(|i| world.give(i, Input::Manifest(manifest(), None)));
+    world.link_all();
+    world
+}
+
+#[test]
+fn accounts_of_sender_and_receiver_agree_once_all_is_here() {
+    let mut world = seeded(3);
+    (1..4).for_each(|i| world.give(i, Input::Whole(true)));
+    world.run(10);
+    let reports: Vec<Report> = (0..4).map(|i| world.nodes[i].report(world.now)).collect();
+    let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
+    assert!(sum(|r| r.from_peers) > 0);
+    assert_eq!(sum(|r| r.receipted), sum(|r| r.signed), "what is signed arrives");
+    assert_eq!(sum(|r| r.signed), sum(|r| r.from_peers) + sum(|r| r.wasted), "all that came is signed for");
+    for (i, report) in reports.iter().enumerate() {
+        let last: BTreeMap<[u8; 16], u64> =
+            world.receipts[i].iter().map(|receipt| (receipt.session, receipt.tally.bytes)).collect();
+        assert_eq!(last.values().sum::<u64>(), report.receipted, "the last of each session is its sum");
+        assert!(world.receipts[i].iter().all(|r| r.is_signed() && r.up == world.nodes[i].me));
+    }
+}
+
+#[test]
+fn who_signs_for_nothing_gets_no_more_than_its_first_credit() {
+    let given = |mute: bool| {
+        let mut world = seeded(1);
+        world.mute = if mute { vec![1] } else { Vec::new() };
+        // Three MiB, three times over: more than the 4 MiB that are given on trust.
+        for round in 1..=3 {
+            world.give(1, Input::Whole(true));
+            world.run(2 + round * 3);
+            let count = world.nodes[1].board.count();
+            (0..count).for_each(|slot| world.nodes[1].board.lose(crate::schedule::Slot(slot)));
+            world.give(1, Input::Manifest(manifest(), None));
+        }
+        world.nodes[0].report(world.now).uploaded
+    };
+    let (mute, honest) = (given(true), given(false));
+    assert!(mute <= (4 << 20) + (1 << 16), "{mute}");
+    assert!(honest > mute + (1 << 20), "{honest} {mute}");
+}
+
+#[test]
+fn a_receipt_for_more_than_was_sent_or_for_others_counts_nothing() {
+    use crate::receipt::{Receipt, Tally};
+    let mut world = seeded(1);
+    world.give(1, Input::Whole(true));
+    world.run(5);
+    let before = world.nodes[0].report(world.now);
+    let (up, key) = (world.nodes[0].me, world.nodes[1].setup.identity.clone());
+    let other = Identity::from_secret([77; 32]);
+    let session = world.receipts[0][0].session;
+    let tally = |bytes: u64| Tally { bytes, pieces: 64, bad: 0 };
+    let sign =
+        |key: &Identity, up, bytes| Receipt::sign(key, session, up, SwarmKey([1; 32]), 0, tally(bytes));
+    let more = before.uploaded;
+    let forged = Receipt { signature: [0; 64], ..sign(&key, up, more) };
+    for bad in [sign(&key, up, more + 1), sign(&other, up, more), sign(&key, other.peer_id(), more), forged] {
+        world.give(0, Input::Message { link: Handle(1), message: Message::Receipt(bad) });
+    }
+    assert_eq!(world.nodes[0].report(world.now).receipted, before.receipted);
+}
+
+#[test]
+fn in_the_background_the_origin_gives_no_more_than_allowed_until_somebody_reads() {
+    let mut world = World::new(1, |_, _| {});
+    world.give(0, Input::Background(Some(200_000)));
+    world.give(0, Input::Whole(true));
+    world.run(5);
+    assert_eq!((world.origin_bytes, world.complete[0]), (3 << 16, false), "three whole pieces fit");
+    world.give(0, Input::Background(Some(70_000)));
+    world.run(10);
+    assert_eq!(world.origin_bytes, 4 << 16);
+    world.give(0, Input::play(7, 0, LEN as u64));
+    world.give(0, Input::Pull { reader: ReaderId(7) });
+    world.run(20);
+    assert_eq!(world.read[0], content());
+}
+
+#[test]
+fn in_the_background_peers_are_asked_behind_everyone_else() {
+    use crate::transport::Class;
+    let mut world = seeded(1);
+    let before = world.origin_bytes;
+    world.give(1, Input::Background(Some(0)));
+    world.give(1, Input::Whole(true));
+    world.run(10);
+    assert!(world.complete[1] && world.origin_bytes == before);
+    assert!(!world.asked.is_empty() && world.asked.iter().all(|class| *class == Class::Background));
 }

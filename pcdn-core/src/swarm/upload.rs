@@ -117,6 +117,7 @@ impl Swarm {
         let refusal = match slot {
             _ if !self.setup.give => Some(Refuse::NoSwarm),
             None => Some(Refuse::NotHere),
+            Some(_) if !self.receipts.trusts(link) => Some(Refuse::Busy(BUSY)),
             Some(_) if self.upload.waiting.get(&link).is_some_and(|q| q.len() >= self.upload.per_peer) => {
                 Some(Refuse::Busy(BUSY))
             }
@@ -141,14 +142,26 @@ impl Swarm {
         self.serve_next();
     }
 
-    fn serve_next(&mut self) {
+    pub(super) fn serve_next(&mut self) {
         while self.upload.active.len() < self.upload.slots {
             let served = |link: &Handle| {
                 let active = self.upload.serving.get(link).copied().unwrap_or_default();
                 (active, self.links.side(*link).map_or(0, |side| side.to))
             };
-            let Some(link) = self.upload.waiting.keys().copied().min_by_key(served) else { return };
+            let Some(link) = self
+                .upload
+                .waiting
+                .keys()
+                .copied()
+                .filter(|link| self.receipts.trusts(*link))
+                .min_by_key(served)
+            else {
+                return;
+            };
             let Some((ask, slot)) = self.upload.begin(link) else { return };
+            // Counted before it is loaded, so that many loads at once are not given on trust; one that fails is forgiven as one
+            // that is cancelled.
+            self.receipts.gave(link, u64::from(self.board.piece(slot).len));
             match self.board.hot(slot).cloned() {
                 Some(bytes) => self.serve(ask, link, bytes),
                 None => {

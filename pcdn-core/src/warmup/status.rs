@@ -15,6 +15,8 @@ use crate::unit::Time;
 pub struct Status {
     /// Which.
     pub job: JobId,
+    /// What is to be held.
+    pub urls: Vec<Url>,
     /// The highest wave any of its contents is in, from 0.
     pub wave: u32,
     /// By region; one without a region if none was ordered.
@@ -96,6 +98,7 @@ pub(super) fn of(now: Time, id: JobId, job: &Job) -> Status {
     };
     Status {
         job: id,
+        urls: job.order.contents.iter().map(|content| content.url.clone()).collect(),
         wave: job.shares.iter().map(|share| share.wave).max().unwrap_or_default(),
         regions,
         holders: job.leases.iter().filter(|(_, lease)| lease.is_alive()).map(holder).collect(),

@@ -12,6 +12,7 @@ use crate::bitmap::Bitmap;
 use crate::id::{Digest, PeerId, SwarmKey};
 use crate::layout::{Layout, SegmentId};
 use crate::peer::{PeerAddr, PeerRecord, Scheme};
+use crate::receipt::Receipt;
 use crate::transport::MESSAGE_BYTES_MAX;
 use crate::verify::witness::Statement;
 
@@ -26,6 +27,7 @@ const ASK_MANIFEST: u8 = 7;
 const MANIFEST_PART: u8 = 8;
 const BYE: u8 = 9;
 const SLICE: u8 = 10;
+const RECEIPT: u8 = 11;
 
 /// What is wrong with a message, and at which byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +97,7 @@ pub fn encode(swarm: &SwarmKey, message: &Message) -> Bytes {
             out.u32(note.duration_ms);
             out.0.extend_from_slice(&note.setup[..note.setup.len().min(SETUP_BYTES_MAX)]);
         }
+        Message::Receipt(receipt) => out.0.extend_from_slice(&receipt.encode()),
         Message::Bye => {}
     }
     debug_assert!(out.0.len() <= MESSAGE_BYTES_MAX);
@@ -153,6 +156,12 @@ pub fn decode(bytes: &Bytes) -> Result<Envelope, WireError> {
             let discontinuity = flags & 2 != 0;
             Message::Slice(SliceNote { segment, layout, before, duration_ms, discontinuity, setup })
         }
+        RECEIPT => {
+            let form = from.slice(Receipt::BYTES)?;
+            Message::Receipt(
+                Receipt::decode(form).ok_or_else(|| from.bad("a receipt with sums that cannot be"))?,
+            )
+        }
         BYE => Message::Bye,
         _ => return Ok(Envelope { swarm, message: None }),
     };
@@ -170,6 +179,7 @@ fn kind_of(message: &Message) -> u8 {
         Message::AskManifest { .. } => ASK_MANIFEST,
         Message::ManifestPart { .. } => MANIFEST_PART,
         Message::Slice(_) => SLICE,
+        Message::Receipt(_) => RECEIPT,
         Message::Bye => BYE,
     }
 }
@@ -337,6 +347,7 @@ mod tests {
         let key = Identity::from_secret([1; 32]);
         let statement =
             Statement::sign(&key, SwarmKey([7; 32]), SegmentId(3), layout, bitmap.clone(), digests);
+        let tally = crate::receipt::Tally { bytes: 3 << 20, pieces: 48, bad: 1 };
         let record = PeerRecord {
             id: PeerId([3; 32]),
             addrs: vec!["udp://192.0.2.1:4".parse().unwrap(), "quic://[2001:db8::1]:5".parse().unwrap()],
@@ -362,6 +373,14 @@ mod tests {
                 discontinuity: true,
                 setup: Bytes::from_static(b"avcC"),
             }),
+            Message::Receipt(Receipt::sign(
+                &key,
+                [4; 16],
+                PeerId([5; 32]),
+                SwarmKey([7; 32]),
+                29_000_000,
+                tally,
+            )),
             Message::Bye,
         ]
     }
@@ -389,7 +408,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_in_peace(mut junk in proptest::collection::vec(any::<u8>(), 0..300), kind in 0u8..12) {
+        fn any_bytes_are_read_in_peace(mut junk in proptest::collection::vec(any::<u8>(), 0..300), kind in 0u8..13) {
             if junk.len() > 2 {
                 junk[0] = VERSION;
                 junk[1] = kind;

@@ -2,7 +2,7 @@
 //!
 //! About 60 bytes a piece: 10 MB for 10 GiB in pieces of 64 KiB.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use pcdn_core::id::{Digest, SwarmKey};
@@ -18,6 +18,8 @@ pub(super) struct Index {
     /// Segments by the tick of their last use: the first is the next to leave.
     by_age: BTreeMap<u64, (SwarmKey, SegmentId)>,
     ticks: u64,
+    /// Swarms whose segments stay.
+    protected: HashSet<SwarmKey>,
     /// Bytes on disk: data files and logs, in allocated blocks.
     pub(super) used: u64,
 }
@@ -145,8 +147,16 @@ impl Index {
         held
     }
 
+    /// Whether segments of the swarm stay.
+    pub(super) fn protect(&mut self, swarm: &SwarmKey, protected: bool) {
+        match protected {
+            true => self.protected.insert(*swarm),
+            false => self.protected.remove(swarm),
+        };
+    }
+
     /// Segments whose leaving frees at least `bytes`, oldest first, without those read within `spare` (they are young, so few
-    /// are passed over).
+    /// are passed over) and those that are protected.
     pub(super) fn oldest(
         &self,
         bytes: u64,
@@ -160,7 +170,7 @@ impl Index {
             if freed >= bytes {
                 break;
             }
-            if !read_now && Some(*place) != keep {
+            if !read_now && Some(*place) != keep && !self.protected.contains(&place.0) {
                 freed += slot.charge;
                 leaving.push(*place);
             }

@@ -63,7 +63,8 @@ fn it_keeps_the_contract() {
     let dirs = std::cell::RefCell::new(Vec::new());
     suite::store(|| {
         let dir = TempDir::new().unwrap();
-        let disk = open(&dir);
+        let quota = ByteSize::mib(32);
+        let disk = Disk::open(dir.path(), DiskConfig { quota, ..DiskConfig::default() }).unwrap();
         dirs.borrow_mut().push(dir);
         disk
     });

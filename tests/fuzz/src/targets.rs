@@ -8,6 +8,7 @@ use pcdn_core::dice::Dice;
 use pcdn_core::id::{Digest, Identity, PeerId, RuleId, SwarmKey};
 use pcdn_core::layout::{Layout, SegmentId};
 use pcdn_core::peer::{PeerAddr, PeerRecord, Scheme};
+use pcdn_core::receipt::{Receipt, Tally};
 use pcdn_core::resource::Url;
 use pcdn_core::unit::{ByteSize, Rate, Span, Time};
 use pcdn_core::verify::Manifest;
@@ -51,6 +52,7 @@ pub fn messages() -> Vec<Vec<u8>> {
     });
     let digests = vec![Digest([4; 32]); 3];
     let statement = Statement::sign(&key, SWARM, SegmentId(1), layout, some.clone(), digests);
+    let tally = Tally { bytes: 1 << 20, pieces: 16, bad: 0 };
     let status = Status { origin_rate: 1, peer_rate: 2, complete: false };
     let have = |segment| HaveSegment { segment: SegmentId(segment), layout, bitmap: some.clone() };
     let messages = [
@@ -62,6 +64,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         Message::Peers(vec![record("udp://192.0.2.1:4000"), record("quic://[2001:db8::1]:4001")]),
         Message::AskManifest { at: 0 },
         Message::ManifestPart { at: 0, total: manifest().len() as u32, bytes: manifest().into() },
+        Message::Receipt(Receipt::sign(&key, [6; 16], PeerId([8; 32]), SWARM, 29_000_000, tally)),
         Message::Bye,
     ];
     messages.iter().map(|message| wire::encode(&SWARM, message).to_vec()).collect()
