@@ -13,6 +13,7 @@ mod map;
 mod mapping;
 mod peer;
 mod play;
+mod push;
 mod sign;
 mod sim;
 mod stop;
@@ -101,6 +102,7 @@ async fn run_verb(verb: &str, matches: &ArgMatches, loaded: &Loaded) -> Result<E
         "get" => get::run(&argument(matches, "URL"), loaded).await,
         "peer" => peer::run(loaded).await,
         "play" => play::run(&argument(matches, "URL"), loaded).await,
+        "push" => push::run(&arguments(matches, "URL"), &loaded.config).await,
         "tracker" => tracker::run(&loaded.config).await,
         "mapping" => mapping::run(&loaded.config).await,
         "sign" => sign::run(&argument(matches, "FILE|DIR|URL"), &loaded.config).await,
@@ -115,6 +117,10 @@ async fn run_verb(verb: &str, matches: &ArgMatches, loaded: &Loaded) -> Result<E
 
 fn argument(matches: &ArgMatches, name: &str) -> String {
     matches.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
+fn arguments(matches: &ArgMatches, name: &str) -> Vec<String> {
+    matches.get_many::<String>(name).unwrap_or_default().cloned().collect()
 }
 
 /// The configuration of a verb: its own defaults, the file, the environment, and its options.

@@ -37,7 +37,7 @@ pub struct Config {
     pub json: bool,
     /// What is told on standard error.
     pub log: LogConfig,
-    /// The node of `get`, `peer` and `play`.
+    /// The node of `get`, `peer`, `play` and `push`.
     pub node: NodeConfig,
     /// The local gateway.
     pub gateway: GatewayConfig,
@@ -53,6 +53,8 @@ pub struct Config {
     pub peer: PeerConfig,
     /// `pcdn play`.
     pub play: PlayConfig,
+    /// `pcdn push`.
+    pub push: PushConfig,
     /// `pcdn demo`.
     pub demo: DemoConfig,
     /// `pcdn sign`.
@@ -89,7 +91,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The node of `get`, `peer` and `play`.
+/// The node of `get`, `peer`, `play` and `push`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeConfig {
@@ -301,13 +303,91 @@ pub struct GetConfig {
 }
 
 /// `pcdn peer`.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PeerConfig {
     /// No gateway.
     pub seed_only: bool,
     /// Contents fetched whole and served.
     pub seed: Vec<url::Url>,
+    /// Push nodes that are asked for contents to hold before their release.
+    pub push: Vec<url::Url>,
+    /// Room lent to push nodes, of that for pieces.
+    pub push_disk: ByteSize,
+    /// Bytes a second taken in for push nodes while nobody watches here.
+    pub push_rate: Rate,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        let lends = crate::push::HolderConfig::default();
+        Self {
+            seed_only: false,
+            seed: Vec::new(),
+            push: Vec::new(),
+            push_disk: lends.disk,
+            push_rate: lends.rate,
+        }
+    }
+}
+
+/// `pcdn push`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PushConfig {
+    /// Where the push node's HTTP API is.
+    pub api: std::net::SocketAddr,
+    /// A running push node that is told, instead of being one.
+    #[serde(with = "blank")]
+    pub node: Option<url::Url>,
+    /// Copies of each content, in each region.
+    pub copies: u32,
+    /// From now to the release.
+    pub deadline: Span,
+    /// How long it is held beyond the release.
+    pub hold: Span,
+    /// Regions: `NAME=ADDRESS/BITS` says where one is, `NAME` alone where copies shall be.
+    pub region: Vec<String>,
+    /// Bytes from the CDN, all peers together.
+    #[serde(with = "blank")]
+    pub cdn_budget: Option<ByteSize>,
+    /// Bytes a second one peer takes in for it.
+    pub peer_rate: Rate,
+    /// Shows jobs.
+    pub status: bool,
+    /// Cancels jobs.
+    pub cancel: bool,
+    /// Idle peers ask for work so often.
+    pub ask_every: Span,
+    /// Holding peers tell how it goes so often.
+    pub report_every: Span,
+    /// The file with the operator's token.
+    #[serde(with = "blank")]
+    pub token: Option<String>,
+    /// Further names the push node may be called by in `Host`.
+    pub hosts: Vec<String>,
+}
+
+impl Default for PushConfig {
+    fn default() -> Self {
+        let pace = pcdn_core::warmup::Pace::default();
+        Self {
+            api: ([127, 0, 0, 1], 7500).into(),
+            node: None,
+            copies: 8,
+            deadline: Span(std::time::Duration::from_secs(600)),
+            hold: Span(std::time::Duration::from_secs(3_600)),
+            region: Vec::new(),
+            cdn_budget: None,
+            peer_rate: Rate::UNLIMITED,
+            status: false,
+            cancel: false,
+            ask_every: Span(pace.ask),
+            report_every: Span(pace.report),
+            token: None,
+            hosts: Vec::new(),
+        }
+    }
 }
 
 /// `pcdn play`.

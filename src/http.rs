@@ -4,11 +4,12 @@
 //! *Promises:* no request is handed on whose `Host` is not ours, whose framing is ambiguous or that has a body larger than
 //! allowed; a slow or silent client holds one connection of a bounded number for a bounded time.
 
+pub(crate) mod call;
 pub(crate) mod guard;
 mod serve;
 mod stall;
 
-pub(crate) use serve::{Limits, Listening, bind, serve};
+pub(crate) use serve::{Limits, Listening, Remote, bind, serve};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;

@@ -10,11 +10,14 @@ pub mod demo;
 pub mod gateway;
 mod http;
 pub mod identity;
+pub mod ledger;
 pub mod mapping_node;
 pub mod metrics;
 pub mod node;
 pub mod publish;
+pub mod push;
 pub mod sim;
+pub mod standing;
 pub mod store;
 
 /// The README, so that its code is compiled with the tests.

@@ -68,6 +68,11 @@ fn mock_unit_test() {
 }
 
 #[test]
+fn push_warmup() {
+    check("push_warmup", &[], |line| takes_most(line, "the first viewer took "));
+}
+
+#[test]
 fn simulate() {
     let small = ["crowd8", "--peers", "4", "--size", "6MB"];
     check("simulate", &small, |line| line.starts_with("trace ") && line.contains(" events in "));

@@ -12,6 +12,7 @@
 //! | [`table`] | who is in which swarm, who is handed out | yes |
 //! | `reach` | which addresses are worth telling and believing | yes |
 //! | [`service`] | one request in, one answer out | yes |
+//! | [`standing`] | receipts, witnesses, superpeers | yes |
 //! | [`server`], [`http`] | the sockets around it | no |
 //! | [`client`] | [`Tracker`]: its [`Machine`](client::Machine) is pure, its socket is not | half |
 //!
@@ -25,6 +26,7 @@ mod reach;
 pub mod secret;
 pub mod server;
 pub mod service;
+pub mod standing;
 pub mod table;
 pub mod wire;
 

@@ -23,11 +23,12 @@ struct Argument {
     name: &'static str,
     help: &'static str,
     optional: bool,
+    many: bool,
     choices: &'static [&'static str],
 }
 
 const fn argument(name: &'static str, help: &'static str) -> Argument {
-    Argument { name, help, optional: false, choices: &[] }
+    Argument { name, help, optional: false, many: false, choices: &[] }
 }
 
 const URL: &[Argument] = &[argument("URL", "The content: http://… or https://…")];
@@ -71,6 +72,27 @@ const VERBS: &[Verb] = &[
         examples: "pcdn play https://cdn.example/film.mp4 --player mpv",
         arguments: URL,
         defaults: &[("gateway.listen", "127.0.0.1:0"), ("admin.listen", "off")],
+    },
+    Verb {
+        name: "push",
+        about: "Run a push node: let peers hold contents before their release",
+        manual: "Peers that were started with --push ask it for work, fetch what they are given in the background, and show that \
+                 they hold it. The first few read the CDN within a budget, all others take from those. Runs until it is \
+                 stopped; with --node it tells a running one and waits until all copies are proven. Files only: a \
+                 playlist's segments are pushed one by one.",
+        examples: "pcdn push https://cdn.example/film.mp4 --copies 8 --deadline 10m --api 0.0.0.0:7500 --push-token token\n\
+                   pcdn peer --push http://push.example:7500\n\
+                   pcdn push https://cdn.example/film.mp4 --node http://127.0.0.1:7500\n\
+                   pcdn push --status --json\n\
+                   pcdn push --cancel https://cdn.example/film.mp4",
+        arguments: &[Argument {
+            name: "URL",
+            help: "The contents: http://… or https://…",
+            optional: true,
+            many: true,
+            choices: &[],
+        }],
+        defaults: &[],
     },
     Verb {
         name: "tracker",
@@ -117,6 +139,7 @@ const VERBS: &[Verb] = &[
             name: "SCENARIO",
             help: "A built-in name, or a .toml file",
             optional: true,
+            many: false,
             choices: &[],
         }],
         defaults: &[],
@@ -150,12 +173,14 @@ const VERBS: &[Verb] = &[
                 name: "ACTION",
                 help: "What to do",
                 optional: false,
+                many: false,
                 choices: &["ls", "rm", "gc", "verify"],
             },
             Argument {
                 name: "SWARM",
                 help: "Which swarm rm drops: 64 hex digits, as ls prints them",
                 optional: true,
+                many: false,
                 choices: &[],
             },
         ],
@@ -245,6 +270,9 @@ fn verb(verb: &Verb) -> Command {
             [] => arg.value_parser(NonEmptyStringValueParser::new()),
             choices => arg.value_parser(PossibleValuesParser::new(choices)),
         };
+        if argument.many {
+            arg = arg.num_args(0..);
+        }
         command = command.arg(arg);
     }
     match verb.name {

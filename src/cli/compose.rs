@@ -164,11 +164,16 @@ pub(crate) fn pieces_dir(data_dir: &str) -> PathBuf {
     Path::new(data_dir).join("pieces")
 }
 
+/// How much a long-running node keeps.
+pub(crate) fn room(node: &NodeConfig) -> ByteSize {
+    if node.data_dir.is_some() { node.cache_size } else { node.cache_size.min(MEMORY_MAX) }
+}
+
 async fn store(node: &NodeConfig, keep: Keep) -> Result<Arc<dyn Store>, Failure> {
     let (dir, quota) = match (&node.data_dir, keep) {
         (Some(dir), _) => (pieces_dir(dir), node.cache_size),
         (None, Keep::Beside(dir)) => (dir, ByteSize(u64::MAX)),
-        (None, Keep::Memory) => return Ok(Arc::new(Memory::of(node.cache_size.min(MEMORY_MAX)))),
+        (None, Keep::Memory) => return Ok(Arc::new(Memory::of(room(node)))),
     };
     let open = move || Disk::open(dir, DiskConfig { quota, ..DiskConfig::default() });
     let disk = tokio::task::spawn_blocking(open).await.map_err(Failure::other)??;
@@ -206,7 +211,7 @@ pub(crate) fn secret(file: &str, option: &str) -> Result<pcdn_discovery::Secret,
 
 /// What links to other nodes of a private swarm demand: derived from the same file as the tracker's key, and not to be had
 /// from that.
-fn link_secret(node: &NodeConfig) -> Result<Option<SwarmSecret>, Failure> {
+pub(crate) fn link_secret(node: &NodeConfig) -> Result<Option<SwarmSecret>, Failure> {
     let Some(file) = &node.swarm_secret else { return Ok(None) };
     // Says what is wrong with the file, if anything is.
     secret(file, SWARM_SECRET)?;

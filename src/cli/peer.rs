@@ -2,12 +2,17 @@
 
 use std::net::SocketAddr;
 
-use super::compose::{Keep, admin, compose};
+use pcdn_core::unit::ByteSize;
+use pcdn_transport::udp::UdpConfig;
+
+use super::compose::{Keep, admin, compose, link_secret, room};
 use super::stop::Stop;
 use super::{Exit, Failure, exit, tell};
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::gateway::Gateway;
-use crate::node::Node;
+use crate::node::{Node, P2p};
+use crate::push::{Holder, HolderConfig};
+use crate::standing::Standing;
 
 /// Runs the verb.
 pub(crate) async fn run(loaded: &Loaded) -> Result<Exit, Failure> {
@@ -21,6 +26,8 @@ pub(crate) async fn run(loaded: &Loaded) -> Result<Exit, Failure> {
         let gateway = Gateway::serve_with(node.clone(), &config.gateway, composed.origin.clone()).await;
         Some(gateway.map_err(Failure::other)?)
     };
+    let holder = holder(config, node)?;
+    let standing = standing(config, node)?;
     let admin = admin(config, node, gateway.as_ref()).await?;
     let mut places: Vec<(&str, SocketAddr)> = node.record().addrs.iter().map(|a| ("peer", a.addr)).collect();
     places.extend(gateway.iter().flat_map(Gateway::local_addrs).map(|addr| ("gateway", *addr)));
@@ -30,6 +37,12 @@ pub(crate) async fn run(loaded: &Loaded) -> Result<Exit, Failure> {
         config.peer.seed.iter().map(|url| tokio::spawn(seed(node.clone(), url.clone()))).collect::<Vec<_>>();
     stop.asked().await;
     seeding.iter().for_each(tokio::task::JoinHandle::abort);
+    if let Some(standing) = standing {
+        standing.shutdown().await;
+    }
+    if let Some(holder) = holder {
+        holder.shutdown().await;
+    }
     if let Some(gateway) = gateway {
         gateway.shutdown().await;
     }
@@ -38,6 +51,30 @@ pub(crate) async fn run(loaded: &Loaded) -> Result<Exit, Failure> {
     }
     node.shutdown(stop.grace()).await;
     Ok(Exit::Done)
+}
+
+/// Tells trackers what others signed for, and witnesses for them, if peers are used at all.
+fn standing(config: &Config, node: &Node) -> Result<Option<Standing>, Failure> {
+    if config.node.tracker.is_empty() || config.node.p2p == P2p::Off {
+        return Ok(None);
+    }
+    let udp = UdpConfig { secret: link_secret(&config.node)?, ..UdpConfig::default() };
+    Standing::start(node.clone(), &config.node.tracker, udp).map(Some).map_err(Failure::other)
+}
+
+/// Lets the node hold for push nodes, if any are named.
+fn holder(config: &Config, node: &Node) -> Result<Option<Holder>, Failure> {
+    if config.peer.push.is_empty() {
+        return Ok(None);
+    }
+    let lends = HolderConfig {
+        at: config.peer.push.clone(),
+        disk: config.peer.push_disk.min(ByteSize(room(&config.node).0 / 2)),
+        rate: config.peer.push_rate.min(config.node.download_limit),
+        upload: config.node.upload_limit,
+        ..HolderConfig::default()
+    };
+    Holder::start(node.clone(), lends).map(Some).map_err(Failure::other)
 }
 
 /// Fetches a content whole and keeps its swarm joined. A failure is told, and the node serves on.

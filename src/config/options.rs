@@ -61,16 +61,16 @@ impl Opt {
     }
 }
 
-const NODE: &[&str] = &["get", "peer", "play"];
+const NODE: &[&str] = &["get", "peer", "play", "push"];
 const GATEWAY: &[&str] = &["peer", "play"];
-const ORIGIN: &[&str] = &["get", "peer", "play", "inspect", "sign"];
+const ORIGIN: &[&str] = &["get", "peer", "play", "push", "inspect", "sign"];
 /// Who fetches from origins, and what of it is set alike for all of them.
-const FETCHER: &[&str] = &["get", "peer", "play", "inspect", "sign", "mapping"];
+const FETCHER: &[&str] = &["get", "peer", "play", "push", "inspect", "sign", "mapping"];
 const MAPPING: &[&str] = &["mapping"];
-const MAPPER: &[&str] = &["get", "peer", "play", "map", "inspect"];
+const MAPPER: &[&str] = &["get", "peer", "play", "push", "map", "inspect"];
 /// Who keeps something between runs; `map` reads the rules of a mapping node there.
-const DATA: &[&str] = &["get", "peer", "play", "cache", "map"];
-const STORE: &[&str] = &["get", "peer", "play", "cache"];
+const DATA: &[&str] = &["get", "peer", "play", "push", "cache", "map"];
+const STORE: &[&str] = &["get", "peer", "play", "push", "cache"];
 /// Every verb has it.
 pub const ALL: &[&str] = &["*"];
 
@@ -311,7 +311,7 @@ pub const OPTIONS: &[Opt] = &[
         "admin",
         "IP:PORT|off",
         Text,
-        &["get", "peer", "play", "healthcheck"],
+        &["get", "peer", "play", "push", "healthcheck"],
         "Where the dashboard, /metrics, /healthz and the API are served. Off for get unless asked for.",
     ),
     opt(
@@ -455,6 +455,30 @@ pub const OPTIONS: &[Opt] = &[
     ),
     opt("peer.seed", "seed", "URL", List, &["peer"], "A content to fetch whole and to serve. Repeatable."),
     opt(
+        "peer.push",
+        "push",
+        "URL",
+        List,
+        &["peer"],
+        "A push node that is asked for contents to hold before their release. Repeatable. What is held leaves when its time is over.",
+    ),
+    opt(
+        "peer.push_disk",
+        "push-disk",
+        "SIZE",
+        Text,
+        &["peer"],
+        "Room lent to push nodes, of that for pieces; half of that at most.",
+    ),
+    opt(
+        "peer.push_rate",
+        "push-rate",
+        "RATE",
+        Text,
+        &["peer"],
+        "Bytes a second taken in for push nodes while nobody watches here. A tenth of it while somebody does.",
+    ),
+    opt(
         "play.player",
         "player",
         "mpv|vlc|ffplay",
@@ -462,6 +486,104 @@ pub const OPTIONS: &[Opt] = &[
         &["play"],
         "The player to open. Without one, the local URL is printed.",
     ),
+    opt(
+        "push.api",
+        "api",
+        "IP:PORT",
+        Text,
+        &["push"],
+        "Where the push node's HTTP API is: peers ask there for work. Port 0 is any free port.",
+    ),
+    opt(
+        "push.node",
+        "node",
+        "URL",
+        Text,
+        &["push"],
+        "A running push node that is told, instead of being one. The command ends when all copies are proven, or with status 7 when the deadline is over. --status and --cancel ask the one at --api if none is named.",
+    ),
+    opt(
+        "push.copies",
+        "copies",
+        "N",
+        Number,
+        &["push"],
+        "Peers that shall hold each content, in each region.",
+    ),
+    opt(
+        "push.deadline",
+        "deadline",
+        "TIME",
+        Text,
+        &["push"],
+        "From now to the release: by then the copies shall be there.",
+    ),
+    opt(
+        "push.hold",
+        "hold",
+        "TIME",
+        Text,
+        &["push"],
+        "How long the copies are held beyond the release, a day at most.",
+    ),
+    opt(
+        "push.region",
+        "region",
+        "NAME[=ADDRESS/BITS]",
+        List,
+        &["push"],
+        "NAME=ADDRESS/BITS says which addresses are a region, NAME alone that copies shall be there. Repeatable; without a NAME alone copies are anywhere.",
+    ),
+    opt(
+        "push.cdn_budget",
+        "cdn-budget",
+        "SIZE",
+        Text,
+        &["push"],
+        "Bytes that peers may read from the CDN, all together. Default: two and a half times the contents.",
+    ),
+    opt(
+        "push.peer_rate",
+        "peer-rate",
+        "RATE",
+        Text,
+        &["push"],
+        "Bytes a second one peer may take in for it.",
+    ),
+    opt(
+        "push.status",
+        "status",
+        "",
+        Switch,
+        &["push"],
+        "Shows the jobs of a running push node: copies, who holds what, bytes.",
+    ),
+    opt(
+        "push.cancel",
+        "cancel",
+        "",
+        Switch,
+        &["push"],
+        "Cancels the jobs of URL… at a running push node, or all.",
+    ),
+    opt("push.ask_every", "ask-every", "TIME", Text, &["push"], "Idle peers ask for work so often."),
+    opt(
+        "push.report_every",
+        "report-every",
+        "TIME",
+        Text,
+        &["push"],
+        "Peers that hold tell how it goes so often.",
+    ),
+    opt(
+        "push.token",
+        "push-token",
+        "FILE",
+        Text,
+        &["push"],
+        "The file with the operator's token. Needed for orders from other machines.",
+    ),
+    opt("push.hosts", "push-host", "NAME", List, &["push"], "A further name the push node may be called by."),
     opt("demo.peers", "peers", "N", Number, &["demo"], "Viewers."),
     opt("demo.size", "size", "SIZE", Text, &["demo"], "Length of the generated content."),
     opt("demo.media", "media", "file", Text, &["demo"], "What is generated."),

@@ -46,6 +46,10 @@ impl Default for Limits {
     }
 }
 
+/// The address a request came from, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remote(pub(crate) SocketAddr);
+
 /// A server that runs until it is shut down or dropped.
 #[derive(Debug)]
 pub(crate) struct Listening {
@@ -141,10 +145,11 @@ where
     H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let Ok(local) = stream.local_addr() else { return };
+    let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
     // Heads and playlists are small writes that somebody waits for.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Remote(remote));
         let answer = handler(request, local);
         async move { Ok::<_, Infallible>(answer.await) }
     });

@@ -8,6 +8,7 @@
 //! | `GET /v1/swarms/{key}` | one swarm, with up to 50 peers |
 //! | `GET /v1/stats` | counts and sizes |
 //! | `GET /metrics` | the same, as OpenMetrics text |
+//! | `/v1/receipts`, `/v1/sightings`, `/v1/probes`, `/v1/superpeers`, `/v1/earned` | see [`standing`](super::standing::http) |
 //! | `GET /healthz`, `/readyz` | `ok` |
 //! | `GET /` | a page for people |
 //!
@@ -35,6 +36,7 @@ use serde::de::DeserializeOwned;
 use super::secret::{Secret, same};
 use super::server::Watch;
 use super::service::{Refusal, Service};
+use super::standing::{Standings, http as standing};
 use super::wire::{Answer, Find, Request, records};
 use json::{AnnounceBody, Answered, FindBody, MAC_HEADER, Problem, StatsBody, SwarmBody, SwarmsBody};
 
@@ -62,7 +64,7 @@ struct Desk {
 }
 
 /// All routes. Every request must carry a [`From`] extension.
-pub(crate) fn router(service: Arc<Service>, watch: Watch, dice: Dice) -> Router {
+pub(crate) fn router(service: Arc<Service>, watch: Watch, dice: Dice, standings: &Arc<Standings>) -> Router {
     let metrics = Arc::new(metrics::Metrics::new(service.clone()));
     let desk = Desk { service, watch, dice: Arc::new(Mutex::new(dice)), metrics };
     let reading = Router::new()
@@ -71,6 +73,7 @@ pub(crate) fn router(service: Arc<Service>, watch: Watch, dice: Dice) -> Router 
         .route("/v1/swarms/{key}", get(swarm))
         .route("/v1/stats", get(stats))
         .route("/metrics", get(exposition))
+        .merge(standing::reading(standings.clone(), standing::wall_clock).with_state(()))
         .layer(from_fn_with_state(desk.clone(), readers_only));
     Router::new()
         .route("/v1/announce", post(announce))
@@ -79,6 +82,8 @@ pub(crate) fn router(service: Arc<Service>, watch: Watch, dice: Dice) -> Router 
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(|| async { "ok\n" }))
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .merge(standing::asking(standings.clone(), standing::wall_clock).with_state(()))
+        .merge(standing::writing(standings.clone(), standing::wall_clock).with_state(()))
         .with_state(desk)
 }
 

@@ -9,6 +9,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pcdn_core::dice::Dice;
+use pcdn_core::id::Identity;
+use pcdn_core::superpeer::Rules;
 use pcdn_core::unit::Time;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, watch};
@@ -18,6 +20,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::http::{self, From};
 use super::secret::Secret;
 use super::service::{Counters, Service};
+use super::standing::Standings;
+use super::standing::http::{self as standing, wall_clock};
 use super::table::{Limits, Table};
 
 /// How often expired entries are dropped: 3 % of their life.
@@ -67,6 +71,7 @@ impl Default for TrackerConfig {
 pub struct TrackerServer {
     local: SocketAddr,
     service: Arc<Service>,
+    standings: Arc<Standings>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -84,11 +89,16 @@ impl TrackerServer {
         for worker in 0..config.workers.max(1) {
             tasks.spawn(serve_udp(udp.clone(), service.clone(), start, dice.fork(&format!("udp {worker}"))));
         }
-        let router = http::router(service.clone(), start, dice.fork("http"));
+        let epoch = wall_clock();
+        let key = Identity::from_secret(draw()?);
+        let standings = Arc::new(Standings::new(epoch, key, Rules::default()));
+        service.tell(standings.clone(), epoch);
+        tasks.spawn(standing::run(standings.clone(), wall_clock, dice.fork("standing")));
+        let router = http::router(service.clone(), start, dice.fork("http"), &standings);
         tasks.spawn(serve_http(tcp, router, stopped));
         tasks.spawn(sweep(service.clone(), start));
         tracing::info!(%local, "tracker listens");
-        Ok(Self { local, service, stop, tasks })
+        Ok(Self { local, service, standings, stop, tasks })
     }
 
     /// Where it listens, UDP and TCP.
@@ -99,6 +109,11 @@ impl TrackerServer {
     /// Who takes part where.
     pub fn table(&self) -> &Table {
         self.service.table()
+    }
+
+    /// What is known of how good peers are.
+    pub fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     /// What happened so far.

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use pcdn_core::dice::Dice;
 use pcdn_core::unit::Time;
 
 use super::cookie::Cookies;
 use super::secret::Secret;
+use super::standing::Standings;
 use super::table::{Limits, Table};
 use super::wire::{
     AMPLIFICATION_MAX, Action, Answer, Request, WireError, decode_head, decode_request, encode_answer,
@@ -114,13 +116,21 @@ pub struct Service {
     cookies: Cookies,
     secret: Option<Secret>,
     counters: Counters,
+    standings: OnceLock<(Arc<Standings>, Time)>,
 }
 
 impl Service {
     /// With `cookie_key` freshly drawn. A `secret` makes the tracker private.
     pub fn new(limits: Limits, cookie_key: [u8; 32], secret: Option<Secret>) -> Self {
         let cookies = Cookies::new(cookie_key);
-        Self { table: Table::new(limits), cookies, secret, counters: Counters::default() }
+        let (counters, standings) = (Counters::default(), OnceLock::new());
+        Self { table: Table::new(limits), cookies, secret, counters, standings }
+    }
+
+    /// From now on announces are told to `standings`, which counts time from 1970; `epoch` is what `now` 0 is there. Once.
+    pub fn tell(&self, standings: Arc<Standings>, epoch: Time) {
+        // A second call changes nothing.
+        let _ = self.standings.set((standings, epoch));
     }
 
     /// Who takes part where.
@@ -197,6 +207,11 @@ impl Service {
                 .find(now, dice, from.ip(), find)
                 .map(|handout| Answer::Found { counts: handout.counts, peers: handout.peers }),
         };
+        if let (Ok(_), Request::Announce(announce), Some((standings, epoch))) =
+            (&answer, request, self.standings.get())
+        {
+            standings.heard(*epoch + now.since(Time::ZERO), from, announce);
+        }
         self.counters.count(answer.as_ref().map(|_| request).map_err(|why| *why));
         answer
     }

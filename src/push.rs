@@ -1,0 +1,24 @@
+//! Warming up before a release: the push node, and the peers that hold for it.
+//!
+//! A [`PushNode`] is told what shall be held by how many peers until when; peers with a [`Holder`] ask it for work, fetch what
+//! they are given in the background, keep it, and show that they have it. Peers always call, so it works behind every NAT. What
+//! is decided is decided by [`pcdn_core::warmup`]; here are the socket, the clock and the bytes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `api` | the bodies of the HTTP API, and how peers sign theirs |
+//! | `node`, `routes`, `openapi` | the push node |
+//! | `regions` | which addresses are which region |
+//! | `holder` | a peer that holds |
+
+pub mod api;
+mod holder;
+mod node;
+mod openapi;
+mod regions;
+mod routes;
+
+pub use crate::http::call::{Call, CallError};
+pub use holder::{Holder, HolderConfig};
+pub use node::{PushNode, PushNodeConfig, PushNodeError};
+pub use regions::{RegionError, Regions};

@@ -1,0 +1,186 @@
+//! A node's part in standings: it tells trackers what others signed for what it gave, and dials the candidates that it is drawn
+//! to witness.
+//!
+//! Nothing here can raise the node's own standing by its own word: receipts bear the downloaders' signatures, and nobody is
+//! drawn to witness for itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pcdn_core::peer::PeerRecord;
+use pcdn_core::receipt::Receipt;
+use pcdn_core::resource::Url;
+use pcdn_core::superpeer::Sighting;
+use pcdn_core::transport::{Provider, Transport as _};
+use pcdn_discovery::tracker::standing::http::{
+    BATCH_MAX, ProbesBody, ReceiptsBody, SightingsBody, TakenBody, from_hex, hex,
+};
+use pcdn_transport::udp::{Udp, UdpConfig};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::http::call::{Call, CallError};
+use crate::node::Node;
+
+/// Receipts are told so often, and probes asked for: a draw waits a minute for its witnesses.
+const ROUND: Duration = Duration::from_secs(20);
+/// Sessions whose last receipt waits to be told; of more, the oldest are lost.
+const WAITING_MAX: usize = 4_096;
+/// What a candidate has to answer a dial.
+const DIAL: Duration = Duration::from_secs(5);
+/// What a stopping node takes to tell the rest.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Tells and witnesses until it is shut down.
+#[derive(Debug)]
+pub struct Standing {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Desk {
+    node: Node,
+    udp: UdpConfig,
+    /// Serves nothing: who witnesses only knocks.
+    provider: Arc<dyn Provider>,
+    calls: Vec<Call>,
+    stop: CancellationToken,
+}
+
+type Waiting = BTreeMap<([u8; 16], pcdn_core::id::PeerId), Receipt>;
+
+impl Standing {
+    /// Takes part for `node` at `trackers` (`HOST:PORT`, `udp://` and `http://` forms too). `udp` is how candidates are dialled.
+    ///
+    /// # Errors
+    /// If HTTP cannot be spoken here.
+    pub fn start(node: Node, trackers: &[String], udp: UdpConfig) -> Result<Self, CallError> {
+        let place = |text: &String| {
+            let host = text.split_once("://").map_or(text.as_str(), |(_, host)| host);
+            format!("http://{host}").parse::<Url>().ok()
+        };
+        let calls =
+            trackers.iter().filter_map(place).map(|at| Call::new(at, None)).collect::<Result<_, _>>()?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let provider = Node::builder(node.identity().clone()).provider();
+        let desk = Arc::new(Desk { node, udp, provider, calls, stop: stop.clone() });
+        tasks.spawn(desk.clone().tell());
+        tasks.spawn(desk.witness());
+        Ok(Self { tasks, stop })
+    }
+
+    /// Tells what is left, and ends.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Desk {
+    /// Collects receipts and tells the last of each session.
+    async fn tell(self: Arc<Self>) {
+        let mut receipts = self.node.receipts();
+        let mut waiting = Waiting::new();
+        let mut rounds = tokio::time::interval(ROUND);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                receipt = receipts.recv() => match receipt {
+                    Ok(receipt) => {
+                        waiting.insert((receipt.session, receipt.down), receipt);
+                        if waiting.len() > WAITING_MAX {
+                            waiting.pop_first();
+                        }
+                    }
+                    // The next receipt of a session says what the lost one said.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => break,
+                },
+                _ = rounds.tick() => self.deliver(&mut waiting).await,
+                () = self.stop.cancelled() => break,
+            }
+        }
+        // A tracker that does not answer now is not waited for.
+        let _ = tokio::time::timeout(GOODBYE, self.deliver(&mut waiting)).await;
+    }
+
+    /// Tells every tracker; what one took is not kept for the others, as swarms mostly have one.
+    async fn deliver(&self, waiting: &mut Waiting) {
+        while !waiting.is_empty() {
+            let batch: Vec<_> = waiting.keys().take(BATCH_MAX).copied().collect();
+            let receipts =
+                batch.iter().filter_map(|key| waiting.get(key)).map(|r| hex(&r.encode())).collect();
+            let body = ReceiptsBody { receipts };
+            let mut heard = false;
+            for call in &self.calls {
+                match call.post::<TakenBody>("/v1/receipts", &body).await {
+                    Ok(_) => heard = true,
+                    Err(error) => tracing::debug!(%error, "receipts were not told"),
+                }
+            }
+            if !heard {
+                return;
+            }
+            batch.iter().for_each(|key| drop(waiting.remove(key)));
+        }
+    }
+
+    /// Dials whom trackers drew this node to dial.
+    async fn witness(self: Arc<Self>) {
+        let mut rounds = tokio::time::interval(ROUND);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while self.stop.run_until_cancelled(rounds.tick()).await.is_some() {
+            for call in &self.calls {
+                if let Some(Err(error)) = self.stop.run_until_cancelled(self.round(call)).await {
+                    tracing::debug!(%error, "no witnessing");
+                }
+            }
+        }
+    }
+
+    async fn round(&self, call: &Call) -> Result<(), CallError> {
+        let asked: ProbesBody = call.get(&format!("/v1/probes?peer={}", self.node.peer_id())).await?;
+        let mut sightings = Vec::new();
+        for probe in asked.probes.into_iter().take(BATCH_MAX) {
+            let draw = from_hex(&probe.draw).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+            let Some(draw) = draw.filter(|_| probe.about.id != self.node.peer_id()) else { continue };
+            sightings.push(hex(&self.dial(draw, &probe.about).await.encode()));
+        }
+        if !sightings.is_empty() {
+            call.post::<TakenBody>("/v1/sightings", &SightingsBody { sightings }).await?;
+        }
+        Ok(())
+    }
+
+    /// Dials a candidate from a port of its own: one it has never seen, so an opening in its NAT made for others does not help.
+    async fn dial(&self, draw: [u8; 16], about: &PeerRecord) -> Sighting {
+        let me = self.node.identity();
+        let any = match about.addrs.first().is_some_and(|addr| addr.addr.is_ipv6()) {
+            true => std::net::SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)),
+            false => std::net::SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 0)),
+        };
+        let begun = Instant::now();
+        let knock = async {
+            let udp = Udp::bind(any, me, self.provider.clone(), self.udp.clone()).await.ok()?;
+            let session = udp.connect(about).await.ok()?;
+            let (took, path) = (begun.elapsed(), session.path());
+            session.close();
+            udp.close(Duration::ZERO).await;
+            Some((took, path.loss_permille))
+        };
+        let seen = tokio::time::timeout(DIAL, knock).await.ok().flatten();
+        let (latency, lost) = seen.unwrap_or_default();
+        let latency_ms = u16::try_from(latency.as_millis()).unwrap_or(u16::MAX);
+        Sighting::sign(me, draw, about.id, seen.is_some(), latency_ms, lost)
+    }
+}
