@@ -56,6 +56,22 @@ fn hello_node() {
 }
 
 #[test]
+fn layer_app() {
+    let last = "image of 40000 bytes, film of 3 segments, live edge of 300000 bytes";
+    check("layer_app", &[], |line| line == last);
+}
+
+#[test]
+fn layer_pcdn() {
+    check("layer_pcdn", &[], |line| takes_most(line, "the second peer took "));
+}
+
+#[test]
+fn layer_storage() {
+    check("layer_storage", &[], |line| line == "what came back is what was put: true");
+}
+
+#[test]
 fn mapping_node() {
     check("mapping_node", &[], |line| {
         takes_most(line, "the second viewer took ") && line.ends_with("proof: signed")
