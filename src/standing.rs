@@ -131,7 +131,7 @@ impl Desk {
             if !heard {
                 return;
             }
-            batch.iter().for_each(|key| drop(waiting.remove(key)));
+            waiting.retain(|key, _| !batch.contains(key));
         }
     }
 

@@ -94,7 +94,7 @@ pub enum PushNodeError {
         /// Which.
         url: Url,
         /// Why.
-        source: OpenError,
+        source: Box<OpenError>,
     },
 }
 
@@ -190,7 +190,8 @@ impl Desk {
         let look = |url: Url| {
             let origin = origin.clone();
             async move {
-                let failed = |source| PushNodeError::Content { url: url.clone(), source };
+                let failed =
+                    |source: OpenError| PushNodeError::Content { url: url.clone(), source: source.into() };
                 let head = head_of(origin.as_ref(), &url).await.map_err(|e| failed(e.into()))?;
                 self.node.swarm_of(&url, &head).await.map_err(failed)?;
                 let len = head.len.unwrap_or_default();
