@@ -9,6 +9,7 @@
 //! | `api` | the bodies of the HTTP API, and how peers sign theirs |
 //! | `node`, `routes`, `openapi` | the push node |
 //! | `regions` | which addresses are which region |
+//! | `superpeers` | who is preferred |
 //! | `holder` | a peer that holds |
 
 pub mod api;
@@ -17,6 +18,7 @@ mod node;
 mod openapi;
 mod regions;
 mod routes;
+mod superpeers;
 
 pub use crate::http::call::{Call, CallError};
 pub use holder::{Holder, HolderConfig};

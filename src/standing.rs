@@ -58,12 +58,7 @@ impl Standing {
     /// # Errors
     /// If HTTP cannot be spoken here.
     pub fn start(node: Node, trackers: &[String], udp: UdpConfig) -> Result<Self, CallError> {
-        let place = |text: &String| {
-            let host = text.split_once("://").map_or(text.as_str(), |(_, host)| host);
-            format!("http://{host}").parse::<Url>().ok()
-        };
-        let calls =
-            trackers.iter().filter_map(place).map(|at| Call::new(at, None)).collect::<Result<_, _>>()?;
+        let calls = calls_of(trackers)?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let provider = Node::builder(node.identity().clone()).provider();
         let desk = Arc::new(Desk { node, udp, provider, calls, stop: stop.clone() });
@@ -78,6 +73,15 @@ impl Standing {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// The HTTP APIs of trackers, in whatever form they were named.
+pub(crate) fn calls_of(trackers: &[String]) -> Result<Vec<Call>, CallError> {
+    let place = |text: &String| {
+        let host = text.split_once("://").map_or(text.as_str(), |(_, host)| host);
+        format!("http://{host}").parse::<Url>().ok()
+    };
+    trackers.iter().filter_map(place).map(|at| Call::new(at, None)).collect()
 }
 
 impl Drop for Standing {

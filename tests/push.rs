@@ -36,6 +36,7 @@ struct World {
     at: Url,
     call: Call,
     peers: Vec<(Holder, Node)>,
+    manifest: ManifestFrom,
 }
 
 impl World {
@@ -51,15 +52,15 @@ impl World {
             regions,
             ..PushNodeConfig::default()
         };
-        let reader = node(&origin, None, P2p::Off).await;
+        let reader = node(&origin, None, P2p::Off, ManifestFrom::Off).await;
         let push = PushNode::start(reader, config, pcdn::dice().unwrap()).await.unwrap();
         let at: Url = format!("http://{}", push.local_addrs()[0]).parse().unwrap();
         let call = Call::new(at.clone(), None).unwrap();
-        Self { origin, tracker, push, at, call, peers: Vec::new() }
+        Self { origin, tracker, push, at, call, peers: Vec::new(), manifest: ManifestFrom::Sidecar }
     }
 
     async fn peer(&mut self, change: impl FnOnce(&mut HolderConfig)) -> Node {
-        let node = node(&self.origin, Some(&self.tracker), P2p::On).await;
+        let node = node(&self.origin, Some(&self.tracker), P2p::On, self.manifest.clone()).await;
         let mut lends =
             HolderConfig { at: vec![self.at.clone()], rate: Rate::UNLIMITED, ..HolderConfig::default() };
         change(&mut lends);
@@ -130,10 +131,14 @@ async fn origin(films: &[&str]) -> DemoOrigin {
     DemoOrigin::start(files, CDN).await.unwrap()
 }
 
-async fn node(origin: &DemoOrigin, tracker: Option<&TrackerServer>, p2p: P2p) -> Node {
+async fn node(
+    origin: &DemoOrigin,
+    tracker: Option<&TrackerServer>,
+    p2p: P2p,
+    manifest: ManifestFrom,
+) -> Node {
     let me = identity::ephemeral().unwrap();
-    let settings =
-        Settings { manifest: ManifestFrom::Sidecar, policy: Policy::Cost, p2p, ..Settings::default() };
+    let settings = Settings { manifest, policy: Policy::Cost, p2p, ..Settings::default() };
     let builder = Node::builder(me.clone()).settings(settings);
     let udp = Udp::bind(([127, 0, 0, 1], 0).into(), &me, builder.provider(), UdpConfig::default());
     let http =
@@ -159,7 +164,7 @@ struct Seen {
 }
 
 async fn view(world: &World, film: &str, p2p: P2p) -> Seen {
-    let viewer = node(&world.origin, Some(&world.tracker), p2p).await;
+    let viewer = node(&world.origin, Some(&world.tracker), p2p, world.manifest.clone()).await;
     let begun = Instant::now();
     let asset = viewer.open(&world.url(film)).await.unwrap();
     let mut player = asset.read(0..asset.len());
@@ -212,6 +217,22 @@ async fn the_first_viewer_at_the_release_finds_the_film_among_peers() {
     assert_eq!(cold.from_peers, 0.0, "{cold:?}");
     // Tasks of forty nodes share two cores here: what a start may differ by without a difference in what was done.
     assert!(pushed.start <= cdn.start + Duration::from_millis(250), "{pushed:?} {cdn:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_manifest_two_witnesses_of_each_piece_are_enough_for_all_copies() {
+    let mut world = World::new(&["pushed"]).await;
+    world.manifest = ManifestFrom::Off;
+    for _ in 0..6 {
+        world.peer(|_| {}).await;
+    }
+    // Three begin, two follow: those take from peers what others vouch for.
+    let job = world.push.push(&world.order("pushed", 5)).await.unwrap().0;
+    let status = world.wait(job, |status| proven(status) == 5).await;
+    println!("{} bytes from the CDN, {} among peers", status.from_cdn, status.from_peers);
+    assert!(status.from_cdn <= FILM as u64 * 5 / 2, "{} bytes from the CDN", status.from_cdn);
+    assert!(status.from_peers >= FILM as u64 * 2, "{status:?}");
     world.stop().await;
 }
 

@@ -87,6 +87,7 @@ async fn serve(urls: Vec<Url>, config: &Config, token: Option<String>) -> Result
         token,
         hosts: push.hosts.clone(),
         regions,
+        trackers: config.node.tracker.clone(),
         pace: Pace { ask: push.ask_every.0, report: push.report_every.0 },
     };
     let dice = crate::dice().map_err(Failure::other)?;

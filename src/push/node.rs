@@ -17,9 +17,12 @@ use tokio::task::JoinSet;
 use super::api::PushBody;
 use super::regions::Regions;
 use super::routes::Routes;
+use super::superpeers::Superpeers;
+use crate::http::call::CallError;
 use crate::http::guard::Names;
 use crate::http::{Limits, Listening, bind, serve};
 use crate::node::{Node, OpenError, head_of};
+use crate::standing::calls_of;
 
 /// Peers that call at once: each call takes milliseconds, and further ones wait in the system's queue.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -46,6 +49,8 @@ pub struct PushNodeConfig {
     pub regions: Regions,
     /// How often peers call.
     pub pace: Pace,
+    /// Trackers that say who is a superpeer.
+    pub trackers: Vec<String>,
 }
 
 impl Default for PushNodeConfig {
@@ -56,6 +61,7 @@ impl Default for PushNodeConfig {
             hosts: Vec::new(),
             regions: Regions::default(),
             pace: Pace::default(),
+            trackers: Vec::new(),
         }
     }
 }
@@ -82,6 +88,9 @@ pub enum PushNodeError {
         /// The system's words.
         source: std::io::Error,
     },
+    /// HTTP cannot be spoken here.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// The order makes no sense.
     #[error("{0}")]
     Order(#[from] RefusedOrder),
@@ -106,6 +115,7 @@ pub(super) struct Desk {
     pub(super) pace: Pace,
     pub(super) token: Option<String>,
     pub(super) names: Names,
+    pub(super) superpeers: Superpeers,
     planner: Mutex<Planner>,
     started: Instant,
 }
@@ -116,12 +126,22 @@ impl PushNode {
     /// # Errors
     /// If the address cannot be listened on.
     pub async fn start(node: Node, config: PushNodeConfig, dice: Dice) -> Result<Self, PushNodeError> {
-        let PushNodeConfig { listen, token, hosts, regions, pace } = config;
+        let PushNodeConfig { listen, token, hosts, regions, pace, trackers } = config;
+        let trackers = calls_of(&trackers)?;
         let failed = |source| PushNodeError::Listen { addr: listen, source };
         let listeners = bind(listen).await.map_err(failed)?;
         let planner = Mutex::new(Planner::new(pace, dice));
-        let names = Names { extra: hosts };
-        let desk = Arc::new(Desk { node, regions, pace, token, names, planner, started: Instant::now() });
+        let (names, superpeers) = (Names { extra: hosts }, Superpeers::default());
+        let desk = Arc::new(Desk {
+            node,
+            regions,
+            pace,
+            token,
+            names,
+            superpeers,
+            planner,
+            started: Instant::now(),
+        });
         let routes = Arc::new(Routes { desk: desk.clone() });
         let limits = Limits { connections_max: CONNECTIONS_MAX, ..Limits::default() };
         let listening = serve(listeners, limits, move |request, local| {
@@ -130,6 +150,10 @@ impl PushNode {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(tick(desk.clone()));
+        if !trackers.is_empty() {
+            let desk = desk.clone();
+            tasks.spawn(async move { desk.superpeers.follow(trackers).await });
+        }
         tasks.spawn(read_samples(desk.clone()));
         Ok(Self { desk, listening, _tasks: tasks })
     }

@@ -169,7 +169,7 @@ impl Routes {
             subnet: Subnet::of(from.ip()),
             network: NetworkId::default(),
             region: self.desk.regions.of(from.ip()),
-            superpeer: 0.0,
+            superpeer: self.desk.superpeers.share(&body.node),
             availability: UNKNOWN_AVAILABILITY,
         };
         let now = self.desk.now();
