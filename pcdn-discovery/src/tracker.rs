@@ -9,7 +9,10 @@
 //! | [`cookie`] | the connection id that proves a source address | yes |
 //! | [`secret`] | the key of a private tracker | yes |
 //! | [`guard`] | what one address may do | yes |
-//! | [`table`] | who is in which swarm, who is handed out | yes |
+//! | [`table`] | who may enter a swarm, who is handed out, when to come again | yes |
+//! | [`store`] | where entries live: columns in memory, or Redis beside them | memory is |
+//! | [`networks`] | whose network and region an address belongs to | yes |
+//! | `nodes`, `load` | what reporting peers hold; how busy the tracker is | yes |
 //! | `reach` | which addresses are worth telling and believing | yes |
 //! | [`service`] | one request in, one answer out | yes |
 //! | [`server`], [`http`] | the sockets around it | no |
@@ -21,10 +24,14 @@ pub mod client;
 pub mod cookie;
 pub mod guard;
 pub mod http;
+mod load;
+pub mod networks;
+mod nodes;
 mod reach;
 pub mod secret;
 pub mod server;
 pub mod service;
+pub mod store;
 pub mod table;
 pub mod wire;
 

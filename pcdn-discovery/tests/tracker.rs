@@ -12,8 +12,8 @@ use pcdn_core::discovery::{Discovery, DiscoveryError};
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::peer::PeerRecord;
 use pcdn_discovery::tracker::wire::{
-    self, AMPLIFICATION_MAX, Announce, Answer, Event, Find, Ports, Request, decode_answer, encode_connect,
-    encode_request,
+    self, AMPLIFICATION_MAX, Announce, Answer, Event, Find, Ports, Request, Traits, decode_answer,
+    encode_connect, encode_request,
 };
 use pcdn_discovery::{Secret, Tracker, TrackerConfig, TrackerServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -124,10 +124,12 @@ impl Raw {
 }
 
 fn requests() -> [Request; 2] {
-    let find = Find { swarm: KEY, asker: None, seed: false, want: 50 };
+    let find =
+        Find { swarm: KEY, asker: None, seed: false, want: 50, traits: Traits::default(), rich: false };
     let (peer, ports) = (PeerId([99; 32]), Ports::of(&me(99)));
     let (seed, event, progress, want) = (false, Event::Started, None, 50);
-    let announce = Announce { swarm: KEY, peer, ports, seed, event, progress, want };
+    let announce =
+        Announce { swarm: KEY, peer, ports, seed, event, progress, want, traits: Traits::default() };
     [Request::Announce(announce), Request::Find(find)]
 }
 

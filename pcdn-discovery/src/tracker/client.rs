@@ -18,7 +18,7 @@ use pcdn_core::peer::PeerRecord;
 use tokio::time::{Instant, timeout};
 
 use super::secret::Secret;
-use super::wire::{Announce, Event, Find, Ports, Request, WHY_MAX};
+use super::wire::{Announce, Event, Find, Ports, Request, Traits, WHY_MAX};
 
 mod http;
 mod machine;
@@ -124,6 +124,7 @@ impl Discovery for Tracker {
             event: if first { Event::Started } else { Event::None },
             progress: None,
             want: WANT_WITH_ANNOUNCE,
+            traits: Traits::default(),
         };
         let reply = self.inner.ask(Request::Announce(request)).await?;
         self.inner.remember(key, me, reply.peers);
@@ -134,9 +135,9 @@ impl Discovery for Tracker {
     async fn withdraw(&self, key: &SwarmKey, me: &PeerId) -> Result<(), DiscoveryError> {
         self.inner.mine().remove(key);
         let (swarm, peer, event) = (*key, *me, Event::Stopped);
-        let (ports, seed, progress, want) = (Ports::default(), false, None, 0);
+        let (ports, seed, progress, want, traits) = (Ports::default(), false, None, 0, Traits::default());
         self.inner
-            .ask(Request::Announce(Announce { swarm, peer, ports, seed, event, progress, want }))
+            .ask(Request::Announce(Announce { swarm, peer, ports, seed, event, progress, want, traits }))
             .await
             .map(drop)
     }
@@ -151,7 +152,17 @@ impl Discovery for Tracker {
                 return Vec::new();
             }
             let want = want.min(usize::from(u16::MAX)) as u16;
-            match inner.ask(Request::Find(Find { swarm: key, asker, seed, want })).await {
+            match inner
+                .ask(Request::Find(Find {
+                    swarm: key,
+                    asker,
+                    seed,
+                    want,
+                    traits: Traits::default(),
+                    rich: false,
+                }))
+                .await
+            {
                 Ok(reply) => {
                     reply.peers.into_iter().filter(|record| !ids.contains(&record.id)).map(Ok).collect()
                 }

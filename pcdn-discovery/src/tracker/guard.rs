@@ -3,7 +3,8 @@
 //! Connection ids prove that an address is real, so limits by address hold. IPv4 hosts count one by one; an IPv6 customer
 //! usually owns a whole /64, so that counts as one host.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::{DashMap, Entry};
@@ -23,7 +24,7 @@ pub struct Quota {
     pub ids_per_address: usize,
     /// Swarms one peer takes part in. Default 4,096.
     pub swarms_per_peer: u32,
-    /// Addresses remembered. Default 1,000,000, about 250 MB with one peer each.
+    /// Addresses remembered. Default 1,000,000, about 60 MB with one peer each.
     pub addresses_max: usize,
 }
 
@@ -43,28 +44,50 @@ impl Default for Quota {
 #[derive(Debug)]
 pub struct Guard {
     quota: Quota,
-    hosts: DashMap<IpAddr, Host>,
+    hosts: DashMap<HostKey, Host>,
+    /// Peers are told apart by a keyed hash of their ids, half of it: they choose those.
+    ids: RandomState,
     // Counted apart: the map's own length takes every shard's lock.
     host_count: AtomicUsize,
 }
 
+/// What is kept of one host: 24 bytes, for there are as many as peers.
 #[derive(Debug)]
 struct Host {
-    /// Token bucket: tokens left at `at`.
-    tokens: f64,
-    at: Time,
-    /// Peers that announced from here, and in how many swarms each is now. At most `ids_per_address`.
-    peers: Vec<(PeerId, u32)>,
+    /// Token bucket: tokens left at `at_ms`.
+    tokens: f32,
+    /// Milliseconds of the clock, wrapping after 49 days: an idle host is forgotten within seconds.
+    at_ms: u32,
+    peers: Peers,
 }
+
+/// Peers that announced from one host, and in how many swarms each is now. At most `ids_per_address`.
+#[derive(Debug)]
+enum Peers {
+    /// As it mostly is.
+    One(Known),
+    /// Boxed: few hosts have many peers, and all hosts pay for the room.
+    #[expect(clippy::box_collection, reason = "8 bytes instead of 24")]
+    Many(Box<Vec<Known>>),
+}
+
+/// {hash of the id, swarms}; nobody if in no swarm.
+type Known = (u32, u32);
 
 impl Guard {
     /// Holds everyone to `quota`.
     pub fn new(quota: Quota) -> Self {
-        Self { quota, hosts: DashMap::new(), host_count: AtomicUsize::new(0) }
+        let hosts = DashMap::with_shard_amount(SHARDS);
+        Self { quota, hosts, ids: RandomState::new(), host_count: AtomicUsize::new(0) }
     }
 
     /// One request from `ip`: takes a token.
     pub fn request(&self, now: Time, ip: IpAddr) -> Result<(), Refusal> {
+        self.requests(now, ip, 1)
+    }
+
+    /// A request that costs as much as `cost` others, at most as much as a whole burst.
+    pub fn requests(&self, now: Time, ip: IpAddr, cost: u32) -> Result<(), Refusal> {
         if ip.is_loopback() {
             return Ok(());
         }
@@ -73,14 +96,16 @@ impl Guard {
             Entry::Vacant(_) if self.len() >= self.quota.addresses_max => return Err(Refusal::Full),
             Entry::Vacant(place) => {
                 self.host_count.fetch_add(1, Ordering::Relaxed);
-                place.insert(Host { tokens: self.quota.burst, at: now, peers: Vec::new() })
+                let peers = Peers::One((0, 0));
+                place.insert(Host { tokens: self.quota.burst as f32, at_ms: millis(now), peers })
             }
         };
         host.refill(now, &self.quota);
-        if host.tokens < 1.0 {
+        let cost = (f64::from(cost)).min(self.quota.burst) as f32;
+        if host.tokens < cost {
             return Err(Refusal::TooFast);
         }
-        host.tokens -= 1.0;
+        host.tokens -= cost;
         Ok(())
     }
 
@@ -89,8 +114,9 @@ impl Guard {
         if ip.is_loopback() {
             return Ok(());
         }
+        let id = self.hash_of(peer);
         let Some(mut host) = self.hosts.get_mut(&host_of(ip)) else { return Ok(()) };
-        if let Some((_, swarms)) = host.peers.iter_mut().find(|(id, _)| id == peer) {
+        if let Some((_, swarms)) = host.peers.find(id) {
             if *swarms >= self.quota.swarms_per_peer {
                 return Err(Refusal::TooManySwarms);
             }
@@ -98,28 +124,30 @@ impl Guard {
         } else if host.peers.len() >= self.quota.ids_per_address {
             return Err(Refusal::TooManyIds);
         } else {
-            // Most addresses are one peer: no room for three more.
-            host.peers.reserve_exact(1);
-            host.peers.push((*peer, 1));
+            host.peers.push(id);
         }
         Ok(())
     }
 
     /// `peer` at `ip` has left a swarm.
     pub fn leave(&self, ip: IpAddr, peer: &PeerId) {
+        let id = self.hash_of(peer);
         let Some(mut host) = self.hosts.get_mut(&host_of(ip)) else { return };
-        let Some(at) = host.peers.iter().position(|(id, _)| id == peer) else { return };
-        host.peers[at].1 -= 1;
-        if host.peers[at].1 == 0 {
-            host.peers.swap_remove(at);
+        if let Some((_, swarms)) = host.peers.find(id) {
+            *swarms -= 1;
+            host.peers.drop_gone();
         }
+    }
+
+    fn hash_of(&self, peer: &PeerId) -> u32 {
+        self.ids.hash_one(peer) as u32
     }
 
     /// Forgets addresses without peers whose bucket is full again: they are as good as new.
     pub fn forget_idle(&self, now: Time) {
         self.hosts.retain(|_, host| {
             host.refill(now, &self.quota);
-            let stays = !host.peers.is_empty() || host.tokens < self.quota.burst;
+            let stays = host.peers.len() > 0 || f64::from(host.tokens) < self.quota.burst;
             self.host_count.fetch_sub(usize::from(!stays), Ordering::Relaxed);
             stays
         });
@@ -138,19 +166,70 @@ impl Guard {
 
 impl Host {
     fn refill(&mut self, now: Time, quota: &Quota) {
-        let gained = now.since(self.at).as_secs_f64() * quota.per_second;
-        self.tokens = (self.tokens + gained).min(quota.burst);
-        self.at = self.at.max(now);
+        // Threads read the clock apart: what seems to be before the last request was at the same time.
+        let passed = (millis(now).wrapping_sub(self.at_ms) as i32).max(0);
+        let gained = f64::from(passed) * quota.per_second / 1000.0;
+        self.tokens = (f64::from(self.tokens) + gained).min(quota.burst) as f32;
+        self.at_ms = self.at_ms.wrapping_add(passed as u32);
     }
 }
 
-/// What counts as one host: an IPv4 address, an IPv6 /64.
-fn host_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => IpAddr::V4(ip),
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)),
+impl Peers {
+    fn all(&mut self) -> &mut [Known] {
+        match self {
+            Self::One(one) => std::slice::from_mut(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn find(&mut self, id: u32) -> Option<&mut Known> {
+        self.all().iter_mut().find(|(known, swarms)| *known == id && *swarms > 0)
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::One((_, swarms)) => usize::from(*swarms > 0),
+            Self::Many(many) => many.len(),
+        }
+    }
+
+    fn push(&mut self, id: u32) {
+        match self {
+            Self::One(one) if one.1 == 0 => *one = (id, 1),
+            Self::One(one) => *self = Self::Many(Box::new(vec![*one, (id, 1)])),
+            Self::Many(many) => many.push((id, 1)),
+        }
+    }
+
+    fn drop_gone(&mut self) {
+        if let Self::Many(many) = self {
+            many.retain(|(_, swarms)| *swarms > 0);
+            if let [last] = many[..] {
+                *self = Self::One(last);
+            }
+        }
     }
 }
+
+fn millis(at: Time) -> u32 {
+    (at.0 / 1_000) as u32
+}
+
+/// What counts as one host: an IPv4 address, an IPv6 /64.
+fn host_of(ip: IpAddr) -> HostKey {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => HostKey::from(u32::from(ip)) | V4_MARK,
+        IpAddr::V6(ip) => (u128::from(ip) >> 64) as HostKey,
+    }
+}
+
+/// The upper half of an IPv6 address, or an IPv4 address in a range that IPv6 uses for multicast, so that no host is there.
+type HostKey = u64;
+const V4_MARK: HostKey = 0xff << 56;
+/// Shards of the map: with a few workers, two seldom want one at the same time.
+const SHARDS: usize = 64;
+
+const _: () = assert!(size_of::<Host>() == 24);
 
 #[cfg(test)]
 mod tests {

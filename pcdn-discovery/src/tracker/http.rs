@@ -7,6 +7,7 @@
 //! | `GET /v1/swarms?limit=100` | the largest swarms |
 //! | `GET /v1/swarms/{key}` | one swarm, with up to 50 peers |
 //! | `GET /v1/stats` | counts and sizes |
+//! | `GET /announce`, `GET /scrape` | bencoded, for BitTorrent clients: BEP 3, 7, 23, 48 |
 //! | `GET /metrics` | the same, as OpenMetrics text |
 //! | `GET /healthz`, `/readyz` | `ok` |
 //! | `GET /` | a page for people |
@@ -22,22 +23,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request as HttpRequest, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, Request as HttpRequest, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use pcdn_core::dice::Dice;
-use pcdn_core::id::SwarmKey;
 use serde::de::DeserializeOwned;
 
 use super::secret::{Secret, same};
 use super::server::Watch;
 use super::service::{Refusal, Service};
-use super::wire::{Answer, Find, Request, records};
+use super::store::Told;
+use super::wire::{Answer, Find, Request, Traits, records};
 use json::{AnnounceBody, Answered, FindBody, MAC_HEADER, Problem, StatsBody, SwarmBody, SwarmsBody};
 
+mod bencode;
 pub mod json;
 mod metrics;
 mod page;
@@ -75,6 +77,8 @@ pub(crate) fn router(service: Arc<Service>, watch: Watch, dice: Dice) -> Router 
     Router::new()
         .route("/v1/announce", post(announce))
         .route("/v1/find", post(find))
+        .route("/announce", get(plain_announce))
+        .route("/scrape", get(plain_scrape))
         .merge(reading)
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(|| async { "ok\n" }))
@@ -102,6 +106,49 @@ async fn find(
     desk.serve(from, Request::Find(body.request()))
 }
 
+async fn plain_announce(
+    State(desk): State<Desk>,
+    Extension(From(from)): Extension<From>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let asked = match bencode::read_announce(&query.unwrap_or_default()) {
+        Ok(asked) => asked,
+        Err(why) => return bencoded(bencode::failure(why)),
+    };
+    let v6 = from.ip().to_canonical().is_ipv6();
+    let (mut addresses, mut names) = (Vec::new(), Vec::new());
+    let mut told = if asked.compact { Told::Addresses(&mut addresses) } else { Told::Named(&mut names) };
+    let announced = {
+        let mut dice = desk.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.service.announce_plain(desk.watch.now(), &mut dice, from.ip(), &asked.announce, &mut told)
+    };
+    bencoded(match announced {
+        Ok(it) if asked.compact => bencode::compact(&it, v6, &addresses),
+        Ok(it) => bencode::named(&it, &names),
+        Err(why) => bencode::failure(&why.to_string()),
+    })
+}
+
+async fn plain_scrape(
+    State(desk): State<Desk>,
+    Extension(From(from)): Extension<From>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let asked = bencode::read_scrape(&query.unwrap_or_default());
+    if asked.is_empty() {
+        return bencoded(bencode::failure("name the swarms with info_hash, 20 bytes each"));
+    }
+    bencoded(match desk.service.sizes(desk.watch.now(), from.ip(), asked.into_iter()) {
+        Ok(sizes) => bencode::scraped(sizes),
+        Err(why) => bencode::failure(&why.to_string()),
+    })
+}
+
+/// BitTorrent clients read the body, whatever its type; this one is what other trackers send.
+fn bencoded(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; charset=iso-8859-1")], body).into_response()
+}
+
 #[derive(serde::Deserialize)]
 struct Page {
     limit: Option<usize>,
@@ -119,11 +166,21 @@ async fn swarm(
     Extension(From(from)): Extension<From>,
     Path(key): Path<String>,
 ) -> Result<Json<SwarmBody>, Trouble> {
-    let swarm: SwarmKey = key.parse().map_err(|error| Trouble::bad_request(&error))?;
+    let swarm = bencode::swarm_key(&key).map_err(|error| Trouble::bad_request(&error))?;
     let counts = desk.service.table().counts(&swarm);
     let counts =
         counts.ok_or_else(|| Trouble(StatusCode::NOT_FOUND, "nobody takes part in this swarm".into()))?;
-    let Json(answer) = desk.serve(from, Request::Find(Find { swarm, asker: None, seed: false, want: 50 }))?;
+    let Json(answer) = desk.serve(
+        from,
+        Request::Find(Find {
+            swarm,
+            asker: None,
+            seed: false,
+            want: 50,
+            traits: Traits::default(),
+            rich: false,
+        }),
+    )?;
     Ok(Json(SwarmBody { peers: Some(answer.peers), ..SwarmBody::of(swarm, counts) }))
 }
 
@@ -187,8 +244,8 @@ impl Desk {
             Answer::Announced { interval_s, observed, counts, peers } => {
                 (Some(interval_s), Some(observed.to_string()), counts, peers)
             }
-            Answer::Found { counts, peers } => (None, None, counts, peers),
-            Answer::Connected { .. } | Answer::Refused { .. } => return Err(Refusal::Malformed.into()),
+            Answer::Found { counts, peers, .. } => (None, None, counts, peers),
+            _ => return Err(Refusal::Malformed.into()),
         };
         let (seeds, others, peers) = (counts.seeds, counts.others, records(&peers));
         Ok(Json(Answered { interval_s, observed, seeds, others, peers }))
@@ -203,6 +260,9 @@ impl Desk {
             peers: table.entries(),
             announces: counters.announces.load(Relaxed),
             finds: counters.finds.load(Relaxed),
+            reports: counters.reports.load(Relaxed),
+            scrapes: counters.scrapes.load(Relaxed),
+            load_factor: table.load_factor(),
             connects: counters.connects.load(Relaxed),
             refused: Refusal::ALL.iter().map(|why| counters.refused(*why)).sum(),
             dropped: counters.dropped.load(Relaxed),

@@ -1,6 +1,6 @@
 //! One request in, one answer out: the tracker without its sockets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pcdn_core::dice::Dice;
@@ -8,9 +8,11 @@ use pcdn_core::unit::Time;
 
 use super::cookie::Cookies;
 use super::secret::Secret;
-use super::table::{Limits, Table};
+use super::store::{Size, Told};
+use super::table::{Limits, Table, whole_seconds};
 use super::wire::{
-    AMPLIFICATION_MAX, Action, Answer, Request, WireError, decode_head, decode_request, encode_answer,
+    AMPLIFICATION_MAX, Action, Answer, DATAGRAM_MAX, Head, InfoHash, Request, WireError, bep15, decode_head,
+    decode_request, encode_answer, swarm_of,
 };
 
 /// Why a tracker will not do it.
@@ -85,6 +87,10 @@ pub struct Counters {
     pub announces: AtomicU64,
     /// Finds answered, UDP and HTTP.
     pub finds: AtomicU64,
+    /// Reports accepted.
+    pub reports: AtomicU64,
+    /// Scrapes answered, UDP and HTTP.
+    pub scrapes: AtomicU64,
     /// Datagrams that got no answer.
     pub dropped: AtomicU64,
     /// By [`Refusal`].
@@ -101,10 +107,22 @@ impl Counters {
         let counter = match result {
             Ok(Request::Announce(_)) => &self.announces,
             Ok(Request::Find(_)) => &self.finds,
+            Ok(Request::Report(_)) => &self.reports,
             Err(why) => &self.refused[why as usize],
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// What a BitTorrent client's announce comes to, beside the peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Seconds until the next one.
+    pub interval_s: u32,
+    /// Peers that hold everything.
+    pub seeds: u32,
+    /// Peers that download.
+    pub others: u32,
 }
 
 /// A tracker: its table, its keys and its counters. Shared by the UDP and HTTP shells.
@@ -119,8 +137,13 @@ pub struct Service {
 impl Service {
     /// With `cookie_key` freshly drawn. A `secret` makes the tracker private.
     pub fn new(limits: Limits, cookie_key: [u8; 32], secret: Option<Secret>) -> Self {
+        Self::with_table(Table::new(limits), cookie_key, secret)
+    }
+
+    /// Around a table made elsewhere.
+    pub fn with_table(table: Table, cookie_key: [u8; 32], secret: Option<Secret>) -> Self {
         let cookies = Cookies::new(cookie_key);
-        Self { table: Table::new(limits), cookies, secret, counters: Counters::default() }
+        Self { table, cookies, secret, counters: Counters::default() }
     }
 
     /// Who takes part where.
@@ -144,24 +167,125 @@ impl Service {
         out.clear();
         // Strangers' datagrams and actions of other protocols are dropped: an answer would only help a scanner.
         if let Ok(head) = decode_head(datagram) {
-            let (answer, limit) = match head.action {
-                Action::Connect => (self.connect(now, from), datagram.len()),
-                _ if !self.cookies.accepts(now, from.ip(), head.connection) => {
-                    self.counters.count(Err(Refusal::Cookie));
-                    (refused(Refusal::Cookie.to_string()), datagram.len())
+            let limit = (AMPLIFICATION_MAX * datagram.len()).min(DATAGRAM_MAX);
+            if head.action == Action::Connect {
+                encode_answer(head.txn, &self.connect(now, from), datagram.len(), None, out);
+            } else if !self.cookies.accepts(now, from.ip(), head.connection) {
+                self.counters.count(Err(Refusal::Cookie));
+                self.refuse(&head, &Refusal::Cookie.to_string(), datagram.len(), out);
+            } else {
+                match head.action {
+                    Action::PlainAnnounce => self.plain(now, dice, from, &head, datagram, limit, out),
+                    Action::Scrape => self.scrape(now, from.ip(), &head, datagram, limit, out),
+                    _ => {
+                        let answer = self.native(now, dice, from, datagram);
+                        encode_answer(head.txn, &answer, limit, self.secret(), out);
+                    }
                 }
-                _ => (self.native(now, dice, from, datagram), AMPLIFICATION_MAX * datagram.len()),
-            };
-            encode_answer(head.txn, &answer, limit, self.secret(), out);
+            }
         }
         if out.is_empty() {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// Whether the store wants to look elsewhere before `datagram` is answered, see [`PeerStore::is_stale`](super::store::PeerStore::is_stale): for
+    /// requests with a valid connection id that name a swarm.
+    pub fn must_look_elsewhere(&self, now: Time, from: SocketAddr, datagram: &[u8]) -> bool {
+        decode_head(datagram).is_ok_and(|head| {
+            head.action != Action::Connect
+                && self.cookies.accepts(now, from.ip(), head.connection)
+                && swarms_of(head.action, datagram).any(|swarm| self.table.store().is_stale(now, &swarm))
+        })
+    }
+
     fn connect(&self, now: Time, from: SocketAddr) -> Answer {
         self.counters.connects.fetch_add(1, Ordering::Relaxed);
         Answer::Connected { connection: self.cookies.issue(now, from.ip()) }
+    }
+
+    fn refuse(&self, head: &Head, why: &str, limit: usize, out: &mut Vec<u8>) {
+        encode_answer(head.txn, &refused(why.to_owned()), limit, None, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a datagram and where it came from")]
+    fn plain(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: SocketAddr,
+        head: &Head,
+        datagram: &[u8],
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let begin = bep15::begin_announced(head.txn, 0, 0, 0);
+        out.extend(begin);
+        let served = bep15::decode_announce(datagram).map_err(Refusal::from).and_then(|mut it| {
+            let entry = if from.ip().to_canonical().is_ipv4() { 6 } else { 18 };
+            it.want = it.want.min(((limit.saturating_sub(begin.len())) / entry) as u16);
+            self.announce_plain(now, dice, from.ip(), &it, &mut Told::Addresses(out))
+        });
+        match served {
+            Ok(Announced { interval_s, seeds, others }) => {
+                let begin = bep15::begin_announced(head.txn, interval_s, seeds, others);
+                out[..begin.len()].copy_from_slice(&begin);
+            }
+            Err(why) => self.refuse(head, &why.to_string(), limit, out),
+        }
+    }
+
+    /// An announce of a BitTorrent client, over UDP or HTTP.
+    pub fn announce_plain(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: IpAddr,
+        it: &bep15::Plain,
+        told: &mut Told<'_>,
+    ) -> Result<Announced, Refusal> {
+        let served = self.open_to_all().and_then(|()| self.table.plain(now, dice, from, it, told));
+        match &served {
+            Ok(_) => _ = self.counters.announces.fetch_add(1, Ordering::Relaxed),
+            Err(why) => self.counters.count(Err(*why)),
+        }
+        let (interval, counts) = served?;
+        Ok(Announced { interval_s: whole_seconds(interval), seeds: counts.seeds, others: counts.others })
+    }
+
+    fn scrape(&self, now: Time, from: IpAddr, head: &Head, datagram: &[u8], limit: usize, out: &mut Vec<u8>) {
+        let sizes = self.sizes(now, from, bep15::decode_scrape(datagram));
+        match sizes {
+            Ok(sizes) => {
+                bep15::begin_scraped(head.txn, out);
+                for (_, size) in sizes {
+                    for word in [size.counts.seeds, size.completed, size.counts.others] {
+                        out.extend(word.to_be_bytes());
+                    }
+                }
+            }
+            Err(why) => self.refuse(head, &why.to_string(), limit, out),
+        }
+    }
+
+    /// How large swarms are, for a scrape over UDP or HTTP.
+    pub fn sizes(
+        &self,
+        now: Time,
+        from: IpAddr,
+        swarms: impl ExactSizeIterator<Item = InfoHash>,
+    ) -> Result<impl Iterator<Item = (InfoHash, Size)>, Refusal> {
+        let sizes = self.open_to_all().and_then(|()| self.table.scrape(now, from, swarms));
+        match &sizes {
+            Ok(_) => _ = self.counters.scrapes.fetch_add(1, Ordering::Relaxed),
+            Err(why) => self.counters.count(Err(*why)),
+        }
+        sizes
+    }
+
+    /// BitTorrent clients cannot prove that they know a secret.
+    fn open_to_all(&self) -> Result<(), Refusal> {
+        if self.secret.is_none() { Ok(()) } else { Err(Refusal::Secret) }
     }
 
     fn native(&self, now: Time, dice: &mut Dice, from: SocketAddr, datagram: &[u8]) -> Answer {
@@ -187,24 +311,42 @@ impl Service {
         let answer = match request {
             Request::Announce(announce) => {
                 self.table.announce(now, dice, from.ip(), announce).map(|handout| {
-                    let interval_s = handout.interval.as_secs().clamp(1, u64::from(u32::MAX)) as u32;
+                    let interval_s = whole_seconds(handout.interval);
                     let observed = SocketAddr::new(from.ip().to_canonical(), from.port());
                     Answer::Announced { interval_s, observed, counts: handout.counts, peers: handout.peers }
                 })
             }
-            Request::Find(find) => self
-                .table
-                .find(now, dice, from.ip(), find)
-                .map(|handout| Answer::Found { counts: handout.counts, peers: handout.peers }),
+            Request::Find(find) => self.table.find(now, dice, from.ip(), find).map(|handout| Answer::Found {
+                counts: handout.counts,
+                peers: handout.peers,
+                rich: find.rich,
+            }),
+            Request::Report(report) => self.table.report(now, dice, from, report).map(Answer::Reported),
         };
         self.counters.count(answer.as_ref().map(|_| request).map_err(|why| *why));
         answer
     }
 }
 
+/// The swarms whose members, or number of members, a request asks for.
+pub(super) fn swarms_of(action: Action, datagram: &[u8]) -> impl Iterator<Item = InfoHash> + '_ {
+    let scraped = (action == Action::Scrape).then(|| bep15::decode_scrape(datagram));
+    let named = match action {
+        Action::PlainAnnounce => bep15::decode_announce(datagram).ok().map(|it| it.hash),
+        // The tag is looked at when it is answered.
+        Action::Announce | Action::Find => swarm_of(datagram),
+        _ => None,
+    };
+    scraped.into_iter().flatten().chain(named)
+}
+
 fn refused(why: String) -> Answer {
     Answer::Refused { why }
 }
 
+#[cfg(test)]
+mod plain_tests;
+#[cfg(test)]
+mod report_tests;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,7 @@ pub(super) async fn ask(host: &str, secret: Option<&Secret>, request: &Request) 
             ("/v1/announce", serde_json::to_vec(&AnnounceBody::of(announce, time)))
         }
         Request::Find(find) => ("/v1/find", serde_json::to_vec(&FindBody::of(find, time))),
+        Request::Report(_) => return Err(Failure::Refused("reports go over UDP".to_owned())),
     };
     let body = body.map_err(|error| Failure::Refused(error.to_string()))?;
     let (tracker, status, answer) = exchange(host, secret, path, body).await.map_err(|error| {

@@ -201,7 +201,7 @@ impl Talk {
         let (interval_s, peers) = match answer {
             Answer::Announced { interval_s, peers, .. } => (Some(interval_s), peers),
             Answer::Found { peers, .. } => (None, peers),
-            Answer::Connected { .. } | Answer::Refused { .. } => return Err(Failure::Silent),
+            _ => return Err(Failure::Silent),
         };
         let interval = interval_s.map(|seconds| Duration::from_secs(seconds.into()));
         Ok(Reply { interval, peers: believable(records(&peers), self.tracker) })

@@ -5,7 +5,7 @@ use pcdn_core::id::SwarmKey;
 use super::*;
 use crate::tracker::service::Service;
 use crate::tracker::table::Limits;
-use crate::tracker::wire::{Find, encode_answer};
+use crate::tracker::wire::{Find, Traits, encode_answer};
 
 const RTT: Duration = Duration::from_millis(100);
 
@@ -62,7 +62,14 @@ impl World {
     }
 
     fn ask(&mut self, ticket: Ticket) {
-        let find = Find { swarm: SwarmKey([1; 32]), asker: None, seed: false, want: 9 };
+        let find = Find {
+            swarm: SwarmKey([1; 32]),
+            asker: None,
+            seed: false,
+            want: 9,
+            traits: Traits::default(),
+            rich: false,
+        };
         self.input(Input::Ask(ticket, Request::Find(find)));
     }
 
