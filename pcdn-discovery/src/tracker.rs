@@ -8,6 +8,7 @@
 //! | [`wire`] | the datagrams, with their format | yes |
 //! | [`cookie`] | the connection id that proves a source address | yes |
 //! | [`secret`] | the key of a private tracker | yes |
+//! | [`token`] | what an application allows its users | yes |
 //! | [`guard`] | what one address may do | yes |
 //! | [`table`] | who may enter a swarm, who is handed out, when to come again | yes |
 //! | [`store`] | where entries live: columns in memory, or Redis beside them | memory is |
@@ -33,8 +34,9 @@ pub mod server;
 pub mod service;
 pub mod store;
 pub mod table;
+pub mod token;
 pub mod wire;
 
-pub use client::Tracker;
+pub use client::{Tracker, Trackers};
 pub use secret::Secret;
 pub use server::{TrackerConfig, TrackerServer};

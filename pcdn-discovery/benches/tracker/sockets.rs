@@ -87,23 +87,31 @@ impl Load {
         let (start, before) = (Instant::now(), server.cpu());
         let mut answered = 0u64;
         let mut answer = [0; 2048];
+        let mut under_way = vec![0; self.sockets.len()];
         while start.elapsed() < span {
-            for (socket, cookie) in &self.sockets {
-                for _ in 0..UNDER_WAY {
+            for ((socket, cookie), under_way) in self.sockets.iter().zip(&mut under_way) {
+                while *under_way < UNDER_WAY {
                     let n = self.next.wrapping_mul(2_654_435_761) % PEERS;
                     self.next = self.next.wrapping_add(1);
                     let _ = socket.send(&make(*cookie, n));
+                    *under_way += 1;
                 }
             }
-            for (socket, _) in &self.sockets {
-                for _ in 0..UNDER_WAY {
-                    let Ok(len) = socket.recv(&mut answer) else { break };
+            for ((socket, _), under_way) in self.sockets.iter().zip(&mut under_way) {
+                // Half of them, so that the server always has something to do.
+                for _ in 0..UNDER_WAY / 2 {
+                    let Ok(len) = socket.recv(&mut answer) else {
+                        // Lost ones are not waited for.
+                        *under_way = 0;
+                        break;
+                    };
                     assert!(
                         !answer.starts_with(&[0, 0, 0, 3]),
                         "{}",
                         String::from_utf8_lossy(&answer[8..len])
                     );
                     answered += 1;
+                    *under_way -= 1;
                 }
             }
         }
@@ -113,13 +121,14 @@ impl Load {
     fn connect(&mut self) {
         for (socket, cookie) in &mut self.sockets {
             let mut answer = [0; 2048];
+            // Late answers to the load before.
+            while socket.recv(&mut answer).is_ok() {}
             *cookie = (0..20)
                 .find_map(|_| {
                     socket.send(&encode_connect(1)).unwrap();
                     let len = socket.recv(&mut answer).ok()?;
                     match decode_answer(&answer[..len], None) {
                         Ok((_, Answer::Connected { connection })) => Some(connection),
-                        // A late answer to the load before.
                         _ => None,
                     }
                 })

@@ -16,7 +16,7 @@ use super::service::Refusal;
 /// Limits of one address. Loopback is exempt: nobody can send from it but this machine itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quota {
-    /// Requests at once, after a pause. Default 120: a node that returns with 50 swarms announces and asks in each.
+    /// Requests at once, after a pause, at most 500. Default 120: a node that returns with 50 swarms announces and asks in each.
     pub burst: f64,
     /// Requests per second in the long run. Default 16: 64 peers behind one address, each in 15 swarms, once a minute.
     pub per_second: f64,
@@ -24,7 +24,7 @@ pub struct Quota {
     pub ids_per_address: usize,
     /// Swarms one peer takes part in. Default 4,096.
     pub swarms_per_peer: u32,
-    /// Addresses remembered. Default 1,000,000, about 60 MB with one peer each.
+    /// Addresses remembered. Default 1,000,000, about 50 MB with one peer each.
     pub addresses_max: usize,
 }
 
@@ -45,40 +45,42 @@ impl Default for Quota {
 pub struct Guard {
     quota: Quota,
     hosts: DashMap<HostKey, Host>,
+    /// The peers of hosts that have several, at most `ids_per_address` each. Locked after the host.
+    crowds: DashMap<HostKey, Vec<Known>>,
     /// Peers are told apart by a keyed hash of their ids, half of it: they choose those.
     ids: RandomState,
     // Counted apart: the map's own length takes every shard's lock.
     host_count: AtomicUsize,
 }
 
-/// What is kept of one host: 24 bytes, for there are as many as peers.
+/// What is kept of one host: 12 bytes, for there are as many as peers.
 #[derive(Debug)]
 struct Host {
-    /// Token bucket: tokens left at `at_ms`.
-    tokens: f32,
     /// Milliseconds of the clock, wrapping after 49 days: an idle host is forgotten within seconds.
     at_ms: u32,
-    peers: Peers,
+    /// Token bucket: what is left at `at_ms`, in 1/[`TOKEN`].
+    tokens: u16,
+    /// Swarms of the one peer that announced from here; 0 if none did, [`MANY`] if several.
+    swarms: u16,
+    /// Keyed hash of that peer's id.
+    peer: u32,
 }
 
-/// Peers that announced from one host, and in how many swarms each is now. At most `ids_per_address`.
-#[derive(Debug)]
-enum Peers {
-    /// As it mostly is.
-    One(Known),
-    /// Boxed: few hosts have many peers, and all hosts pay for the room.
-    #[expect(clippy::box_collection, reason = "8 bytes instead of 24")]
-    Many(Box<Vec<Known>>),
-}
+/// A peer by the hash of its id, and in how many swarms it is.
+type Known = (u32, u16);
 
-/// {hash of the id, swarms}; nobody if in no swarm.
-type Known = (u32, u32);
+/// A token in the units of [`Host::tokens`].
+const TOKEN: u16 = 128;
+/// Tokens of a bucket at most, and swarms of one peer: what fits into 16 bits.
+const BURST_MAX: f64 = 500.0;
+const MANY: u16 = u16::MAX;
 
 impl Guard {
     /// Holds everyone to `quota`.
     pub fn new(quota: Quota) -> Self {
         let hosts = DashMap::with_shard_amount(SHARDS);
-        Self { quota, hosts, ids: RandomState::new(), host_count: AtomicUsize::new(0) }
+        let (crowds, host_count) = Default::default();
+        Self { quota, hosts, crowds, ids: RandomState::new(), host_count }
     }
 
     /// One request from `ip`: takes a token.
@@ -96,16 +98,12 @@ impl Guard {
             Entry::Vacant(_) if self.len() >= self.quota.addresses_max => return Err(Refusal::Full),
             Entry::Vacant(place) => {
                 self.host_count.fetch_add(1, Ordering::Relaxed);
-                let peers = Peers::One((0, 0));
-                place.insert(Host { tokens: self.quota.burst as f32, at_ms: millis(now), peers })
+                place.insert(Host { at_ms: millis(now), tokens: self.quota.full(), swarms: 0, peer: 0 })
             }
         };
         host.refill(now, &self.quota);
-        let cost = (f64::from(cost)).min(self.quota.burst) as f32;
-        if host.tokens < cost {
-            return Err(Refusal::TooFast);
-        }
-        host.tokens -= cost;
+        let cost = u16::try_from(cost).unwrap_or(u16::MAX).saturating_mul(TOKEN).min(self.quota.full());
+        host.tokens = host.tokens.checked_sub(cost).ok_or(Refusal::TooFast)?;
         Ok(())
     }
 
@@ -114,28 +112,51 @@ impl Guard {
         if ip.is_loopback() {
             return Ok(());
         }
-        let id = self.hash_of(peer);
-        let Some(mut host) = self.hosts.get_mut(&host_of(ip)) else { return Ok(()) };
-        if let Some((_, swarms)) = host.peers.find(id) {
-            if *swarms >= self.quota.swarms_per_peer {
-                return Err(Refusal::TooManySwarms);
+        let (id, key) = (self.hash_of(peer), host_of(ip));
+        let Some(mut host) = self.hosts.get_mut(&key) else { return Ok(()) };
+        match host.swarms {
+            0 => (host.peer, host.swarms) = (id, 1),
+            MANY => self.enter_crowd(&mut self.crowds.entry(key).or_default(), id)?,
+            swarms if host.peer == id => host.swarms = self.one_more(swarms)?,
+            swarms => {
+                let mut crowd = vec![(host.peer, swarms)];
+                self.enter_crowd(&mut crowd, id)?;
+                self.crowds.insert(key, crowd);
+                host.swarms = MANY;
             }
-            *swarms += 1;
-        } else if host.peers.len() >= self.quota.ids_per_address {
-            return Err(Refusal::TooManyIds);
-        } else {
-            host.peers.push(id);
         }
         Ok(())
     }
 
+    fn enter_crowd(&self, crowd: &mut Vec<Known>, id: u32) -> Result<(), Refusal> {
+        match crowd.iter().position(|(known, _)| *known == id) {
+            Some(at) => crowd[at].1 = self.one_more(crowd[at].1)?,
+            None if crowd.len() >= self.quota.ids_per_address => return Err(Refusal::TooManyIds),
+            None => crowd.push((id, 1)),
+        }
+        Ok(())
+    }
+
+    fn one_more(&self, swarms: u16) -> Result<u16, Refusal> {
+        let most = self.quota.swarms_per_peer.min(u32::from(MANY - 1));
+        if u32::from(swarms) < most { Ok(swarms + 1) } else { Err(Refusal::TooManySwarms) }
+    }
+
     /// `peer` at `ip` has left a swarm.
     pub fn leave(&self, ip: IpAddr, peer: &PeerId) {
-        let id = self.hash_of(peer);
-        let Some(mut host) = self.hosts.get_mut(&host_of(ip)) else { return };
-        if let Some((_, swarms)) = host.peers.find(id) {
-            *swarms -= 1;
-            host.peers.drop_gone();
+        let (id, key) = (self.hash_of(peer), host_of(ip));
+        let Some(mut host) = self.hosts.get_mut(&key) else { return };
+        if host.swarms != MANY {
+            host.swarms -= u16::from(host.swarms > 0 && host.peer == id);
+            return;
+        }
+        let Entry::Occupied(mut crowd) = self.crowds.entry(key) else { return };
+        let peers = crowd.get_mut();
+        peers.iter_mut().filter(|(known, _)| *known == id).for_each(|(_, swarms)| *swarms -= 1);
+        peers.retain(|(_, swarms)| *swarms > 0);
+        if let [last] = peers[..] {
+            (host.peer, host.swarms) = last;
+            crowd.remove();
         }
     }
 
@@ -147,7 +168,7 @@ impl Guard {
     pub fn forget_idle(&self, now: Time) {
         self.hosts.retain(|_, host| {
             host.refill(now, &self.quota);
-            let stays = host.peers.len() > 0 || f64::from(host.tokens) < self.quota.burst;
+            let stays = host.swarms > 0 || host.tokens < self.quota.full();
             self.host_count.fetch_sub(usize::from(!stays), Ordering::Relaxed);
             stays
         });
@@ -168,46 +189,19 @@ impl Host {
     fn refill(&mut self, now: Time, quota: &Quota) {
         // Threads read the clock apart: what seems to be before the last request was at the same time.
         let passed = (millis(now).wrapping_sub(self.at_ms) as i32).max(0);
-        let gained = f64::from(passed) * quota.per_second / 1000.0;
-        self.tokens = (f64::from(self.tokens) + gained).min(quota.burst) as f32;
-        self.at_ms = self.at_ms.wrapping_add(passed as u32);
+        let gained = (f64::from(passed) * quota.per_second * f64::from(TOKEN) / 1000.0) as u64;
+        // What is less than a unit is gained the next time.
+        if gained > 0 {
+            self.tokens = (u64::from(self.tokens) + gained).min(quota.full().into()) as u16;
+            self.at_ms = self.at_ms.wrapping_add(passed as u32);
+        }
     }
 }
 
-impl Peers {
-    fn all(&mut self) -> &mut [Known] {
-        match self {
-            Self::One(one) => std::slice::from_mut(one),
-            Self::Many(many) => many,
-        }
-    }
-
-    fn find(&mut self, id: u32) -> Option<&mut Known> {
-        self.all().iter_mut().find(|(known, swarms)| *known == id && *swarms > 0)
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::One((_, swarms)) => usize::from(*swarms > 0),
-            Self::Many(many) => many.len(),
-        }
-    }
-
-    fn push(&mut self, id: u32) {
-        match self {
-            Self::One(one) if one.1 == 0 => *one = (id, 1),
-            Self::One(one) => *self = Self::Many(Box::new(vec![*one, (id, 1)])),
-            Self::Many(many) => many.push((id, 1)),
-        }
-    }
-
-    fn drop_gone(&mut self) {
-        if let Self::Many(many) = self {
-            many.retain(|(_, swarms)| *swarms > 0);
-            if let [last] = many[..] {
-                *self = Self::One(last);
-            }
-        }
+impl Quota {
+    /// A full bucket.
+    fn full(&self) -> u16 {
+        (self.burst.clamp(1.0, BURST_MAX) * f64::from(TOKEN)) as u16
     }
 }
 
@@ -229,7 +223,7 @@ const V4_MARK: HostKey = 0xff << 56;
 /// Shards of the map: with a few workers, two seldom want one at the same time.
 const SHARDS: usize = 64;
 
-const _: () = assert!(size_of::<Host>() == 24);
+const _: () = assert!(size_of::<Host>() == 12);
 
 #[cfg(test)]
 mod tests {

@@ -35,8 +35,8 @@ use serde::de::DeserializeOwned;
 use super::secret::{Secret, same};
 use super::server::Watch;
 use super::service::{Refusal, Service};
-use super::store::Told;
-use super::wire::{Answer, Find, Request, Traits, records};
+use super::store::{Elsewhere, Told};
+use super::wire::{Answer, Find, InfoHash, Request, Traits, records};
 use json::{AnnounceBody, Answered, FindBody, MAC_HEADER, Problem, StatsBody, SwarmBody, SwarmsBody};
 
 mod bencode;
@@ -61,12 +61,18 @@ struct Desk {
     watch: Watch,
     dice: Arc<Mutex<Dice>>,
     metrics: Arc<metrics::Metrics>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 /// All routes. Every request must carry a [`From`] extension.
-pub(crate) fn router(service: Arc<Service>, watch: Watch, dice: Dice) -> Router {
+pub(crate) fn router(
+    service: Arc<Service>,
+    watch: Watch,
+    dice: Dice,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+) -> Router {
     let metrics = Arc::new(metrics::Metrics::new(service.clone()));
-    let desk = Desk { service, watch, dice: Arc::new(Mutex::new(dice)), metrics };
+    let desk = Desk { service, watch, dice: Arc::new(Mutex::new(dice)), metrics, elsewhere };
     let reading = Router::new()
         .route("/", get(home))
         .route("/v1/swarms", get(swarms))
@@ -93,7 +99,10 @@ async fn announce(
     body: Bytes,
 ) -> Result<Json<Answered>, Trouble> {
     let body: AnnounceBody = desk.read(&headers, &body, |body: &AnnounceBody| body.time)?;
-    desk.serve(from, Request::Announce(body.request()))
+    let request = Request::Announce(body.request());
+    desk.service.allow(desk.watch.now(), bearer(&headers), &request)?;
+    desk.look(&[InfoHash::of(&body.swarm)]).await;
+    desk.serve(from, request)
 }
 
 async fn find(
@@ -103,7 +112,15 @@ async fn find(
     body: Bytes,
 ) -> Result<Json<Answered>, Trouble> {
     let body: FindBody = desk.read(&headers, &body, |body: &FindBody| body.time)?;
-    desk.serve(from, Request::Find(body.request()))
+    let request = Request::Find(body.request());
+    desk.service.allow(desk.watch.now(), bearer(&headers), &request)?;
+    desk.look(&[InfoHash::of(&body.swarm)]).await;
+    desk.serve(from, request)
+}
+
+/// The token that came with a request.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")
 }
 
 async fn plain_announce(
@@ -115,12 +132,14 @@ async fn plain_announce(
         Ok(asked) => asked,
         Err(why) => return bencoded(bencode::failure(why)),
     };
+    desk.look(&[asked.announce.hash]).await;
     let v6 = from.ip().to_canonical().is_ipv6();
     let (mut addresses, mut names) = (Vec::new(), Vec::new());
     let mut told = if asked.compact { Told::Addresses(&mut addresses) } else { Told::Named(&mut names) };
     let announced = {
         let mut dice = desk.dice.lock().unwrap_or_else(PoisonError::into_inner);
-        desk.service.announce_plain(desk.watch.now(), &mut dice, from.ip(), &asked.announce, &mut told)
+        let token = asked.token.as_deref();
+        desk.service.announce_plain(desk.watch.now(), &mut dice, from.ip(), &asked.announce, token, &mut told)
     };
     bencoded(match announced {
         Ok(it) if asked.compact => bencode::compact(&it, v6, &addresses),
@@ -138,6 +157,7 @@ async fn plain_scrape(
     if asked.is_empty() {
         return bencoded(bencode::failure("name the swarms with info_hash, 20 bytes each"));
     }
+    desk.look(&asked).await;
     bencoded(match desk.service.sizes(desk.watch.now(), from.ip(), asked.into_iter()) {
         Ok(sizes) => bencode::scraped(sizes),
         Err(why) => bencode::failure(&why.to_string()),
@@ -167,6 +187,7 @@ async fn swarm(
     Path(key): Path<String>,
 ) -> Result<Json<SwarmBody>, Trouble> {
     let swarm = bencode::swarm_key(&key).map_err(|error| Trouble::bad_request(&error))?;
+    desk.look(&[InfoHash::of(&swarm)]).await;
     let counts = desk.service.table().counts(&swarm);
     let counts =
         counts.ok_or_else(|| Trouble(StatusCode::NOT_FOUND, "nobody takes part in this swarm".into()))?;
@@ -210,6 +231,18 @@ async fn readers_only(State(desk): State<Desk>, request: HttpRequest, next: Next
 }
 
 impl Desk {
+    /// Lets a shared store fetch what it knows too little of.
+    async fn look(&self, swarms: &[InfoHash]) {
+        let Some(elsewhere) = &self.elsewhere else { return };
+        let now = self.watch.now();
+        let store = self.service.table().store();
+        let stale: Vec<InfoHash> =
+            swarms.iter().filter(|swarm| store.is_stale(now, swarm)).copied().collect();
+        if !stale.is_empty() {
+            elsewhere.look(now, &stale).await;
+        }
+    }
+
     /// Reads a body, after its proof on a private tracker.
     fn read<B: DeserializeOwned>(
         &self,
@@ -285,7 +318,7 @@ impl std::convert::From<Refusal> for Trouble {
     fn from(why: Refusal) -> Self {
         let status = match why {
             Refusal::TooFast => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Secret | Refusal::Cookie => StatusCode::UNAUTHORIZED,
+            Refusal::Secret | Refusal::Cookie | Refusal::Token(_) => StatusCode::UNAUTHORIZED,
             Refusal::TooManyIds | Refusal::TooManySwarms => StatusCode::FORBIDDEN,
             Refusal::NoPort | Refusal::Malformed => StatusCode::BAD_REQUEST,
             Refusal::Full => StatusCode::SERVICE_UNAVAILABLE,

@@ -3,9 +3,10 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pcdn_core::dice::Dice;
+use pcdn_core::id::PeerId;
 use pcdn_core::unit::Time;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -16,10 +17,12 @@ use super::http;
 use super::networks::Networks;
 use super::secret::Secret;
 use super::service::{Counters, Service};
-use super::store::{Memory, PeerStore};
+use super::store::{Elsewhere, Memory, PeerStore};
 use super::table::{Limits, Table};
+use super::token::Tokens;
 use udp::Worker;
 
+mod defer;
 mod udp;
 mod web;
 
@@ -39,6 +42,8 @@ pub struct TrackerConfig {
     pub listen: SocketAddr,
     /// Makes it private. Default none.
     pub secret: Option<Secret>,
+    /// The public key of the application whose tokens it wants. Default none: everyone may use it.
+    pub token_key: Option<PeerId>,
     /// Its bounds and times.
     pub limits: Limits,
     /// Who is near to whom. Default: nobody.
@@ -54,6 +59,7 @@ impl Default for TrackerConfig {
         Self {
             listen: SocketAddr::new(IpAddr::from(Ipv4Addr::UNSPECIFIED), 7070),
             secret: None,
+            token_key: None,
             limits: Limits::default(),
             networks: Arc::default(),
             workers: cores.min(4),
@@ -75,28 +81,49 @@ impl TrackerServer {
     /// Binds both sockets and serves. When this returns, the tracker answers.
     pub async fn bind(config: TrackerConfig) -> io::Result<Self> {
         let store = Arc::new(Memory::new(config.limits.peers_per_swarm, config.networks.clone()));
-        Self::bind_with(config, store).await
+        Self::bind_with(config, store, None).await
     }
 
-    /// The same with entries in `store`.
-    pub async fn bind_with(config: TrackerConfig, store: Arc<dyn PeerStore>) -> io::Result<Self> {
+    /// The same with entries in `store`, of which `elsewhere` is the half that takes time, if it has one.
+    pub async fn bind_with(
+        config: TrackerConfig,
+        store: Arc<dyn PeerStore>,
+        elsewhere: Option<Arc<dyn Elsewhere>>,
+    ) -> io::Result<Self> {
         let (udp, tcp) = bind_both(config.listen).await?;
         let local = udp.local_addr()?;
         let start = Watch(Instant::now());
         let table = Table::with_store(config.limits, store, config.networks);
-        let service = Arc::new(Service::with_table(table, draw()?, config.secret));
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let tokens = config.token_key.map(|key| Tokens::new(key, unix));
+        let service = Service::with_table(table, draw()?, config.secret).with_tokens(tokens);
+        let service = Arc::new(service);
         let mut dice = Dice::new(u64::from_be_bytes(draw()?));
         let mut sockets = vec![udp];
         while sockets.len() < config.workers && cfg!(target_os = "linux") {
             sockets.push(udp::bind(local)?);
         }
+        let mut tasks = JoinSet::new();
+        let defer = match elsewhere.clone() {
+            Some(elsewhere) => {
+                let dice = dice.fork("deferred");
+                Some(defer::start(
+                    &mut tasks,
+                    elsewhere,
+                    service.clone(),
+                    start,
+                    sockets[0].try_clone()?,
+                    dice,
+                ))
+            }
+            None => None,
+        };
         let worker = |(number, socket): (usize, UdpSocket)| {
-            Worker::start(socket, service.clone(), start, dice.fork(&format!("udp {number}")), None)
+            Worker::start(socket, service.clone(), start, dice.fork(&format!("udp {number}")), defer.clone())
         };
         let workers = sockets.into_iter().enumerate().map(worker).collect::<io::Result<_>>()?;
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        let router = http::router(service.clone(), start, dice.fork("http"));
+        let router = http::router(service.clone(), start, dice.fork("http"), elsewhere);
         tasks.spawn(web::serve(tcp, router, stopped));
         tasks.spawn(sweep(service.clone(), start));
         tracing::info!(%local, "tracker listens");

@@ -4,19 +4,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pcdn_core::dice::Dice;
+use pcdn_core::id::PeerId;
 use pcdn_core::unit::Time;
 
 use super::cookie::Cookies;
 use super::secret::Secret;
 use super::store::{Size, Told};
 use super::table::{Limits, Table, whole_seconds};
+use super::token::{Capability, TokenError, Tokens};
 use super::wire::{
     AMPLIFICATION_MAX, Action, Answer, DATAGRAM_MAX, Head, InfoHash, Request, WireError, bep15, decode_head,
-    decode_request, encode_answer, swarm_of,
+    decode_request, encode_answer, swarm_of, token_of,
 };
 
 /// Why a tracker will not do it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The connection id is too old, of another address, or was never issued.
     #[error("connection id is not valid here and now")]
@@ -42,11 +44,14 @@ pub enum Refusal {
     /// Not a request this tracker understands.
     #[error("malformed request")]
     Malformed,
+    /// The application's token is missing or does not allow it.
+    #[error("this tracker wants a token of its application: {0}")]
+    Token(TokenError),
 }
 
 impl Refusal {
     /// All of them, in order.
-    pub const ALL: [Refusal; 8] = [
+    pub const ALL: [Refusal; 9] = [
         Self::Cookie,
         Self::TooFast,
         Self::TooManyIds,
@@ -55,7 +60,23 @@ impl Refusal {
         Self::Full,
         Self::Secret,
         Self::Malformed,
+        Self::Token(TokenError::Missing),
     ];
+
+    /// Its place among them.
+    fn place(self) -> usize {
+        match self {
+            Self::Cookie => 0,
+            Self::TooFast => 1,
+            Self::TooManyIds => 2,
+            Self::TooManySwarms => 3,
+            Self::NoPort => 4,
+            Self::Full => 5,
+            Self::Secret => 6,
+            Self::Malformed => 7,
+            Self::Token(_) => 8,
+        }
+    }
 
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
@@ -68,7 +89,14 @@ impl Refusal {
             Self::Full => "full",
             Self::Secret => "secret",
             Self::Malformed => "malformed",
+            Self::Token(_) => "token",
         }
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        Self::Token(error)
     }
 }
 
@@ -100,7 +128,7 @@ pub struct Counters {
 impl Counters {
     /// How often `why` was the answer.
     pub fn refused(&self, why: Refusal) -> u64 {
-        self.refused[why as usize].load(Ordering::Relaxed)
+        self.refused[why.place()].load(Ordering::Relaxed)
     }
 
     pub(crate) fn count(&self, result: Result<&Request, Refusal>) {
@@ -108,7 +136,7 @@ impl Counters {
             Ok(Request::Announce(_)) => &self.announces,
             Ok(Request::Find(_)) => &self.finds,
             Ok(Request::Report(_)) => &self.reports,
-            Err(why) => &self.refused[why as usize],
+            Err(why) => &self.refused[why.place()],
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -131,6 +159,7 @@ pub struct Service {
     table: Table,
     cookies: Cookies,
     secret: Option<Secret>,
+    tokens: Option<Tokens>,
     counters: Counters,
 }
 
@@ -143,7 +172,13 @@ impl Service {
     /// Around a table made elsewhere.
     pub fn with_table(table: Table, cookie_key: [u8; 32], secret: Option<Secret>) -> Self {
         let cookies = Cookies::new(cookie_key);
-        Self { table, cookies, secret, counters: Counters::default() }
+        Self { table, cookies, secret, tokens: None, counters: Counters::default() }
+    }
+
+    /// Serves only who shows a token of an application.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Option<Tokens>) -> Self {
+        Self { tokens, ..self }
     }
 
     /// Who takes part where.
@@ -199,6 +234,11 @@ impl Service {
         })
     }
 
+    /// The swarms whose members, or number of members, a request asks for.
+    pub(super) fn swarms_of(&self, datagram: &[u8]) -> Vec<InfoHash> {
+        decode_head(datagram).map(|head| swarms_of(head.action, datagram).collect()).unwrap_or_default()
+    }
+
     fn connect(&self, now: Time, from: SocketAddr) -> Answer {
         self.counters.connects.fetch_add(1, Ordering::Relaxed);
         Answer::Connected { connection: self.cookies.issue(now, from.ip()) }
@@ -224,7 +264,9 @@ impl Service {
         let served = bep15::decode_announce(datagram).map_err(Refusal::from).and_then(|mut it| {
             let entry = if from.ip().to_canonical().is_ipv4() { 6 } else { 18 };
             it.want = it.want.min(((limit.saturating_sub(begin.len())) / entry) as u16);
-            self.announce_plain(now, dice, from.ip(), &it, &mut Told::Addresses(out))
+            let url = self.tokens.as_ref().and_then(|_| bep15::announce_url(datagram));
+            let token = url.as_deref().and_then(token_in);
+            self.announce_plain(now, dice, from.ip(), &it, token, &mut Told::Addresses(out))
         });
         match served {
             Ok(Announced { interval_s, seeds, others }) => {
@@ -242,8 +284,10 @@ impl Service {
         dice: &mut Dice,
         from: IpAddr,
         it: &bep15::Plain,
+        token: Option<&[u8]>,
         told: &mut Told<'_>,
     ) -> Result<Announced, Refusal> {
+        self.allows(now, token, None, &[it.hash], Capability::Announce)?;
         let served = self.open_to_all().and_then(|()| self.table.plain(now, dice, from, it, told));
         match &served {
             Ok(_) => _ = self.counters.announces.fetch_add(1, Ordering::Relaxed),
@@ -275,7 +319,9 @@ impl Service {
         from: IpAddr,
         swarms: impl ExactSizeIterator<Item = InfoHash>,
     ) -> Result<impl Iterator<Item = (InfoHash, Size)>, Refusal> {
-        let sizes = self.open_to_all().and_then(|()| self.table.scrape(now, from, swarms));
+        // No scrape has room for a token.
+        let open = if self.tokens.is_none() { self.open_to_all() } else { Err(TokenError::Missing.into()) };
+        let sizes = open.and_then(|()| self.table.scrape(now, from, swarms));
         match &sizes {
             Ok(_) => _ = self.counters.scrapes.fetch_add(1, Ordering::Relaxed),
             Err(why) => self.counters.count(Err(*why)),
@@ -297,7 +343,39 @@ impl Service {
                 return refused(format!("{why}: {error}"));
             }
         };
-        self.serve(now, dice, from, &request).unwrap_or_else(|why| refused(why.to_string()))
+        let served = self
+            .allow(now, token_of(datagram), &request)
+            .and_then(|()| self.serve(now, dice, from, &request));
+        served.unwrap_or_else(|why| refused(why.to_string()))
+    }
+
+    /// Whether the token that came with `request` allows it, if one is wanted.
+    pub fn allow(&self, now: Time, token: Option<&[u8]>, request: &Request) -> Result<(), Refusal> {
+        match request {
+            Request::Announce(it) => {
+                self.allows(now, token, Some(&it.peer), &[InfoHash::of(&it.swarm)], Capability::Announce)
+            }
+            Request::Find(it) => {
+                self.allows(now, token, it.asker.as_ref(), &[InfoHash::of(&it.swarm)], Capability::Find)
+            }
+            Request::Report(it) => {
+                let swarms: Vec<InfoHash> = it.entries.iter().map(|entry| entry.hash).collect();
+                self.allows(now, token, Some(&it.peer), &swarms, Capability::Announce)
+            }
+        }
+    }
+
+    fn allows(
+        &self,
+        now: Time,
+        token: Option<&[u8]>,
+        peer: Option<&PeerId>,
+        swarms: &[InfoHash],
+        wanted: Capability,
+    ) -> Result<(), Refusal> {
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        let allowed = tokens.check(now, token, peer, swarms, wanted).map_err(Refusal::Token);
+        allowed.inspect_err(|why| self.counters.count(Err(*why)))
     }
 
     /// Does what an authenticated request asks.
@@ -329,7 +407,7 @@ impl Service {
 }
 
 /// The swarms whose members, or number of members, a request asks for.
-pub(super) fn swarms_of(action: Action, datagram: &[u8]) -> impl Iterator<Item = InfoHash> + '_ {
+fn swarms_of(action: Action, datagram: &[u8]) -> impl Iterator<Item = InfoHash> + '_ {
     let scraped = (action == Action::Scrape).then(|| bep15::decode_scrape(datagram));
     let named = match action {
         Action::PlainAnnounce => bep15::decode_announce(datagram).ok().map(|it| it.hash),
@@ -338,6 +416,12 @@ pub(super) fn swarms_of(action: Action, datagram: &[u8]) -> impl Iterator<Item =
         _ => None,
     };
     scraped.into_iter().flatten().chain(named)
+}
+
+/// The token in a URL's query.
+fn token_in(url: &[u8]) -> Option<&[u8]> {
+    let query = url.splitn(2, |byte| *byte == b'?').nth(1)?;
+    query.split(|byte| *byte == b'&').find_map(|part| part.strip_prefix(b"token="))
 }
 
 fn refused(why: String) -> Answer {

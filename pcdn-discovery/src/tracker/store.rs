@@ -1,11 +1,12 @@
 //! Where a tracker's entries live.
 //!
-//! [`PeerStore`] is the seam: [`Memory`] keeps them in this process, [`Redis`](redis::Redis) shares them with other trackers of
+//! [`PeerStore`] is the seam: [`Memory`] keeps them in this process, a shared store (feature `redis`) shares them with other trackers of
 //! the same operator. What may be stored and who is asked to wait is not decided here but in the [`table`](super::table).
 
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 
+use async_trait::async_trait;
 use pcdn_core::dice::Dice;
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::unit::Time;
@@ -37,7 +38,7 @@ pub trait PeerStore: Send + Sync + Debug + 'static {
         told: &mut Told<'_>,
     ) -> Result<Put, Refusal>;
     /// Renews an entry as it is; `false` if there is none.
-    fn renew(&self, swarm: &InfoHash, peer: &PeerId, ip: IpAddr, expires: Time) -> bool;
+    fn renew(&self, now: Time, swarm: &InfoHash, peer: &PeerId, ip: IpAddr, expires: Time) -> bool;
     /// Chooses for somebody who takes no part.
     fn find(&self, now: Time, dice: &mut Dice, swarm: &InfoHash, ask: &Ask, told: &mut Told<'_>) -> Counts;
     /// Removes an entry; whether there was one.
@@ -57,6 +58,16 @@ pub trait PeerStore: Send + Sync + Debug + 'static {
     /// Whether others may know of members of `swarm` that this process has not heard of for too long: then the shell lets the
     /// store look before it answers.
     fn is_stale(&self, now: Time, swarm: &InfoHash) -> bool;
+}
+
+/// Where others keep what they were told: the half of a shared store that takes time. Its shell calls it, no core does.
+#[async_trait]
+pub trait Elsewhere: Send + Sync + Debug + 'static {
+    /// Fetches members of `swarms` that others were told of. Ends within a second, whatever happens; afterwards the swarms are
+    /// not [stale](PeerStore::is_stale).
+    async fn look(&self, now: Time, swarms: &[InfoHash]);
+    /// Tells others what this one was told, until it is dropped.
+    async fn run(&self);
 }
 
 /// One entry.
@@ -99,6 +110,14 @@ pub struct Ask {
     pub traits: Traits,
     /// How many.
     pub want: usize,
+}
+
+impl Ask {
+    /// Nobody, for somebody at `ip`.
+    pub fn nothing(ip: IpAddr) -> Self {
+        let (traits, network) = Default::default();
+        Self { id: None, ip, network, seed: false, traits, want: 0 }
+    }
 }
 
 /// What the chosen are written to.

@@ -242,7 +242,7 @@ impl Table {
         }
         let due = self.nodes.report(now, node, &it.entries, self.limits.interval / 2, self.expiry(now))?;
         let mut gone = due.renew;
-        gone.retain(|hash| !self.store.renew(hash, &it.peer, ip, self.expiry(now)));
+        gone.retain(|hash| !self.store.renew(now, hash, &it.peer, ip, self.expiry(now)));
         for entry in &it.entries {
             if self.change(now, dice, ip, it, entry).is_err() {
                 gone.push(entry.hash);

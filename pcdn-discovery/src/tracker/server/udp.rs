@@ -106,16 +106,18 @@ fn serve(
         (0..BATCH).map(|_| (Vec::with_capacity(DATAGRAM_MAX), ([0, 0, 0, 0], 0).into())).collect();
     while !stop.load(Ordering::Relaxed) {
         let mut filled = 0;
-        let now = || watch.now();
+        // One look at the clock a batch.
+        let mut clock = None;
         let received = batch.receive(socket, |bytes, from| {
+            let now = *clock.get_or_insert_with(|| watch.now());
             if let Some(defer) = defer
-                && service.must_look_elsewhere(now(), from, bytes)
+                && service.must_look_elsewhere(now, from, bytes)
                 && defer(bytes, from)
             {
                 return;
             }
             let (answer, to) = &mut answers[filled];
-            service.datagram(now(), &mut dice, from, bytes, answer);
+            service.datagram(now, &mut dice, from, bytes, answer);
             *to = from;
             filled += usize::from(!answer.is_empty());
         });

@@ -43,6 +43,19 @@ impl Memory {
         Self { networks, peers_per_swarm: peers_per_swarm.max(1), swarms, swarm_count, entry_count }
     }
 
+    /// An entry as it is, its expiry apart, which only its column knows.
+    #[cfg(feature = "redis")]
+    pub(super) fn member(&self, swarm: &InfoHash, peer: &PeerId, ip: IpAddr) -> Option<Member> {
+        self.swarms.get(swarm)?.member(*swarm, peer, ip)
+    }
+
+    /// Whether a swarm takes another entry without giving one up.
+    #[cfg(feature = "redis")]
+    pub(super) fn has_room(&self, swarm: &InfoHash) -> bool {
+        self.size(swarm)
+            .is_none_or(|size| ((size.counts.seeds + size.counts.others) as usize) < self.peers_per_swarm)
+    }
+
     fn count_left(&self, entries: usize) {
         self.entry_count.fetch_sub(entries, Ordering::Relaxed);
     }
@@ -60,30 +73,33 @@ impl PeerStore for Memory {
     ) -> Result<Put, Refusal> {
         let place = self.swarms.entry(entry.swarm);
         let new_swarm = matches!(place, Entry::Vacant(_));
-        let known = matches!(&place, Entry::Occupied(swarm) if swarm.get().knows(&entry.id, entry.ip));
-        if !known {
+        let slot = match &place {
+            Entry::Occupied(swarm) => swarm.get().slot(entry),
+            Entry::Vacant(_) => None,
+        };
+        if slot.is_none() {
             admit(new_swarm)?;
             self.swarm_count.fetch_add(usize::from(new_swarm), Ordering::Relaxed);
             self.entry_count.fetch_add(1, Ordering::Relaxed);
         }
         let mut swarm = place.or_default();
-        let full = !known && swarm.len() >= self.peers_per_swarm;
+        let full = slot.is_none() && swarm.len() >= self.peers_per_swarm;
         let evicted = if full { swarm.remove_random(dice) } else { None };
         self.count_left(usize::from(evicted.is_some()));
-        swarm.put(entry);
+        let slot = swarm.put(entry, slot);
         if ask.want > 0 {
-            swarm.choose(now, dice, &self.networks, ask, told);
+            swarm.choose(now, dice, &self.networks, ask, Some(slot), told);
         }
         Ok(Put { counts: swarm.counts(), evicted })
     }
 
-    fn renew(&self, swarm: &InfoHash, peer: &PeerId, ip: IpAddr, expires: Time) -> bool {
+    fn renew(&self, _: Time, swarm: &InfoHash, peer: &PeerId, ip: IpAddr, expires: Time) -> bool {
         self.swarms.get_mut(swarm).is_some_and(|mut swarm| swarm.renew(peer, ip, expires))
     }
 
     fn find(&self, now: Time, dice: &mut Dice, swarm: &InfoHash, ask: &Ask, told: &mut Told<'_>) -> Counts {
         let Some(swarm) = self.swarms.get(swarm) else { return Counts::default() };
-        swarm.choose(now, dice, &self.networks, ask, told);
+        swarm.choose(now, dice, &self.networks, ask, None, told);
         swarm.counts()
     }
 

@@ -66,9 +66,15 @@ impl InfoHash {
     }
 }
 
+impl fmt::Display for InfoHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl fmt::Debug for InfoHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "InfoHash({})", &self.key([0; 12]).to_string()[..8])
+        write!(f, "InfoHash({})", &self.to_string()[..8])
     }
 }
 

@@ -15,7 +15,8 @@ use super::{Ports, WireError};
 
 /// Entries of one report at most: 1,040 bytes, so that all of it stays below [`DATAGRAM_MAX`](super::DATAGRAM_MAX).
 pub const ENTRIES_MAX: usize = 40;
-const ENTRY_BYTES: usize = 26;
+/// Length of one.
+pub const ENTRY_BYTES: usize = 26;
 /// "No position": a live stream that has run for 136 years.
 const NO_POSITION: u32 = u32::MAX;
 

@@ -48,26 +48,32 @@ fn runs(len: usize, dice: &mut Dice, mut visit: impl FnMut(Range<usize>) -> Cont
     }
 }
 
-/// The chosen, without heap.
-pub(super) struct Picked {
-    list: [u32; DRAWN],
+/// Places in the columns, without heap.
+pub(super) struct Picked<const N: usize> {
+    list: [u32; N],
     len: usize,
 }
 
-impl Picked {
+/// Told with one plain answer at most; a native one has room for fewer.
+pub(super) const TOLD_MAX: usize = 64;
+
+impl<const N: usize> Picked<N> {
     fn new() -> Self {
-        Self { list: [0; DRAWN], len: 0 }
+        Self { list: [0; N], len: 0 }
     }
 
+    #[inline]
     fn push(&mut self, at: usize) {
         self.list[self.len] = at as u32;
         self.len += 1;
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
+    #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.list[..self.len].iter().map(|at| *at as usize)
     }
@@ -78,6 +84,7 @@ impl Picked {
 struct Crowds([u8; 256]);
 
 impl Crowds {
+    #[inline]
     fn has_room(&mut self, network: u64) -> bool {
         let place = &mut self.0[(network.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize];
         let room = *place < PER_NETWORK;
@@ -86,7 +93,7 @@ impl Crowds {
     }
 }
 
-/// Up to `want`, all equally likely.
+/// Up to `want`, all equally likely. Half as many more are looked at where a few networks fill the swarm.
 pub(super) fn uniform(
     dice: &mut Dice,
     hot: &[Hot],
@@ -94,13 +101,13 @@ pub(super) fn uniform(
     want: usize,
     network: impl Fn(usize) -> u64,
     is_asker: impl Fn(usize) -> bool,
-) -> Picked {
-    let want = want.min(DRAWN);
-    let (mut picked, mut crowded) = (Picked::new(), Picked::new());
+) -> Picked<TOLD_MAX> {
+    let want = want.min(TOLD_MAX);
+    let (mut picked, mut crowded) = (Picked::<TOLD_MAX>::new(), Picked::<TOLD_MAX>::new());
     let mut crowds = Crowds([0; 256]);
     runs(hot.len(), dice, |run| {
         for at in run {
-            if picked.len == want {
+            if picked.len == want || picked.len + crowded.len >= want + want / 2 || crowded.len == want {
                 return ControlFlow::Break(());
             }
             if !sieve.lets_pass(hot[at]) || is_asker(at) {
@@ -116,7 +123,7 @@ pub(super) fn uniform(
 
 /// Candidates in random order, and which are chosen already.
 pub(super) struct Pool {
-    list: Picked,
+    list: Picked<DRAWN>,
     taken: u128,
 }
 
@@ -144,30 +151,31 @@ pub(super) fn mix(
     same_region: impl Fn(Hot) -> bool,
     network: impl Fn(usize) -> u64,
     is_asker: impl Fn(usize) -> bool,
-) -> Picked {
-    let want = want.min(DRAWN);
+) -> Picked<TOLD_MAX> {
+    let want = want.min(TOLD_MAX);
     let mut picked = Picked::new();
     let mut crowds = Crowds([0; 256]);
-    let mut take = |pool: &mut Pool, picked: &mut Picked, most: usize, fits: Option<&dyn Fn(Hot) -> bool>| {
-        let until = (picked.len + most).min(want);
-        for step in 0..pool.list.len {
-            if picked.len == until {
-                return;
+    let mut take =
+        |pool: &mut Pool, picked: &mut Picked<TOLD_MAX>, most: usize, fits: Option<&dyn Fn(Hot) -> bool>| {
+            let until = (picked.len + most).min(want);
+            for step in 0..pool.list.len {
+                if picked.len == until {
+                    return;
+                }
+                // The uniform rest comes from the other end: the front has lost those that fitted something.
+                let nth = if fits.is_some() { step } else { pool.list.len - 1 - step };
+                let at = pool.list.list[nth] as usize;
+                if pool.taken >> nth & 1 == 1
+                    || fits.is_some_and(|fits| !fits(hot[at]))
+                    || is_asker(at)
+                    || !crowds.has_room(network(at))
+                {
+                    continue;
+                }
+                pool.taken |= 1 << nth;
+                picked.push(at);
             }
-            // The uniform rest comes from the other end: the front has lost those that fitted something.
-            let nth = if fits.is_some() { step } else { pool.list.len - 1 - step };
-            let at = pool.list.list[nth] as usize;
-            if pool.taken >> nth & 1 == 1
-                || fits.is_some_and(|fits| !fits(hot[at]))
-                || is_asker(at)
-                || !crowds.has_room(network(at))
-            {
-                continue;
-            }
-            pool.taken |= 1 << nth;
-            picked.push(at);
-        }
-    };
+        };
     // At least one of each kind, however few are wanted, but never so that nothing uniform is left.
     let share = |of: usize| (want * of / OF).max(usize::from(want > 3));
     if ask.network.0 != 0 {
@@ -201,7 +209,7 @@ fn is_useful(one: Hot, ask: &Ask, gap: u16) -> bool {
 }
 
 /// Rather many of one network than too few.
-fn fill(pool: &mut Pool, picked: &mut Picked, want: usize, is_asker: impl Fn(usize) -> bool) {
+fn fill(pool: &mut Pool, picked: &mut Picked<TOLD_MAX>, want: usize, is_asker: impl Fn(usize) -> bool) {
     for nth in 0..pool.list.len {
         let at = pool.list.list[nth] as usize;
         if picked.len < want && pool.taken >> nth & 1 == 0 && !is_asker(at) {

@@ -7,9 +7,11 @@ use pcdn_core::id::PeerId;
 use pcdn_core::unit::Time;
 
 use super::super::{Ask, Member, Size, Told};
-use super::columns::{Columns, Gone, V4, V6};
+use super::columns::{Choice, Columns, Gone, V4, V6};
 use crate::tracker::networks::Networks;
 use crate::tracker::wire::Counts;
+#[cfg(feature = "redis")]
+use crate::tracker::wire::{InfoHash, Listed};
 
 /// Most swarms live in one family alone, and there are up to a million: the other costs a pointer.
 #[derive(Debug, Default)]
@@ -66,26 +68,36 @@ impl Swarm {
         self.completed = self.completed.saturating_add(1);
     }
 
-    pub(super) fn knows(&self, id: &PeerId, ip: IpAddr) -> bool {
-        family!(self, ip, columns => columns.slot(id, ip).is_some(), false)
+    /// Where an entry is in the columns of its family, if it is there.
+    pub(super) fn slot(&self, member: &Member) -> Option<usize> {
+        family!(self, member.ip, columns => columns.slot_of(member), None)
     }
 
-    /// Adds or renews an entry.
-    pub(super) fn put(&mut self, member: &Member) {
+    /// Renews the entry at `slot`, or adds one; where it is now.
+    pub(super) fn put(&mut self, member: &Member, slot: Option<usize>) -> usize {
         let first = self.is_empty();
         if member.tail != [0; 12] {
             self.tail = member.tail;
         }
-        let was_seed = match member.ip {
-            IpAddr::V4(_) => self.v4.get_or_insert_default().put(member),
-            IpAddr::V6(_) => self.v6.get_or_insert_default().put(member),
+        let (slot, was_seed) = match member.ip {
+            IpAddr::V4(_) => self.v4.get_or_insert_default().put(member, slot),
+            IpAddr::V6(_) => self.v6.get_or_insert_default().put(member, slot),
         };
         self.seeds = self.seeds + u32::from(member.seed) - u32::from(was_seed);
         self.quiet_until = if first { member.expires } else { self.quiet_until.min(member.expires) };
+        slot
     }
 
     pub(super) fn renew(&mut self, id: &PeerId, ip: IpAddr, expires: Time) -> bool {
         family!(mut self, ip, columns => columns.renew(id, ip, expires), false)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn member(&self, swarm: InfoHash, id: &PeerId, ip: IpAddr) -> Option<Member> {
+        let listed = family!(self, ip, columns => columns.slot(id, ip).map(|at| columns.entry(at)), None)?;
+        let (Listed { id, ip, ports, seed, traits }, plain, network) = listed;
+        let (tail, expires) = (self.tail, Time::ZERO);
+        Some(Member { swarm, tail, id, ip, ports, seed, plain, traits, network, expires })
     }
 
     pub(super) fn remove(&mut self, id: &PeerId, ip: IpAddr) -> bool {
@@ -128,28 +140,25 @@ impl Swarm {
         }
     }
 
-    /// Whom to tell `ask` of: of its own family first, for that one it surely speaks.
+    /// Whom to tell `ask` of: of its own family first, for that one it surely speaks. `own` is where it is itself, if it takes
+    /// part.
     pub(super) fn choose(
         &self,
         now: Time,
         dice: &mut Dice,
         networks: &Networks,
         ask: &Ask,
+        own: Option<usize>,
         told: &mut Told<'_>,
     ) {
-        let first =
-            family!(self, ask.ip, columns => columns.choose(now, dice, networks, ask, ask.want, told), 0);
-        if first < ask.want && matches!(told, Told::Records(_)) {
-            let left = ask.want - first;
+        let mut choice = Choice { now, networks, ask, own, want: ask.want };
+        let first = family!(self, ask.ip, columns => columns.choose(&choice, dice, told), 0);
+        choice.own = None;
+        choice.want -= first;
+        if choice.want > 0 && matches!(told, Told::Records(_)) {
             match ask.ip {
-                IpAddr::V4(_) => self
-                    .v6
-                    .as_deref()
-                    .map_or(0, |columns| columns.choose(now, dice, networks, ask, left, told)),
-                IpAddr::V6(_) => self
-                    .v4
-                    .as_deref()
-                    .map_or(0, |columns| columns.choose(now, dice, networks, ask, left, told)),
+                IpAddr::V4(_) => self.v6.as_deref().map_or(0, |columns| columns.choose(&choice, dice, told)),
+                IpAddr::V6(_) => self.v4.as_deref().map_or(0, |columns| columns.choose(&choice, dice, told)),
             };
         }
     }
