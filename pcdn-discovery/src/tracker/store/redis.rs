@@ -155,16 +155,23 @@ impl Redis {
 
     /// Takes an entry that another tracker was told. What this one was told itself is newer.
     fn adopt(&self, now: Time, mut member: Member, lasts: u64) {
-        if self.memory.member(&member.swarm, &member.id, member.ip).is_some() {
+        let known = self.memory.member(&member.swarm, &member.id, member.ip).is_some();
+        // Nobody is evicted for it: a swarm that is full here has enough to tell.
+        if known || !self.memory.has_room(&member.swarm) {
             return;
         }
         member.expires = now + Duration::from_secs(lasts.min(3600));
         let ask = Ask::nothing(member.ip);
-        // Nobody is evicted for it: a swarm that is full here has enough to tell.
-        let room = |_| if self.memory.has_room(&member.swarm) { Ok(()) } else { Err(Refusal::Full) };
-        let (mut dice, mut admit, mut nobody) = (Dice::new(0), room, Vec::new());
-        // Full: it is not needed.
-        let _ = self.memory.put(now, &mut dice, &member, &mut admit, &ask, &mut Told::Addresses(&mut nobody));
+        let (mut dice, mut nobody) = (Dice::new(0), Vec::new());
+        // It has room, so nothing is drawn and nobody refuses.
+        let _ = self.memory.put(
+            now,
+            &mut dice,
+            &member,
+            &mut |_| Ok(()),
+            &ask,
+            &mut Told::Addresses(&mut nobody),
+        );
     }
 }
 
@@ -277,4 +284,50 @@ fn key(swarm: &InfoHash) -> String {
 
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::tracker::networks::Networks;
+    use crate::tracker::wire::Ports;
+
+    fn member(n: u8) -> Member {
+        let mut ports = Ports::default();
+        ports.push(pcdn_core::peer::Scheme::Udp, 4000);
+        Member {
+            swarm: InfoHash([7; 20]),
+            tail: [0; 12],
+            id: PeerId([n; 32]),
+            ip: IpAddr::from([192, 0, 2, n]),
+            ports,
+            seed: n == 1,
+            plain: false,
+            traits: Default::default(),
+            network: Default::default(),
+            expires: Time::ZERO,
+        }
+    }
+
+    /// Taking an entry in once locked its swarm and then asked, under that lock, whether there was room.
+    #[tokio::test]
+    async fn what_others_were_told_is_taken_in_while_there_is_room() {
+        let store = Redis::at("redis://127.0.0.1:1", Memory::new(3, Arc::new(Networks::default()))).unwrap();
+        (1..=9).for_each(|n| store.adopt(Time::ZERO, member(n), 60));
+        store.adopt(Time::ZERO, member(1), 60);
+        let size = store.size(&InfoHash([7; 20])).unwrap();
+        assert_eq!((size.counts, store.entries()), (Counts { seeds: 1, others: 2 }, 3));
+        store.expire(Time::from_secs(61), &mut |_, _| {});
+        assert_eq!(store.entries(), 0);
+    }
+
+    #[tokio::test]
+    async fn without_its_database_a_tracker_answers_from_memory() {
+        let store = Redis::at("redis://127.0.0.1:1", Memory::new(3, Arc::new(Networks::default()))).unwrap();
+        assert!(store.ping().await.is_err());
+        assert!(!store.is_stale(Time::ZERO, &InfoHash([7; 20])), "nothing is looked for where nobody is");
+        store.look(Time::ZERO, &[InfoHash([7; 20])]).await;
+    }
 }
