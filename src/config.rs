@@ -129,6 +129,9 @@ pub struct NodeConfig {
     /// The file with the secret of a private swarm.
     #[serde(with = "blank")]
     pub swarm_secret: Option<String>,
+    /// The file with the token of the trackers' application.
+    #[serde(with = "blank")]
+    pub tracker_token: Option<String>,
     /// Origins this node may fetch from, though they are private addresses; if any is given, all others are refused.
     pub origin: Vec<String>,
     /// Headers sent to origins and to nobody else.
@@ -160,6 +163,7 @@ impl Default for NodeConfig {
             trust: None,
             identity: None,
             swarm_secret: None,
+            tracker_token: None,
             origin: Vec::new(),
             header: Vec::new(),
             origin_bind: None,
@@ -230,11 +234,23 @@ pub struct TrackerConfig {
     pub secret: Option<String>,
     /// Where the table lives.
     pub store: String,
+    /// The file that says whose network an address belongs to.
+    #[serde(with = "blank")]
+    pub networks: Option<String>,
+    /// The public key of the application whose tokens it wants.
+    #[serde(with = "blank")]
+    pub token_key: Option<PeerId>,
 }
 
 impl Default for TrackerConfig {
     fn default() -> Self {
-        Self { listen: ([0, 0, 0, 0], 7070).into(), secret: None, store: "memory".into() }
+        Self {
+            listen: ([0, 0, 0, 0], 7070).into(),
+            secret: None,
+            store: "memory".into(),
+            networks: None,
+            token_key: None,
+        }
     }
 }
 

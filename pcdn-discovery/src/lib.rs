@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`Fixed`] | a list given beforehand | at once |
 //! | [`Tracker`] | a tracker node, over UDP or HTTP | two round trips, one when it was asked in the last minute |
+//! | [`Trackers`] | several trackers that share the swarms among them, two for each | as above |
 //! | [`Merged`] | several discoveries side by side | the fastest of them |
 //!
 //! [`TrackerServer`] is the other end of [`Tracker`]. Its wire format is documented at [`tracker::wire`].
@@ -26,4 +27,4 @@ pub mod tracker;
 pub use fixed::Fixed;
 pub use merged::Merged;
 #[cfg(feature = "tracker")]
-pub use tracker::{Secret, Tracker, TrackerConfig, TrackerServer};
+pub use tracker::{Secret, Tracker, TrackerConfig, TrackerServer, Trackers};

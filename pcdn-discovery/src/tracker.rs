@@ -8,8 +8,12 @@
 //! | [`wire`] | the datagrams, with their format | yes |
 //! | [`cookie`] | the connection id that proves a source address | yes |
 //! | [`secret`] | the key of a private tracker | yes |
+//! | [`token`] | what an application allows its users | yes |
 //! | [`guard`] | what one address may do | yes |
-//! | [`table`] | who is in which swarm, who is handed out | yes |
+//! | [`table`] | who may enter a swarm, who is handed out, when to come again | yes |
+//! | [`store`] | where entries live: columns in memory, or Redis beside them | memory is |
+//! | [`networks`] | whose network and region an address belongs to | yes |
+//! | `nodes`, `load` | what reporting peers hold; how busy the tracker is | yes |
 //! | `reach` | which addresses are worth telling and believing | yes |
 //! | [`service`] | one request in, one answer out | yes |
 //! | [`standing`] | receipts, witnesses, superpeers | yes |
@@ -22,14 +26,19 @@ pub mod client;
 pub mod cookie;
 pub mod guard;
 pub mod http;
+mod load;
+pub mod networks;
+mod nodes;
 mod reach;
 pub mod secret;
 pub mod server;
 pub mod service;
 pub mod standing;
+pub mod store;
 pub mod table;
+pub mod token;
 pub mod wire;
 
-pub use client::Tracker;
+pub use client::{Tracker, Trackers};
 pub use secret::Secret;
 pub use server::{TrackerConfig, TrackerServer};

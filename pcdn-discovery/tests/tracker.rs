@@ -4,18 +4,19 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use pcdn_core::discovery::{Discovery, DiscoveryError};
-use pcdn_core::id::{PeerId, SwarmKey};
+use pcdn_core::id::{Identity, PeerId, SwarmKey};
 use pcdn_core::peer::PeerRecord;
+use pcdn_discovery::tracker::token::{Capability, Claims, mint};
 use pcdn_discovery::tracker::wire::{
-    self, AMPLIFICATION_MAX, Announce, Answer, Event, Find, Ports, Request, decode_answer, encode_connect,
-    encode_request,
+    self, AMPLIFICATION_MAX, Announce, Answer, Event, Find, Ports, Request, Traits, decode_answer,
+    encode_connect, encode_request,
 };
-use pcdn_discovery::{Secret, Tracker, TrackerConfig, TrackerServer};
+use pcdn_discovery::{Secret, Tracker, TrackerConfig, TrackerServer, Trackers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::Instant;
@@ -124,10 +125,12 @@ impl Raw {
 }
 
 fn requests() -> [Request; 2] {
-    let find = Find { swarm: KEY, asker: None, seed: false, want: 50 };
+    let find =
+        Find { swarm: KEY, asker: None, seed: false, want: 50, traits: Traits::default(), rich: false };
     let (peer, ports) = (PeerId([99; 32]), Ports::of(&me(99)));
     let (seed, event, progress, want) = (false, Event::Started, None, 50);
-    let announce = Announce { swarm: KEY, peer, ports, seed, event, progress, want };
+    let announce =
+        Announce { swarm: KEY, peer, ports, seed, event, progress, want, traits: Traits::default() };
     [Request::Announce(announce), Request::Find(find)]
 }
 
@@ -281,4 +284,149 @@ async fn a_restarted_tracker_is_found_again() {
     let second = TrackerServer::bind(config).await.unwrap();
     tracker.announce(&KEY, &me(1)).await.unwrap();
     assert_eq!(second.table().entries(), 1);
+}
+
+fn swarm(n: u8) -> SwarmKey {
+    SwarmKey([n; 32])
+}
+
+#[tokio::test]
+async fn renewals_of_many_swarms_are_one_report() {
+    let server = server(None).await;
+    let tracker = Tracker::at(&server.local_addr().to_string());
+    for n in 0..60 {
+        tracker.announce(&swarm(n), &me(1)).await.unwrap();
+    }
+    let reports = || server.counters().reports.load(std::sync::atomic::Ordering::Relaxed);
+    let announces = || server.counters().announces.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((announces(), reports()), (60, 0), "the first of each brings peers");
+    for n in 0..60 {
+        let lease = tracker.announce(&swarm(n), &me(1)).await.unwrap();
+        assert!((Duration::from_secs(50)..=Duration::from_secs(66)).contains(&lease.renew_in));
+    }
+    assert_eq!((announces(), reports()), (60, 2), "60 renewals in two datagrams");
+    tracker.withdraw(&swarm(0), &me(1).id).await.unwrap();
+    assert_eq!(server.table().entries(), 59);
+    // What has changed is said at once.
+    tracker.announce(&swarm(1), &PeerRecord { seed: true, ..me(1) }).await.unwrap();
+    assert_eq!(server.table().counts(&swarm(1)).unwrap().seeds, 1);
+    assert_eq!((announces(), reports(), server.table().entries()), (61, 3, 59));
+}
+
+#[tokio::test]
+async fn a_tracker_that_forgot_everything_is_told_everything_again() {
+    let first = server(None).await;
+    let at = first.local_addr();
+    let tracker = Tracker::at(&at.to_string());
+    for _ in 0..2 {
+        for n in 0..50 {
+            tracker.announce(&swarm(n), &me(1)).await.unwrap();
+        }
+    }
+    first.shutdown().await;
+    let second = TrackerServer::bind(TrackerConfig { listen: at, ..TrackerConfig::default() }).await.unwrap();
+    // Something changes, so that there is a report before its time.
+    tracker.announce(&swarm(7), &PeerRecord { seed: true, ..me(1) }).await.unwrap();
+    assert_eq!(second.table().entries(), 50);
+}
+
+#[tokio::test]
+async fn of_three_trackers_one_dies_and_nobody_is_lost() {
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        servers.push(server(None).await);
+    }
+    let all: Vec<String> = servers.iter().map(|server| server.local_addr().to_string()).collect();
+    // Each node has the list in an order of its own.
+    let node = |n: usize| {
+        let mut list = all.clone();
+        list.rotate_left(n % 3);
+        Trackers::new(list.iter().map(|at| Tracker::at(at)).collect())
+    };
+    let nodes: Vec<Trackers> = (0..6).map(node).collect();
+    for n in 0..30 {
+        for (who, node) in nodes.iter().enumerate() {
+            node.announce(&swarm(n), &me(who as u8 + 1)).await.unwrap();
+        }
+    }
+    let entries: Vec<usize> = servers.iter().map(|server| server.table().entries()).collect();
+    assert_eq!(entries.iter().sum::<usize>(), 30 * 6 * 2, "everything at two of three: {entries:?}");
+    assert!(entries.iter().all(|entries| *entries >= 30), "all have a share: {entries:?}");
+
+    servers.remove(1).shutdown().await;
+    let newcomer = node(1);
+    let finds = (0..30).map(|n| {
+        let newcomer = &newcomer;
+        async move { newcomer.find(&swarm(n), 20).try_collect::<Vec<_>>().await.unwrap() }
+    });
+    let start = Instant::now();
+    for (n, found) in join_all(finds).await.into_iter().enumerate() {
+        let ids: HashSet<_> = found.iter().map(|record| record.id).collect();
+        assert_eq!((ids.len(), found.len()), (6, 6), "swarm {n}: everyone, once");
+    }
+    assert!(start.elapsed() < Duration::from_secs(6));
+    // Who announces now is at two again.
+    for n in 0..30 {
+        newcomer.announce(&swarm(n), &me(9)).await.unwrap();
+    }
+    let living: usize = servers.iter().map(|server| server.table().entries()).sum();
+    assert_eq!(living, entries[0] + entries[2] + 60);
+}
+
+#[tokio::test]
+async fn a_tracker_is_for_both_families_at_once() {
+    let listen = "[::]:0".parse().unwrap();
+    let server = TrackerServer::bind(TrackerConfig { listen, ..TrackerConfig::default() }).await.unwrap();
+    let port = server.local_addr().port();
+    for (n, at) in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")].iter().enumerate() {
+        Tracker::at(at).announce(&KEY, &me(n as u8 + 1)).await.unwrap();
+    }
+    let found = found(&Tracker::at(&format!("127.0.0.1:{port}")), 10).await;
+    let mut ips: Vec<_> = found.iter().map(|record| record.addrs[0].addr.ip().to_string()).collect();
+    assert_eq!(ips.remove(0), "127.0.0.1", "the asker's own family first");
+    assert_eq!(ips, ["::1"]);
+}
+
+#[tokio::test]
+async fn an_applications_tracker_serves_who_shows_its_token() {
+    let backend = Identity::from_secret([1; 32]);
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let config = TrackerConfig { listen, token_key: Some(backend.peer_id()), ..TrackerConfig::default() };
+    let server = TrackerServer::bind(config).await.unwrap();
+    let exp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 3600;
+    let caps = vec![Capability::Announce, Capability::Find];
+    let mine = Claims { exp, node: me(1).id.to_string(), swarm: "07".to_owned(), caps };
+    for scheme in ["udp", "http"] {
+        let at = format!("{scheme}://{}", server.local_addr());
+        let tracker = Tracker::at(&at).with_token(&mint(&backend, &mine));
+        for _ in 0..2 {
+            // The second is a report, over UDP.
+            tracker.announce(&KEY, &me(1)).await.unwrap();
+        }
+        tracker.find(&KEY, 5).try_collect::<Vec<_>>().await.unwrap();
+        let stranger = Identity::from_secret([2; 32]);
+        for (token, who, swarm) in [
+            (mint(&backend, &mine), me(2), KEY),
+            (mint(&backend, &mine), me(1), SwarmKey([8; 32])),
+            (mint(&stranger, &mine), me(1), KEY),
+        ] {
+            let refused = Tracker::at(&at).with_token(&token).announce(&swarm, &who).await;
+            assert!(matches!(refused, Err(DiscoveryError::Refused { why, .. }) if why.contains("token")));
+        }
+        assert!(Tracker::at(&at).announce(&KEY, &me(1)).await.is_err(), "none is not enough");
+    }
+    assert_eq!(server.table().entries(), 1);
+    // A BitTorrent client has it in its announce URL.
+    let anyone = mint(&backend, &Claims { node: "*".to_owned(), ..mine });
+    let url = |token: &str| {
+        format!("/announce?info_hash={}&peer_id={}&port=6881{token}", "%07".repeat(20), "x".repeat(20))
+    };
+    assert!(get(server.local_addr(), &url(""), None).await.1.contains("failure reason"));
+    assert!(
+        get(server.local_addr(), &url(&format!("&compact=0&token={anyone}")), None)
+            .await
+            .1
+            .contains("interval")
+    );
+    assert_eq!(server.table().entries(), 2);
 }

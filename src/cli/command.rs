@@ -97,9 +97,10 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "tracker",
         about: "Run a tracker: who takes part in what",
-        manual: "Answers peers over UDP, and people and scrapers over HTTP on the same port number. It knows swarms and \
-                 addresses, never URLs or contents.",
-        examples: "pcdn tracker --listen 0.0.0.0:7070\npcdn tracker --secret /etc/pcdn/tracker.secret",
+        manual: "Answers peers over UDP, and people and scrapers over HTTP on the same port number. BitTorrent clients may use it \
+                 as well. It knows swarms and addresses, never URLs or contents.",
+        examples: "pcdn tracker --listen [::]:7070\npcdn tracker --secret /etc/pcdn/tracker.secret\n\
+                   pcdn tracker --networks /etc/pcdn/networks --store redis://10.0.0.5:6379",
         arguments: &[],
         defaults: &[],
     },

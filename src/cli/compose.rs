@@ -8,7 +8,7 @@ use pcdn_core::mapping::Mapper;
 use pcdn_core::peer::Scheme;
 use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
-use pcdn_discovery::Tracker;
+use pcdn_discovery::{Tracker, Trackers};
 use pcdn_mapping::{FirstOf, Template, UrlHash};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
 use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
@@ -56,8 +56,9 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         .mapper(mapper(node)?)
         .fragmenters(pcdn_media::standard_at(wall_clock()))
         .settings(settings(node)?);
-    for tracker in trackers(node)? {
-        builder = builder.discovery(tracker);
+    let trackers = trackers(node)?;
+    if !trackers.is_empty() {
+        builder = builder.discovery(Trackers::new(trackers));
     }
     builder = listen(builder, node, &me).await?;
     let node = builder.build().map_err(Failure::other)?;
@@ -191,12 +192,21 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
 
 fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
     let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
+    let token = node.tracker_token.as_ref().map(|file| {
+        std::fs::read_to_string(file)
+            .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))
+    });
+    let token = token.transpose()?;
     let tracker = |text: &String| {
         let parsed = text.parse::<Tracker>();
         let tracker = parsed
             .map_err(|e| Failure::new(Exit::Config, format!("--tracker {text}: {e}; write HOST:PORT")))?;
-        Ok(match &secret {
+        let tracker = match &secret {
             Some(secret) => tracker.with_secret(secret.clone()),
+            None => tracker,
+        };
+        Ok(match &token {
+            Some(token) => tracker.with_token(token.trim()),
             None => tracker,
         })
     };

@@ -91,9 +91,11 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     if config.gateway.connections_max == 0 {
         return fault("gateway.connections_max", "no connection is allowed".into(), "write {} 256");
     }
-    if config.tracker.store != "memory" {
-        let what = format!("{:?} is no store of the tracker", config.tracker.store);
-        return fault("tracker.store", what, "write {} memory");
+    let store = &config.tracker.store;
+    if store != "memory" && !store.starts_with("redis://") {
+        // It may hold a password: it is not repeated.
+        let what = "this is no store of the tracker".to_owned();
+        return fault("tracker.store", what, "write {} memory or {} redis://HOST:PORT");
     }
     if let Some(hash) = &config.get.sha256
         && (hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()))

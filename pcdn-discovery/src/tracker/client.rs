@@ -15,16 +15,22 @@ use futures_util::{StreamExt, stream};
 use pcdn_core::discovery::{BoxStream, Discovery, DiscoveryError, Lease};
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::peer::PeerRecord;
+use pcdn_core::unit::Time;
 use tokio::time::{Instant, timeout};
 
 use super::secret::Secret;
-use super::wire::{Announce, Event, Find, Ports, Request, WHY_MAX};
+use super::wire::report::{ENTRIES_MAX, ENTRY_BYTES};
+use super::wire::{Announce, Event, Find, Ports, Reported, Request, Traits, WHY_MAX};
+use book::Book;
 
+mod book;
 mod http;
 mod machine;
+mod several;
 mod socket;
 
-pub use machine::{Failure, GIVE_UP, Input, Machine, Output, Ticket};
+pub use machine::{Failure, GIVE_UP, Input, Machine, Output, Speaks, Ticket};
+pub use several::{REPLICAS, Trackers};
 
 /// How long any call may take: name resolution and four tries together.
 pub const CALL_MAX: Duration = Duration::from_secs(5);
@@ -34,6 +40,10 @@ const WANT_WITH_ANNOUNCE: u16 = 25;
 const SWARMS_MAX: usize = 4096;
 /// How long peers that an announce brought are handed on by `find`. Half an announce interval: most are still there.
 const PEERS_FRESH: Duration = Duration::from_secs(30);
+/// How long the first report may take: a tracker that does not know reports does not answer, and is announced to instead.
+const FIRST_REPORT: Duration = Duration::from_secs(1);
+/// Reports one after the other at most: all that a node can hold, twice, with the longest token in each.
+const REPORTS_MAX: usize = 2 * SWARMS_MAX / 12;
 /// Shortest and longest renewal a tracker can make a node do: it may be wrong, or bad.
 const RENEW: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
 
@@ -52,8 +62,22 @@ struct Inner {
     node: String,
     way: Result<Way, String>,
     secret: Option<Secret>,
+    token: Option<Arc<str>>,
     socket: socket::Handle,
     mine: Mutex<HashMap<SwarmKey, Mine>>,
+    book: Mutex<Book>,
+    /// One report at a time: the others find that it has renewed them.
+    reporting: tokio::sync::Mutex<()>,
+    start: Instant,
+}
+
+/// What this node shows a tracker to be served.
+#[derive(Clone, Debug, Default)]
+pub struct Proofs {
+    /// Knowledge of a private tracker's secret.
+    pub secret: Option<Secret>,
+    /// A token of the tracker's application.
+    pub token: Option<Arc<str>>,
 }
 
 /// How to talk to it. Both hold `host:port`.
@@ -76,23 +100,42 @@ struct Mine {
 struct Reply {
     interval: Option<Duration>,
     peers: Vec<PeerRecord>,
+    reported: Option<Reported>,
 }
 
 impl Tracker {
     /// The tracker at `host:port`, `udp://host:port` or `http://host:port`. Nothing is sent yet, and an address that cannot be
     /// used is reported by the first call; parse the text to hear it at once.
     pub fn at(address: &str) -> Self {
-        let (node, way) = (address.chars().take(WHY_MAX).collect(), Way::parse(address));
-        let (socket, mine) = Default::default();
-        Self { inner: Arc::new(Inner { node, way, secret: None, socket, mine }) }
+        Self::of(address.chars().take(WHY_MAX).collect(), Way::parse(address), None, None)
+    }
+
+    fn of(node: String, way: Result<Way, String>, secret: Option<Secret>, token: Option<Arc<str>>) -> Self {
+        let (socket, mine, book, reporting) = Default::default();
+        let start = Instant::now();
+        Self { inner: Arc::new(Inner { node, way, secret, token, socket, mine, book, reporting, start }) }
+    }
+
+    /// What all who use it call it: its address without scheme and in small letters.
+    pub(crate) fn name(&self) -> String {
+        match &self.inner.way {
+            Ok(Way::Udp(host) | Way::Http(host)) => host.to_ascii_lowercase(),
+            Err(_) => self.inner.node.to_ascii_lowercase(),
+        }
     }
 
     /// Proves knowledge of a private tracker's secret. To be called before the first use: the handle is a new one.
     #[must_use]
     pub fn with_secret(self, secret: Secret) -> Self {
-        let (node, way) = (self.inner.node.clone(), self.inner.way.clone());
-        let (socket, mine) = Default::default();
-        Self { inner: Arc::new(Inner { node, way, secret: Some(secret), socket, mine }) }
+        let Inner { node, way, token, .. } = &*self.inner;
+        Self::of(node.clone(), way.clone(), Some(secret), token.clone())
+    }
+
+    /// Shows a token of the tracker's application, see [`token`](super::token). To be called before the first use.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        let Inner { node, way, secret, .. } = &*self.inner;
+        Self::of(node.clone(), way.clone(), secret.clone(), Some(token.into()))
     }
 }
 
@@ -116,6 +159,9 @@ impl fmt::Debug for Tracker {
 impl Discovery for Tracker {
     async fn announce(&self, key: &SwarmKey, me: &PeerRecord) -> Result<Lease, DiscoveryError> {
         let first = !self.inner.mine().contains_key(key);
+        if !first && let Some(renew_in) = self.inner.renew(key, me).await {
+            return Ok(Lease { renew_in });
+        }
         let request = Announce {
             swarm: *key,
             peer: me.id,
@@ -124,19 +170,22 @@ impl Discovery for Tracker {
             event: if first { Event::Started } else { Event::None },
             progress: None,
             want: WANT_WITH_ANNOUNCE,
+            traits: Traits::default(),
         };
         let reply = self.inner.ask(Request::Announce(request)).await?;
         self.inner.remember(key, me, reply.peers);
+        self.inner.book().hold(key, me);
         let renew_in = reply.interval.unwrap_or(RENEW.1).clamp(RENEW.0, RENEW.1);
         Ok(Lease { renew_in })
     }
 
     async fn withdraw(&self, key: &SwarmKey, me: &PeerId) -> Result<(), DiscoveryError> {
         self.inner.mine().remove(key);
+        self.inner.book().leave(key);
         let (swarm, peer, event) = (*key, *me, Event::Stopped);
-        let (ports, seed, progress, want) = (Ports::default(), false, None, 0);
+        let (ports, seed, progress, want, traits) = (Ports::default(), false, None, 0, Traits::default());
         self.inner
-            .ask(Request::Announce(Announce { swarm, peer, ports, seed, event, progress, want }))
+            .ask(Request::Announce(Announce { swarm, peer, ports, seed, event, progress, want, traits }))
             .await
             .map(drop)
     }
@@ -151,7 +200,17 @@ impl Discovery for Tracker {
                 return Vec::new();
             }
             let want = want.min(usize::from(u16::MAX)) as u16;
-            match inner.ask(Request::Find(Find { swarm: key, asker, seed, want })).await {
+            match inner
+                .ask(Request::Find(Find {
+                    swarm: key,
+                    asker,
+                    seed,
+                    want,
+                    traits: Traits::default(),
+                    rich: false,
+                }))
+                .await
+            {
                 Ok(reply) => {
                     reply.peers.into_iter().filter(|record| !ids.contains(&record.id)).map(Ok).collect()
                 }
@@ -172,12 +231,61 @@ impl Inner {
     async fn ask(&self, request: Request) -> Result<Reply, DiscoveryError> {
         let reply = async {
             match self.way()? {
-                Way::Udp(host) => self.socket.ask(host, self.secret.as_ref(), request).await,
-                Way::Http(host) => http::ask(host, self.secret.as_ref(), &request).await,
+                Way::Udp(host) => self.socket.ask(host, &self.proofs(), request).await,
+                Way::Http(host) => http::ask(host, &self.proofs(), &request).await,
             }
             .map_err(|failure| self.verdict(failure))
         };
         timeout(CALL_MAX, reply).await.unwrap_or_else(|_| Err(self.verdict(Failure::Silent)))
+    }
+
+    /// Renews everything this node holds with one report, unless the last one is recent. `None` if the tracker takes none.
+    async fn renew(&self, key: &SwarmKey, me: &PeerRecord) -> Option<Duration> {
+        if !matches!(self.way, Ok(Way::Udp(_))) {
+            return None;
+        }
+        let _turn = self.reporting.lock().await;
+        self.book().hold(key, me);
+        if !self.book().holds(key) {
+            return None;
+        }
+        for _ in 0..REPORTS_MAX {
+            if let Some(left) = self.book().lease(self.now(), key) {
+                return Some(left.clamp(RENEW.0, RENEW.1));
+            }
+            let (report, patience) = {
+                let book = self.book();
+                (book.next(me, self.entries_max())?, if book.is_answered() { CALL_MAX } else { FIRST_REPORT })
+            };
+            let asked = self.ask(Request::Report(report.clone()));
+            let reply = timeout(patience, asked).await.ok().and_then(Result::ok);
+            match reply.and_then(|reply| reply.reported) {
+                Some(reported) => self.book().answered(self.now(), &report, &reported),
+                None => {
+                    self.book().unanswered();
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Entries of one report: a token takes the place of some.
+    fn entries_max(&self) -> usize {
+        let token = self.token.as_ref().map_or(0, |token| token.len());
+        ENTRIES_MAX.saturating_sub(token.div_ceil(ENTRY_BYTES)).max(1)
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Time {
+        Time(self.start.elapsed().as_micros() as u64)
+    }
+
+    fn proofs(&self) -> Proofs {
+        Proofs { secret: self.secret.clone(), token: self.token.clone() }
     }
 
     fn verdict(&self, failure: Failure) -> DiscoveryError {

@@ -33,7 +33,7 @@ impl Cookies {
     /// Whether `id` was issued to `ip` within the last two minutes (three at most).
     pub fn accepts(&self, now: Time, ip: IpAddr, id: u64) -> bool {
         let slice = now.0 / 1_000_000 / SLICE_SECONDS;
-        (slice.saturating_sub(SLICES_KEPT)..=slice).any(|slice| self.of(slice, ip) == id)
+        (slice.saturating_sub(SLICES_KEPT)..=slice).rev().any(|slice| self.of(slice, ip) == id)
     }
 
     fn of(&self, slice: u64, ip: IpAddr) -> u64 {

@@ -3,7 +3,8 @@
 //! Connection ids prove that an address is real, so limits by address hold. IPv4 hosts count one by one; an IPv6 customer
 //! usually owns a whole /64, so that counts as one host.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::{DashMap, Entry};
@@ -15,7 +16,7 @@ use super::service::Refusal;
 /// Limits of one address. Loopback is exempt: nobody can send from it but this machine itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quota {
-    /// Requests at once, after a pause. Default 120: a node that returns with 50 swarms announces and asks in each.
+    /// Requests at once, after a pause, at most 500. Default 120: a node that returns with 50 swarms announces and asks in each.
     pub burst: f64,
     /// Requests per second in the long run. Default 16: 64 peers behind one address, each in 15 swarms, once a minute.
     pub per_second: f64,
@@ -23,7 +24,7 @@ pub struct Quota {
     pub ids_per_address: usize,
     /// Swarms one peer takes part in. Default 4,096.
     pub swarms_per_peer: u32,
-    /// Addresses remembered. Default 1,000,000, about 250 MB with one peer each.
+    /// Addresses remembered. Default 1,000,000, about 50 MB with one peer each.
     pub addresses_max: usize,
 }
 
@@ -43,28 +44,52 @@ impl Default for Quota {
 #[derive(Debug)]
 pub struct Guard {
     quota: Quota,
-    hosts: DashMap<IpAddr, Host>,
+    hosts: DashMap<HostKey, Host>,
+    /// The peers of hosts that have several, at most `ids_per_address` each. Locked after the host.
+    crowds: DashMap<HostKey, Vec<Known>>,
+    /// Peers are told apart by a keyed hash of their ids, half of it: they choose those.
+    ids: RandomState,
     // Counted apart: the map's own length takes every shard's lock.
     host_count: AtomicUsize,
 }
 
+/// What is kept of one host: 12 bytes, for there are as many as peers.
 #[derive(Debug)]
 struct Host {
-    /// Token bucket: tokens left at `at`.
-    tokens: f64,
-    at: Time,
-    /// Peers that announced from here, and in how many swarms each is now. At most `ids_per_address`.
-    peers: Vec<(PeerId, u32)>,
+    /// Milliseconds of the clock, wrapping after 49 days: an idle host is forgotten within seconds.
+    at_ms: u32,
+    /// Token bucket: what is left at `at_ms`, in 1/[`TOKEN`].
+    tokens: u16,
+    /// Swarms of the one peer that announced from here; 0 if none did, [`MANY`] if several.
+    swarms: u16,
+    /// Keyed hash of that peer's id.
+    peer: u32,
 }
+
+/// A peer by the hash of its id, and in how many swarms it is.
+type Known = (u32, u16);
+
+/// A token in the units of [`Host::tokens`].
+const TOKEN: u16 = 128;
+/// Tokens of a bucket at most, and swarms of one peer: what fits into 16 bits.
+const BURST_MAX: f64 = 500.0;
+const MANY: u16 = u16::MAX;
 
 impl Guard {
     /// Holds everyone to `quota`.
     pub fn new(quota: Quota) -> Self {
-        Self { quota, hosts: DashMap::new(), host_count: AtomicUsize::new(0) }
+        let hosts = DashMap::with_shard_amount(SHARDS);
+        let (crowds, host_count) = Default::default();
+        Self { quota, hosts, crowds, ids: RandomState::new(), host_count }
     }
 
     /// One request from `ip`: takes a token.
     pub fn request(&self, now: Time, ip: IpAddr) -> Result<(), Refusal> {
+        self.requests(now, ip, 1)
+    }
+
+    /// A request that costs as much as `cost` others, at most as much as a whole burst.
+    pub fn requests(&self, now: Time, ip: IpAddr, cost: u32) -> Result<(), Refusal> {
         if ip.is_loopback() {
             return Ok(());
         }
@@ -73,14 +98,12 @@ impl Guard {
             Entry::Vacant(_) if self.len() >= self.quota.addresses_max => return Err(Refusal::Full),
             Entry::Vacant(place) => {
                 self.host_count.fetch_add(1, Ordering::Relaxed);
-                place.insert(Host { tokens: self.quota.burst, at: now, peers: Vec::new() })
+                place.insert(Host { at_ms: millis(now), tokens: self.quota.full(), swarms: 0, peer: 0 })
             }
         };
         host.refill(now, &self.quota);
-        if host.tokens < 1.0 {
-            return Err(Refusal::TooFast);
-        }
-        host.tokens -= 1.0;
+        let cost = u16::try_from(cost).unwrap_or(u16::MAX).saturating_mul(TOKEN).min(self.quota.full());
+        host.tokens = host.tokens.checked_sub(cost).ok_or(Refusal::TooFast)?;
         Ok(())
     }
 
@@ -89,37 +112,63 @@ impl Guard {
         if ip.is_loopback() {
             return Ok(());
         }
-        let Some(mut host) = self.hosts.get_mut(&host_of(ip)) else { return Ok(()) };
-        if let Some((_, swarms)) = host.peers.iter_mut().find(|(id, _)| id == peer) {
-            if *swarms >= self.quota.swarms_per_peer {
-                return Err(Refusal::TooManySwarms);
+        let (id, key) = (self.hash_of(peer), host_of(ip));
+        let Some(mut host) = self.hosts.get_mut(&key) else { return Ok(()) };
+        match host.swarms {
+            0 => (host.peer, host.swarms) = (id, 1),
+            MANY => self.enter_crowd(&mut self.crowds.entry(key).or_default(), id)?,
+            swarms if host.peer == id => host.swarms = self.one_more(swarms)?,
+            swarms => {
+                let mut crowd = vec![(host.peer, swarms)];
+                self.enter_crowd(&mut crowd, id)?;
+                self.crowds.insert(key, crowd);
+                host.swarms = MANY;
             }
-            *swarms += 1;
-        } else if host.peers.len() >= self.quota.ids_per_address {
-            return Err(Refusal::TooManyIds);
-        } else {
-            // Most addresses are one peer: no room for three more.
-            host.peers.reserve_exact(1);
-            host.peers.push((*peer, 1));
         }
         Ok(())
     }
 
+    fn enter_crowd(&self, crowd: &mut Vec<Known>, id: u32) -> Result<(), Refusal> {
+        match crowd.iter().position(|(known, _)| *known == id) {
+            Some(at) => crowd[at].1 = self.one_more(crowd[at].1)?,
+            None if crowd.len() >= self.quota.ids_per_address => return Err(Refusal::TooManyIds),
+            None => crowd.push((id, 1)),
+        }
+        Ok(())
+    }
+
+    fn one_more(&self, swarms: u16) -> Result<u16, Refusal> {
+        let most = self.quota.swarms_per_peer.min(u32::from(MANY - 1));
+        if u32::from(swarms) < most { Ok(swarms + 1) } else { Err(Refusal::TooManySwarms) }
+    }
+
     /// `peer` at `ip` has left a swarm.
     pub fn leave(&self, ip: IpAddr, peer: &PeerId) {
-        let Some(mut host) = self.hosts.get_mut(&host_of(ip)) else { return };
-        let Some(at) = host.peers.iter().position(|(id, _)| id == peer) else { return };
-        host.peers[at].1 -= 1;
-        if host.peers[at].1 == 0 {
-            host.peers.swap_remove(at);
+        let (id, key) = (self.hash_of(peer), host_of(ip));
+        let Some(mut host) = self.hosts.get_mut(&key) else { return };
+        if host.swarms != MANY {
+            host.swarms -= u16::from(host.swarms > 0 && host.peer == id);
+            return;
         }
+        let Entry::Occupied(mut crowd) = self.crowds.entry(key) else { return };
+        let peers = crowd.get_mut();
+        peers.iter_mut().filter(|(known, _)| *known == id).for_each(|(_, swarms)| *swarms -= 1);
+        peers.retain(|(_, swarms)| *swarms > 0);
+        if let [last] = peers[..] {
+            (host.peer, host.swarms) = last;
+            crowd.remove();
+        }
+    }
+
+    fn hash_of(&self, peer: &PeerId) -> u32 {
+        self.ids.hash_one(peer) as u32
     }
 
     /// Forgets addresses without peers whose bucket is full again: they are as good as new.
     pub fn forget_idle(&self, now: Time) {
         self.hosts.retain(|_, host| {
             host.refill(now, &self.quota);
-            let stays = !host.peers.is_empty() || host.tokens < self.quota.burst;
+            let stays = host.swarms > 0 || host.tokens < self.quota.full();
             self.host_count.fetch_sub(usize::from(!stays), Ordering::Relaxed);
             stays
         });
@@ -138,19 +187,43 @@ impl Guard {
 
 impl Host {
     fn refill(&mut self, now: Time, quota: &Quota) {
-        let gained = now.since(self.at).as_secs_f64() * quota.per_second;
-        self.tokens = (self.tokens + gained).min(quota.burst);
-        self.at = self.at.max(now);
+        // Threads read the clock apart: what seems to be before the last request was at the same time.
+        let passed = (millis(now).wrapping_sub(self.at_ms) as i32).max(0);
+        let gained = (f64::from(passed) * quota.per_second * f64::from(TOKEN) / 1000.0) as u64;
+        // What is less than a unit is gained the next time.
+        if gained > 0 {
+            self.tokens = (u64::from(self.tokens) + gained).min(quota.full().into()) as u16;
+            self.at_ms = self.at_ms.wrapping_add(passed as u32);
+        }
     }
 }
 
-/// What counts as one host: an IPv4 address, an IPv6 /64.
-fn host_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => IpAddr::V4(ip),
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)),
+impl Quota {
+    /// A full bucket.
+    fn full(&self) -> u16 {
+        (self.burst.clamp(1.0, BURST_MAX) * f64::from(TOKEN)) as u16
     }
 }
+
+fn millis(at: Time) -> u32 {
+    (at.0 / 1_000) as u32
+}
+
+/// What counts as one host: an IPv4 address, an IPv6 /64.
+fn host_of(ip: IpAddr) -> HostKey {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => HostKey::from(u32::from(ip)) | V4_MARK,
+        IpAddr::V6(ip) => (u128::from(ip) >> 64) as HostKey,
+    }
+}
+
+/// The upper half of an IPv6 address, or an IPv4 address in a range that IPv6 uses for multicast, so that no host is there.
+type HostKey = u64;
+const V4_MARK: HostKey = 0xff << 56;
+/// Shards of the map: with a few workers, two seldom want one at the same time.
+const SHARDS: usize = 64;
+
+const _: () = assert!(size_of::<Host>() == 12);
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@
 //! | `GET /v1/swarms?limit=100` | the largest swarms |
 //! | `GET /v1/swarms/{key}` | one swarm, with up to 50 peers |
 //! | `GET /v1/stats` | counts and sizes |
+//! | `GET /announce`, `GET /scrape` | bencoded, for BitTorrent clients: BEP 3, 7, 23, 48 |
 //! | `GET /metrics` | the same, as OpenMetrics text |
 //! | `/v1/receipts`, `/v1/sightings`, `/v1/probes`, `/v1/superpeers`, `/v1/earned` | see [`standing`](super::standing::http) |
 //! | `GET /healthz`, `/readyz` | `ok` |
@@ -23,23 +24,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request as HttpRequest, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, Request as HttpRequest, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use pcdn_core::dice::Dice;
-use pcdn_core::id::SwarmKey;
 use serde::de::DeserializeOwned;
 
 use super::secret::{Secret, same};
 use super::server::Watch;
 use super::service::{Refusal, Service};
 use super::standing::{Standings, http as standing};
-use super::wire::{Answer, Find, Request, records};
+use super::store::{Elsewhere, Told};
+use super::wire::{Answer, Find, InfoHash, Request, Traits, records};
 use json::{AnnounceBody, Answered, FindBody, MAC_HEADER, Problem, StatsBody, SwarmBody, SwarmsBody};
 
+mod bencode;
 pub mod json;
 mod metrics;
 mod page;
@@ -61,12 +63,19 @@ struct Desk {
     watch: Watch,
     dice: Arc<Mutex<Dice>>,
     metrics: Arc<metrics::Metrics>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 /// All routes. Every request must carry a [`From`] extension.
-pub(crate) fn router(service: Arc<Service>, watch: Watch, dice: Dice, standings: &Arc<Standings>) -> Router {
+pub(crate) fn router(
+    service: Arc<Service>,
+    watch: Watch,
+    dice: Dice,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+    standings: &Arc<Standings>,
+) -> Router {
     let metrics = Arc::new(metrics::Metrics::new(service.clone()));
-    let desk = Desk { service, watch, dice: Arc::new(Mutex::new(dice)), metrics };
+    let desk = Desk { service, watch, dice: Arc::new(Mutex::new(dice)), metrics, elsewhere };
     let reading = Router::new()
         .route("/", get(home))
         .route("/v1/swarms", get(swarms))
@@ -78,6 +87,8 @@ pub(crate) fn router(service: Arc<Service>, watch: Watch, dice: Dice, standings:
     Router::new()
         .route("/v1/announce", post(announce))
         .route("/v1/find", post(find))
+        .route("/announce", get(plain_announce))
+        .route("/scrape", get(plain_scrape))
         .merge(reading)
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(|| async { "ok\n" }))
@@ -94,7 +105,10 @@ async fn announce(
     body: Bytes,
 ) -> Result<Json<Answered>, Trouble> {
     let body: AnnounceBody = desk.read(&headers, &body, |body: &AnnounceBody| body.time)?;
-    desk.serve(from, Request::Announce(body.request()))
+    let request = Request::Announce(body.request());
+    desk.service.allow(desk.watch.now(), bearer(&headers), &request)?;
+    desk.look(&[InfoHash::of(&body.swarm)]).await;
+    desk.serve(from, request)
 }
 
 async fn find(
@@ -104,7 +118,61 @@ async fn find(
     body: Bytes,
 ) -> Result<Json<Answered>, Trouble> {
     let body: FindBody = desk.read(&headers, &body, |body: &FindBody| body.time)?;
-    desk.serve(from, Request::Find(body.request()))
+    let request = Request::Find(body.request());
+    desk.service.allow(desk.watch.now(), bearer(&headers), &request)?;
+    desk.look(&[InfoHash::of(&body.swarm)]).await;
+    desk.serve(from, request)
+}
+
+/// The token that came with a request.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::AUTHORIZATION)?.as_bytes().strip_prefix(b"Bearer ")
+}
+
+async fn plain_announce(
+    State(desk): State<Desk>,
+    Extension(From(from)): Extension<From>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let asked = match bencode::read_announce(&query.unwrap_or_default()) {
+        Ok(asked) => asked,
+        Err(why) => return bencoded(bencode::failure(why)),
+    };
+    desk.look(&[asked.announce.hash]).await;
+    let v6 = from.ip().to_canonical().is_ipv6();
+    let (mut addresses, mut names) = (Vec::new(), Vec::new());
+    let mut told = if asked.compact { Told::Addresses(&mut addresses) } else { Told::Named(&mut names) };
+    let announced = {
+        let mut dice = desk.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = asked.token.as_deref();
+        desk.service.announce_plain(desk.watch.now(), &mut dice, from.ip(), &asked.announce, token, &mut told)
+    };
+    bencoded(match announced {
+        Ok(it) if asked.compact => bencode::compact(&it, v6, &addresses),
+        Ok(it) => bencode::named(&it, &names),
+        Err(why) => bencode::failure(&why.to_string()),
+    })
+}
+
+async fn plain_scrape(
+    State(desk): State<Desk>,
+    Extension(From(from)): Extension<From>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let asked = bencode::read_scrape(&query.unwrap_or_default());
+    if asked.is_empty() {
+        return bencoded(bencode::failure("name the swarms with info_hash, 20 bytes each"));
+    }
+    desk.look(&asked).await;
+    bencoded(match desk.service.sizes(desk.watch.now(), from.ip(), asked.into_iter()) {
+        Ok(sizes) => bencode::scraped(sizes),
+        Err(why) => bencode::failure(&why.to_string()),
+    })
+}
+
+/// BitTorrent clients read the body, whatever its type; this one is what other trackers send.
+fn bencoded(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; charset=iso-8859-1")], body).into_response()
 }
 
 #[derive(serde::Deserialize)]
@@ -124,11 +192,22 @@ async fn swarm(
     Extension(From(from)): Extension<From>,
     Path(key): Path<String>,
 ) -> Result<Json<SwarmBody>, Trouble> {
-    let swarm: SwarmKey = key.parse().map_err(|error| Trouble::bad_request(&error))?;
+    let swarm = bencode::swarm_key(&key).map_err(|error| Trouble::bad_request(&error))?;
+    desk.look(&[InfoHash::of(&swarm)]).await;
     let counts = desk.service.table().counts(&swarm);
     let counts =
         counts.ok_or_else(|| Trouble(StatusCode::NOT_FOUND, "nobody takes part in this swarm".into()))?;
-    let Json(answer) = desk.serve(from, Request::Find(Find { swarm, asker: None, seed: false, want: 50 }))?;
+    let Json(answer) = desk.serve(
+        from,
+        Request::Find(Find {
+            swarm,
+            asker: None,
+            seed: false,
+            want: 50,
+            traits: Traits::default(),
+            rich: false,
+        }),
+    )?;
     Ok(Json(SwarmBody { peers: Some(answer.peers), ..SwarmBody::of(swarm, counts) }))
 }
 
@@ -158,6 +237,18 @@ async fn readers_only(State(desk): State<Desk>, request: HttpRequest, next: Next
 }
 
 impl Desk {
+    /// Lets a shared store fetch what it knows too little of.
+    async fn look(&self, swarms: &[InfoHash]) {
+        let Some(elsewhere) = &self.elsewhere else { return };
+        let now = self.watch.now();
+        let store = self.service.table().store();
+        let stale: Vec<InfoHash> =
+            swarms.iter().filter(|swarm| store.is_stale(now, swarm)).copied().collect();
+        if !stale.is_empty() {
+            elsewhere.look(now, &stale).await;
+        }
+    }
+
     /// Reads a body, after its proof on a private tracker.
     fn read<B: DeserializeOwned>(
         &self,
@@ -192,8 +283,8 @@ impl Desk {
             Answer::Announced { interval_s, observed, counts, peers } => {
                 (Some(interval_s), Some(observed.to_string()), counts, peers)
             }
-            Answer::Found { counts, peers } => (None, None, counts, peers),
-            Answer::Connected { .. } | Answer::Refused { .. } => return Err(Refusal::Malformed.into()),
+            Answer::Found { counts, peers, .. } => (None, None, counts, peers),
+            _ => return Err(Refusal::Malformed.into()),
         };
         let (seeds, others, peers) = (counts.seeds, counts.others, records(&peers));
         Ok(Json(Answered { interval_s, observed, seeds, others, peers }))
@@ -208,6 +299,9 @@ impl Desk {
             peers: table.entries(),
             announces: counters.announces.load(Relaxed),
             finds: counters.finds.load(Relaxed),
+            reports: counters.reports.load(Relaxed),
+            scrapes: counters.scrapes.load(Relaxed),
+            load_factor: table.load_factor(),
             connects: counters.connects.load(Relaxed),
             refused: Refusal::ALL.iter().map(|why| counters.refused(*why)).sum(),
             dropped: counters.dropped.load(Relaxed),
@@ -230,7 +324,7 @@ impl std::convert::From<Refusal> for Trouble {
     fn from(why: Refusal) -> Self {
         let status = match why {
             Refusal::TooFast => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Secret | Refusal::Cookie => StatusCode::UNAUTHORIZED,
+            Refusal::Secret | Refusal::Cookie | Refusal::Token(_) => StatusCode::UNAUTHORIZED,
             Refusal::TooManyIds | Refusal::TooManySwarms => StatusCode::FORBIDDEN,
             Refusal::NoPort | Refusal::Malformed => StatusCode::BAD_REQUEST,
             Refusal::Full => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,22 +1,26 @@
 //! One request in, one answer out: the tracker without its sockets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use pcdn_core::dice::Dice;
+use pcdn_core::id::PeerId;
 use pcdn_core::unit::Time;
 
 use super::cookie::Cookies;
 use super::secret::Secret;
 use super::standing::Standings;
-use super::table::{Limits, Table};
+use super::store::{Size, Told};
+use super::table::{Limits, Table, whole_seconds};
+use super::token::{Capability, TokenError, Tokens};
 use super::wire::{
-    AMPLIFICATION_MAX, Action, Answer, Request, WireError, decode_head, decode_request, encode_answer,
+    AMPLIFICATION_MAX, Action, Answer, DATAGRAM_MAX, Head, InfoHash, Request, WireError, bep15, decode_head,
+    decode_request, encode_answer, swarm_of, token_of,
 };
 
 /// Why a tracker will not do it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The connection id is too old, of another address, or was never issued.
     #[error("connection id is not valid here and now")]
@@ -42,11 +46,14 @@ pub enum Refusal {
     /// Not a request this tracker understands.
     #[error("malformed request")]
     Malformed,
+    /// The application's token is missing or does not allow it.
+    #[error("this tracker wants a token of its application: {0}")]
+    Token(TokenError),
 }
 
 impl Refusal {
     /// All of them, in order.
-    pub const ALL: [Refusal; 8] = [
+    pub const ALL: [Refusal; 9] = [
         Self::Cookie,
         Self::TooFast,
         Self::TooManyIds,
@@ -55,7 +62,23 @@ impl Refusal {
         Self::Full,
         Self::Secret,
         Self::Malformed,
+        Self::Token(TokenError::Missing),
     ];
+
+    /// Its place among them.
+    fn place(self) -> usize {
+        match self {
+            Self::Cookie => 0,
+            Self::TooFast => 1,
+            Self::TooManyIds => 2,
+            Self::TooManySwarms => 3,
+            Self::NoPort => 4,
+            Self::Full => 5,
+            Self::Secret => 6,
+            Self::Malformed => 7,
+            Self::Token(_) => 8,
+        }
+    }
 
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
@@ -68,7 +91,14 @@ impl Refusal {
             Self::Full => "full",
             Self::Secret => "secret",
             Self::Malformed => "malformed",
+            Self::Token(_) => "token",
         }
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        Self::Token(error)
     }
 }
 
@@ -87,6 +117,10 @@ pub struct Counters {
     pub announces: AtomicU64,
     /// Finds answered, UDP and HTTP.
     pub finds: AtomicU64,
+    /// Reports accepted.
+    pub reports: AtomicU64,
+    /// Scrapes answered, UDP and HTTP.
+    pub scrapes: AtomicU64,
     /// Datagrams that got no answer.
     pub dropped: AtomicU64,
     /// By [`Refusal`].
@@ -96,17 +130,29 @@ pub struct Counters {
 impl Counters {
     /// How often `why` was the answer.
     pub fn refused(&self, why: Refusal) -> u64 {
-        self.refused[why as usize].load(Ordering::Relaxed)
+        self.refused[why.place()].load(Ordering::Relaxed)
     }
 
     pub(crate) fn count(&self, result: Result<&Request, Refusal>) {
         let counter = match result {
             Ok(Request::Announce(_)) => &self.announces,
             Ok(Request::Find(_)) => &self.finds,
-            Err(why) => &self.refused[why as usize],
+            Ok(Request::Report(_)) => &self.reports,
+            Err(why) => &self.refused[why.place()],
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// What a BitTorrent client's announce comes to, beside the peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Seconds until the next one.
+    pub interval_s: u32,
+    /// Peers that hold everything.
+    pub seeds: u32,
+    /// Peers that download.
+    pub others: u32,
 }
 
 /// A tracker: its table, its keys and its counters. Shared by the UDP and HTTP shells.
@@ -115,6 +161,7 @@ pub struct Service {
     table: Table,
     cookies: Cookies,
     secret: Option<Secret>,
+    tokens: Option<Tokens>,
     counters: Counters,
     standings: OnceLock<(Arc<Standings>, Time)>,
 }
@@ -122,15 +169,32 @@ pub struct Service {
 impl Service {
     /// With `cookie_key` freshly drawn. A `secret` makes the tracker private.
     pub fn new(limits: Limits, cookie_key: [u8; 32], secret: Option<Secret>) -> Self {
+        Self::with_table(Table::new(limits), cookie_key, secret)
+    }
+
+    /// Around a table made elsewhere.
+    pub fn with_table(table: Table, cookie_key: [u8; 32], secret: Option<Secret>) -> Self {
         let cookies = Cookies::new(cookie_key);
-        let (counters, standings) = (Counters::default(), OnceLock::new());
-        Self { table: Table::new(limits), cookies, secret, counters, standings }
+        Self {
+            table,
+            cookies,
+            secret,
+            tokens: None,
+            counters: Counters::default(),
+            standings: OnceLock::new(),
+        }
     }
 
     /// From now on announces are told to `standings`, which counts time from 1970; `epoch` is what `now` 0 is there. Once.
     pub fn tell(&self, standings: Arc<Standings>, epoch: Time) {
         // A second call changes nothing.
         let _ = self.standings.set((standings, epoch));
+    }
+
+    /// Serves only who shows a token of an application.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Option<Tokens>) -> Self {
+        Self { tokens, ..self }
     }
 
     /// Who takes part where.
@@ -154,24 +218,136 @@ impl Service {
         out.clear();
         // Strangers' datagrams and actions of other protocols are dropped: an answer would only help a scanner.
         if let Ok(head) = decode_head(datagram) {
-            let (answer, limit) = match head.action {
-                Action::Connect => (self.connect(now, from), datagram.len()),
-                _ if !self.cookies.accepts(now, from.ip(), head.connection) => {
-                    self.counters.count(Err(Refusal::Cookie));
-                    (refused(Refusal::Cookie.to_string()), datagram.len())
+            let limit = (AMPLIFICATION_MAX * datagram.len()).min(DATAGRAM_MAX);
+            if head.action == Action::Connect {
+                encode_answer(head.txn, &self.connect(now, from), datagram.len(), None, out);
+            } else if !self.cookies.accepts(now, from.ip(), head.connection) {
+                self.counters.count(Err(Refusal::Cookie));
+                self.refuse(&head, &Refusal::Cookie.to_string(), datagram.len(), out);
+            } else {
+                match head.action {
+                    Action::PlainAnnounce => self.plain(now, dice, from, &head, datagram, limit, out),
+                    Action::Scrape => self.scrape(now, from.ip(), &head, datagram, limit, out),
+                    _ => {
+                        let answer = self.native(now, dice, from, datagram);
+                        encode_answer(head.txn, &answer, limit, self.secret(), out);
+                    }
                 }
-                _ => (self.native(now, dice, from, datagram), AMPLIFICATION_MAX * datagram.len()),
-            };
-            encode_answer(head.txn, &answer, limit, self.secret(), out);
+            }
         }
         if out.is_empty() {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// Whether the store wants to look elsewhere before `datagram` is answered, see [`PeerStore::is_stale`](super::store::PeerStore::is_stale): for
+    /// requests with a valid connection id that name a swarm.
+    pub fn must_look_elsewhere(&self, now: Time, from: SocketAddr, datagram: &[u8]) -> bool {
+        decode_head(datagram).is_ok_and(|head| {
+            head.action != Action::Connect
+                && self.cookies.accepts(now, from.ip(), head.connection)
+                && swarms_of(head.action, datagram).any(|swarm| self.table.store().is_stale(now, &swarm))
+        })
+    }
+
+    /// The swarms whose members, or number of members, a request asks for.
+    pub(super) fn swarms_of(&self, datagram: &[u8]) -> Vec<InfoHash> {
+        decode_head(datagram).map(|head| swarms_of(head.action, datagram).collect()).unwrap_or_default()
+    }
+
     fn connect(&self, now: Time, from: SocketAddr) -> Answer {
         self.counters.connects.fetch_add(1, Ordering::Relaxed);
         Answer::Connected { connection: self.cookies.issue(now, from.ip()) }
+    }
+
+    fn refuse(&self, head: &Head, why: &str, limit: usize, out: &mut Vec<u8>) {
+        encode_answer(head.txn, &refused(why.to_owned()), limit, None, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a datagram and where it came from")]
+    fn plain(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: SocketAddr,
+        head: &Head,
+        datagram: &[u8],
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let begin = bep15::begin_announced(head.txn, 0, 0, 0);
+        out.extend(begin);
+        let served = bep15::decode_announce(datagram).map_err(Refusal::from).and_then(|mut it| {
+            let entry = if from.ip().to_canonical().is_ipv4() { 6 } else { 18 };
+            it.want = it.want.min(((limit.saturating_sub(begin.len())) / entry) as u16);
+            let url = self.tokens.as_ref().and_then(|_| bep15::announce_url(datagram));
+            let token = url.as_deref().and_then(token_in);
+            self.announce_plain(now, dice, from.ip(), &it, token, &mut Told::Addresses(out))
+        });
+        match served {
+            Ok(Announced { interval_s, seeds, others }) => {
+                let begin = bep15::begin_announced(head.txn, interval_s, seeds, others);
+                out[..begin.len()].copy_from_slice(&begin);
+            }
+            Err(why) => self.refuse(head, &why.to_string(), limit, out),
+        }
+    }
+
+    /// An announce of a BitTorrent client, over UDP or HTTP.
+    pub fn announce_plain(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: IpAddr,
+        it: &bep15::Plain,
+        token: Option<&[u8]>,
+        told: &mut Told<'_>,
+    ) -> Result<Announced, Refusal> {
+        self.allows(now, token, None, &[it.hash], Capability::Announce)?;
+        let served = self.open_to_all().and_then(|()| self.table.plain(now, dice, from, it, told));
+        match &served {
+            Ok(_) => _ = self.counters.announces.fetch_add(1, Ordering::Relaxed),
+            Err(why) => self.counters.count(Err(*why)),
+        }
+        let (interval, counts) = served?;
+        Ok(Announced { interval_s: whole_seconds(interval), seeds: counts.seeds, others: counts.others })
+    }
+
+    fn scrape(&self, now: Time, from: IpAddr, head: &Head, datagram: &[u8], limit: usize, out: &mut Vec<u8>) {
+        let sizes = self.sizes(now, from, bep15::decode_scrape(datagram));
+        match sizes {
+            Ok(sizes) => {
+                bep15::begin_scraped(head.txn, out);
+                for (_, size) in sizes {
+                    for word in [size.counts.seeds, size.completed, size.counts.others] {
+                        out.extend(word.to_be_bytes());
+                    }
+                }
+            }
+            Err(why) => self.refuse(head, &why.to_string(), limit, out),
+        }
+    }
+
+    /// How large swarms are, for a scrape over UDP or HTTP.
+    pub fn sizes(
+        &self,
+        now: Time,
+        from: IpAddr,
+        swarms: impl ExactSizeIterator<Item = InfoHash>,
+    ) -> Result<impl Iterator<Item = (InfoHash, Size)>, Refusal> {
+        // No scrape has room for a token.
+        let open = if self.tokens.is_none() { self.open_to_all() } else { Err(TokenError::Missing.into()) };
+        let sizes = open.and_then(|()| self.table.scrape(now, from, swarms));
+        match &sizes {
+            Ok(_) => _ = self.counters.scrapes.fetch_add(1, Ordering::Relaxed),
+            Err(why) => self.counters.count(Err(*why)),
+        }
+        sizes
+    }
+
+    /// BitTorrent clients cannot prove that they know a secret.
+    fn open_to_all(&self) -> Result<(), Refusal> {
+        if self.secret.is_none() { Ok(()) } else { Err(Refusal::Secret) }
     }
 
     fn native(&self, now: Time, dice: &mut Dice, from: SocketAddr, datagram: &[u8]) -> Answer {
@@ -183,7 +359,39 @@ impl Service {
                 return refused(format!("{why}: {error}"));
             }
         };
-        self.serve(now, dice, from, &request).unwrap_or_else(|why| refused(why.to_string()))
+        let served = self
+            .allow(now, token_of(datagram), &request)
+            .and_then(|()| self.serve(now, dice, from, &request));
+        served.unwrap_or_else(|why| refused(why.to_string()))
+    }
+
+    /// Whether the token that came with `request` allows it, if one is wanted.
+    pub fn allow(&self, now: Time, token: Option<&[u8]>, request: &Request) -> Result<(), Refusal> {
+        match request {
+            Request::Announce(it) => {
+                self.allows(now, token, Some(&it.peer), &[InfoHash::of(&it.swarm)], Capability::Announce)
+            }
+            Request::Find(it) => {
+                self.allows(now, token, it.asker.as_ref(), &[InfoHash::of(&it.swarm)], Capability::Find)
+            }
+            Request::Report(it) => {
+                let swarms: Vec<InfoHash> = it.entries.iter().map(|entry| entry.hash).collect();
+                self.allows(now, token, Some(&it.peer), &swarms, Capability::Announce)
+            }
+        }
+    }
+
+    fn allows(
+        &self,
+        now: Time,
+        token: Option<&[u8]>,
+        peer: Option<&PeerId>,
+        swarms: &[InfoHash],
+        wanted: Capability,
+    ) -> Result<(), Refusal> {
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        let allowed = tokens.check(now, token, peer, swarms, wanted).map_err(Refusal::Token);
+        allowed.inspect_err(|why| self.counters.count(Err(*why)))
     }
 
     /// Does what an authenticated request asks.
@@ -197,15 +405,17 @@ impl Service {
         let answer = match request {
             Request::Announce(announce) => {
                 self.table.announce(now, dice, from.ip(), announce).map(|handout| {
-                    let interval_s = handout.interval.as_secs().clamp(1, u64::from(u32::MAX)) as u32;
+                    let interval_s = whole_seconds(handout.interval);
                     let observed = SocketAddr::new(from.ip().to_canonical(), from.port());
                     Answer::Announced { interval_s, observed, counts: handout.counts, peers: handout.peers }
                 })
             }
-            Request::Find(find) => self
-                .table
-                .find(now, dice, from.ip(), find)
-                .map(|handout| Answer::Found { counts: handout.counts, peers: handout.peers }),
+            Request::Find(find) => self.table.find(now, dice, from.ip(), find).map(|handout| Answer::Found {
+                counts: handout.counts,
+                peers: handout.peers,
+                rich: find.rich,
+            }),
+            Request::Report(report) => self.table.report(now, dice, from, report).map(Answer::Reported),
         };
         if let (Ok(_), Request::Announce(announce), Some((standings, epoch))) =
             (&answer, request, self.standings.get())
@@ -217,9 +427,31 @@ impl Service {
     }
 }
 
+/// The swarms whose members, or number of members, a request asks for.
+fn swarms_of(action: Action, datagram: &[u8]) -> impl Iterator<Item = InfoHash> + '_ {
+    let scraped = (action == Action::Scrape).then(|| bep15::decode_scrape(datagram));
+    let named = match action {
+        Action::PlainAnnounce => bep15::decode_announce(datagram).ok().map(|it| it.hash),
+        // The tag is looked at when it is answered.
+        Action::Announce | Action::Find => swarm_of(datagram),
+        _ => None,
+    };
+    scraped.into_iter().flatten().chain(named)
+}
+
+/// The token in a URL's query.
+fn token_in(url: &[u8]) -> Option<&[u8]> {
+    let query = url.splitn(2, |byte| *byte == b'?').nth(1)?;
+    query.split(|byte| *byte == b'&').find_map(|part| part.strip_prefix(b"token="))
+}
+
 fn refused(why: String) -> Answer {
     Answer::Refused { why }
 }
 
+#[cfg(test)]
+mod plain_tests;
+#[cfg(test)]
+mod report_tests;
 #[cfg(test)]
 mod tests;

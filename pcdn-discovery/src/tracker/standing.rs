@@ -121,7 +121,8 @@ impl Standings {
             return;
         }
         let ip = from.ip().to_canonical();
-        let listed = wire::Listed { id: announce.peer, ip, ports: announce.ports, seed: announce.seed };
+        let (id, ports, traits) = (announce.peer, announce.ports, announce.traits);
+        let listed = wire::Listed { id, ip, ports, seed: announce.seed, traits };
         if let Some(record) = wire::records(&[listed]).first() {
             let (network, region) = (NetworkId::default(), Region::default());
             let swarm = announce.swarm;

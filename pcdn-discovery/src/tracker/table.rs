@@ -1,26 +1,30 @@
-//! Who takes part in which swarm, and who is handed out to whom.
-//!
-//! Swarms live in a sharded map, so several threads serve different swarms at once. A swarm is a set of
-//! columns: what a choice looks at lies together, the rest apart.
+//! Who takes part in which swarm, and who is handed out to whom: the rules, around a [`PeerStore`] that keeps the entries.
 //!
 //! An entry belongs to a peer id *and* the address it announced from. So nobody can move a peer away by announcing its id
 //! from elsewhere: that only adds an entry, which a handshake with the true owner of the id will expose.
 
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dashmap::{DashMap, Entry};
+use dashmap::DashSet;
 use pcdn_core::dice::Dice;
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::unit::Time;
 
 use super::guard::{Guard, Quota};
+use super::load::Load;
+use super::networks::Networks;
+use super::nodes::Nodes;
 use super::service::Refusal;
-use super::wire::{Announce, Counts, Event, Find, Listed};
-use swarm::{Asker, Member, Swarm};
+use super::store::{Ask, Member, Memory, PeerStore, Put, Size, Told};
+use super::wire::bep15::Plain;
+use super::wire::report::{Change, Entry};
+use super::wire::{Announce, Counts, Event, Find, InfoHash, Listed, Ports, Report, Reported, Traits};
+use pcdn_core::peer::Scheme;
 
-mod swarm;
+/// Superpeers at most, one in twenty of a million.
+const SUPERPEERS_MAX: usize = 50_000;
 
 /// Bounds and times of a [`Table`].
 #[derive(Clone, Debug, PartialEq)]
@@ -28,12 +32,16 @@ pub struct Limits {
     /// How often a peer announces. Default 60 s; each answer names a time within ±10 % of it, so that peers that came
     /// together do not return together. An entry expires after 2.5 intervals: two lost renewals are forgiven.
     pub interval: Duration,
-    /// Entries of one swarm. Default 10,000, about 5 MB with what is remembered of their addresses; a newcomer to a full swarm replaces a random one.
+    /// Entries of one swarm. Default 100,000, about 13 MB with what is remembered of their addresses; a newcomer to a full swarm
+    /// replaces a random one.
     pub peers_per_swarm: usize,
     /// Swarms. Default 1,000,000.
     pub swarms_max: usize,
     /// Peers in one answer. Default 50; a datagram holds about 27.
     pub want_max: usize,
+    /// Requests a second up to which intervals are as above; beyond they grow in proportion, up to four times. Default 50,000:
+    /// what one core answers.
+    pub capacity: f64,
     /// What one address may do.
     pub quota: Quota,
 }
@@ -42,9 +50,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(60),
-            peers_per_swarm: 10_000,
+            peers_per_swarm: 100_000,
             swarms_max: 1_000_000,
             want_max: 50,
+            capacity: 50_000.0,
             quota: Quota::default(),
         }
     }
@@ -65,19 +74,40 @@ pub struct Handout {
 #[derive(Debug)]
 pub struct Table {
     limits: Limits,
-    swarms: DashMap<SwarmKey, Swarm>,
+    store: Arc<dyn PeerStore>,
+    networks: Arc<Networks>,
     guard: Guard,
-    // Counted apart: the map's own length takes every shard's lock.
-    swarm_count: AtomicUsize,
-    entry_count: AtomicUsize,
+    nodes: Nodes,
+    load: Load,
+    superpeers: DashSet<PeerId>,
+}
+
+/// A peer that comes in, whatever it speaks.
+struct Comer<'a> {
+    hash: InfoHash,
+    tail: [u8; 12],
+    id: PeerId,
+    ports: Ports,
+    seed: bool,
+    event: Event,
+    plain: bool,
+    traits: &'a Traits,
+    want: usize,
 }
 
 impl Table {
-    /// Empty.
+    /// Empty, in memory, with no network near to any other.
     pub fn new(limits: Limits) -> Self {
+        let networks = Arc::new(Networks::default());
+        let store = Arc::new(Memory::new(limits.peers_per_swarm, networks.clone()));
+        Self::with_store(limits, store, networks)
+    }
+
+    /// With entries in `store`, and near what `networks` says is near.
+    pub fn with_store(limits: Limits, store: Arc<dyn PeerStore>, networks: Arc<Networks>) -> Self {
         let guard = Guard::new(limits.quota.clone());
-        let (swarm_count, entry_count) = Default::default();
-        Self { limits, swarms: DashMap::new(), guard, swarm_count, entry_count }
+        let (nodes, load, superpeers) = (Nodes::new(), Load::new(limits.capacity), DashSet::new());
+        Self { limits, store, networks, guard, nodes, load, superpeers }
     }
 
     /// `from` takes part in a swarm, or leaves it.
@@ -89,123 +119,277 @@ impl Table {
         it: &Announce,
     ) -> Result<Handout, Refusal> {
         let from = from.to_canonical();
-        self.guard.request(now, from)?;
+        self.request(now, from, 1)?;
+        let comer = Comer {
+            hash: InfoHash::of(&it.swarm),
+            tail: InfoHash::tail(&it.swarm),
+            id: it.peer,
+            ports: it.ports,
+            seed: it.seed,
+            event: it.event,
+            plain: false,
+            traits: &it.traits,
+            want: self.want(it.want),
+        };
+        let mut peers = Vec::new();
+        let counts = self.come(now, dice, from, &comer, &mut Told::Records(&mut peers))?;
+        Ok(Handout { interval: self.interval(dice, it.traits.position.is_some()), counts, peers })
+    }
+
+    /// A BitTorrent client takes part in a swarm, or leaves it. It has a UDP port for BitTorrent, whatever runs there.
+    pub fn plain(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: IpAddr,
+        it: &Plain,
+        told: &mut Told<'_>,
+    ) -> Result<(Duration, Counts), Refusal> {
+        let from = from.to_canonical();
+        self.request(now, from, 1)?;
+        let mut ports = Ports::default();
+        ports.push(Scheme::Udp, it.port);
+        let comer = Comer {
+            hash: it.hash,
+            tail: [0; 12],
+            id: it.peer,
+            ports,
+            seed: it.left == 0,
+            event: it.event,
+            plain: true,
+            traits: &Traits::default(),
+            want: self.want(it.want),
+        };
+        let counts = self.come(now, dice, from, &comer, told)?;
+        Ok((self.interval(dice, false), counts))
+    }
+
+    fn come(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: IpAddr,
+        it: &Comer<'_>,
+        told: &mut Told<'_>,
+    ) -> Result<Counts, Refusal> {
         if it.event == Event::Stopped {
-            self.remove(&it.swarm, it.peer, from);
-            return Ok(self.handout(dice, Counts::default(), Vec::new()));
+            self.remove(&it.hash, &it.id, from);
+            return Ok(Counts::default());
         }
+        let put = self.put(now, dice, from, it, told)?;
+        if it.event == Event::Completed {
+            self.store.completed(&it.hash);
+        }
+        Ok(put.counts)
+    }
+
+    fn put(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: IpAddr,
+        it: &Comer<'_>,
+        told: &mut Told<'_>,
+    ) -> Result<Put, Refusal> {
         if it.ports.is_empty() {
             return Err(Refusal::NoPort);
         }
-        // Locks are taken in one order, swarm before host, here and everywhere.
-        let entry = self.swarms.entry(it.swarm);
-        let known = matches!(&entry, Entry::Occupied(swarm) if swarm.get().knows(&it.peer, from));
-        if !known {
-            self.admit(&entry, from, &it.peer)?;
-        }
-        let mut swarm = entry.or_default();
-        if !known && swarm.len() >= self.limits.peers_per_swarm {
-            let victim = swarm.remove_random(dice);
-            self.left(victim);
-        }
-        swarm.put(Member {
-            id: it.peer,
+        let network = self.networks.network_of(from);
+        let superpeer = !it.plain && self.superpeers.contains(&it.id);
+        let member = Member {
+            swarm: it.hash,
+            tail: it.tail,
+            id: it.id,
             ip: from,
             ports: it.ports,
             seed: it.seed,
+            plain: it.plain,
+            // Who calls itself a superpeer is none.
+            traits: Traits { superpeer, ..*it.traits },
+            network,
             expires: self.expiry(now),
-        });
-        let asker = Asker { id: Some(it.peer), ip: from, seed: it.seed };
-        let peers = swarm.choose(now, dice, &asker, self.want(it.want));
-        Ok(self.handout(dice, swarm.counts(), peers))
+        };
+        let ask =
+            Ask { id: Some(it.id), ip: from, network, seed: it.seed, traits: *it.traits, want: it.want };
+        // Locks are taken in one order, swarm before host, here and everywhere.
+        let mut admit = |new_swarm: bool| {
+            if new_swarm && self.swarms() >= self.limits.swarms_max {
+                return Err(Refusal::Full);
+            }
+            self.guard.enter(from, &it.id)
+        };
+        let put = self.store.put(now, dice, &member, &mut admit, &ask, told)?;
+        if let Some((id, ip)) = put.evicted {
+            self.guard.leave(ip, &id);
+        }
+        Ok(put)
     }
 
-    /// A new entry: checks the bounds and counts it.
-    fn admit(&self, entry: &Entry<'_, SwarmKey, Swarm>, from: IpAddr, peer: &PeerId) -> Result<(), Refusal> {
-        let new_swarm = matches!(entry, Entry::Vacant(_));
-        if new_swarm && self.swarms() >= self.limits.swarms_max {
-            return Err(Refusal::Full);
+    /// `from` says what changed in all that it holds; the rest is renewed.
+    pub fn report(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: SocketAddr,
+        it: &Report,
+    ) -> Result<Reported, Refusal> {
+        let ip = from.ip().to_canonical();
+        let node = (it.peer, ip);
+        // What it renews is work as well: a list of 4,096 costs as much as 64 requests.
+        self.request(now, ip, 1 + (it.entries.len() as u32 + self.nodes.held(&node)) / 64)?;
+        if it.ports.is_empty() {
+            return Err(Refusal::NoPort);
         }
-        self.guard.enter(from, peer)?;
-        self.swarm_count.fetch_add(usize::from(new_swarm), Ordering::Relaxed);
-        self.entry_count.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        let due = self.nodes.report(now, node, &it.entries, self.limits.interval / 2, self.expiry(now))?;
+        let mut gone = due.renew;
+        gone.retain(|hash| !self.store.renew(now, hash, &it.peer, ip, self.expiry(now)));
+        for entry in &it.entries {
+            if self.change(now, dice, ip, it, entry).is_err() {
+                gone.push(entry.hash);
+            }
+        }
+        self.nodes.forget(&node, &gone);
+        let live = it.entries.iter().any(|entry| entry.position.is_some());
+        let superpeer = self.superpeers.contains(&it.peer);
+        Ok(Reported {
+            interval_s: whole_seconds(self.interval(dice, live)),
+            soonest_s: whole_seconds(self.limits.interval / 12),
+            held: self.nodes.held(&node),
+            observed: SocketAddr::new(ip, from.port()),
+            duties: if superpeer { Reported::SUPERPEER } else { 0 },
+            list_version: 0,
+        })
+    }
+
+    fn change(
+        &self,
+        now: Time,
+        dice: &mut Dice,
+        from: IpAddr,
+        it: &Report,
+        entry: &Entry,
+    ) -> Result<(), Refusal> {
+        let traits = Traits { have: entry.have, position: entry.position, ..it.traits };
+        let comer = Comer {
+            hash: entry.hash,
+            tail: [0; 12],
+            id: it.peer,
+            ports: it.ports,
+            seed: entry.have == u8::MAX,
+            event: if entry.change == Change::Left { Event::Stopped } else { Event::None },
+            plain: false,
+            traits: &traits,
+            want: 0,
+        };
+        self.come(now, dice, from, &comer, &mut Told::Addresses(&mut Vec::new())).map(drop)
     }
 
     /// `from` only looks.
     pub fn find(&self, now: Time, dice: &mut Dice, from: IpAddr, it: &Find) -> Result<Handout, Refusal> {
         let from = from.to_canonical();
-        self.guard.request(now, from)?;
-        let asker = Asker { id: it.asker, ip: from, seed: it.seed };
-        let (counts, peers) = match self.swarms.get(&it.swarm) {
-            Some(swarm) => (swarm.counts(), swarm.choose(now, dice, &asker, self.want(it.want))),
-            None => Default::default(),
-        };
-        Ok(self.handout(dice, counts, peers))
+        self.request(now, from, 1)?;
+        let network = self.networks.network_of(from);
+        let want = self.want(it.want);
+        let ask = Ask { id: it.asker, ip: from, network, seed: it.seed, traits: it.traits, want };
+        let mut peers = Vec::with_capacity(want);
+        let swarm = InfoHash::of(&it.swarm);
+        let counts = self.store.find(now, dice, &swarm, &ask, &mut Told::Records(&mut peers));
+        Ok(Handout { interval: self.interval(dice, false), counts, peers })
+    }
+
+    /// `from` asks how large swarms are, which costs as much as one request for every 16 of them.
+    pub fn scrape(
+        &self,
+        now: Time,
+        from: IpAddr,
+        swarms: impl ExactSizeIterator<Item = InfoHash>,
+    ) -> Result<impl Iterator<Item = (InfoHash, Size)>, Refusal> {
+        self.request(now, from.to_canonical(), 1 + swarms.len() as u32 / 16)?;
+        Ok(swarms.map(|hash| (hash, self.store.size(&hash).unwrap_or_default())))
+    }
+
+    /// Makes `peer` a superpeer, or not any more: it is handed out first from its next announce on. `false` if there are too
+    /// many. Who decides this goes by the evidence of others.
+    pub fn promote(&self, peer: PeerId, superpeer: bool) -> bool {
+        if !superpeer {
+            self.superpeers.remove(&peer);
+            return true;
+        }
+        let room = self.superpeers.len() < SUPERPEERS_MAX;
+        if room {
+            self.superpeers.insert(peer);
+        }
+        room
     }
 
     /// Drops what has expired; to be called every few seconds. Answers are right without it, for a choice passes over
     /// expired entries, but memory would only grow.
     pub fn expire(&self, now: Time) {
-        let mut gone = Vec::new();
-        self.swarms.retain(|_, swarm| {
-            swarm.expire(now, &mut gone);
-            self.swarm_count.fetch_sub(usize::from(swarm.is_empty()), Ordering::Relaxed);
-            !swarm.is_empty()
-        });
-        gone.into_iter().for_each(|member| self.left(Some(member)));
+        self.store.expire(now, &mut |id, ip| self.guard.leave(ip, &id));
+        self.nodes.expire(now);
         self.guard.forget_idle(now);
+        self.load.measure(now);
     }
 
-    /// The `most` largest swarms, largest first.
+    /// The `most` largest swarms, largest first. A swarm that only BitTorrent clients announced ends with 12 zeros.
     pub fn largest(&self, most: usize) -> Vec<(SwarmKey, Counts)> {
-        let mut all: Vec<_> = self.swarms.iter().map(|swarm| (*swarm.key(), swarm.counts())).collect();
-        all.sort_by_key(|(key, counts)| (std::cmp::Reverse(counts.seeds + counts.others), *key));
-        all.truncate(most);
-        all
+        self.store.largest(most)
     }
 
     /// The size of one swarm, if anybody takes part.
     pub fn counts(&self, key: &SwarmKey) -> Option<Counts> {
-        self.swarms.get(key).map(|swarm| swarm.counts())
+        self.store.size(&InfoHash::of(key)).map(|size| size.counts)
     }
 
     /// Swarms now.
     pub fn swarms(&self) -> usize {
-        self.swarm_count.load(Ordering::Relaxed)
+        self.store.swarms()
     }
 
     /// Entries now: a peer counts once for each swarm and address family.
     pub fn entries(&self) -> usize {
-        self.entry_count.load(Ordering::Relaxed)
+        self.store.entries()
+    }
+
+    /// How much longer than [`Limits::interval`] peers are asked to wait, 1 to 4.
+    pub fn load_factor(&self) -> f64 {
+        self.load.factor()
+    }
+
+    /// Where entries live.
+    pub fn store(&self) -> &Arc<dyn PeerStore> {
+        &self.store
+    }
+
+    fn request(&self, now: Time, from: IpAddr, cost: u32) -> Result<(), Refusal> {
+        self.load.request();
+        self.guard.requests(now, from, cost)
     }
 
     fn want(&self, asked: u16) -> usize {
         usize::from(asked).min(self.limits.want_max)
     }
 
+    /// An entry outlives two lost renewals, at the pace that is asked for now.
     fn expiry(&self, now: Time) -> Time {
-        now + self.limits.interval.mul_f64(2.5)
+        now + self.limits.interval.mul_f64(2.5 * self.load.factor())
     }
 
-    fn handout(&self, dice: &mut Dice, counts: Counts, peers: Vec<Listed>) -> Handout {
-        Handout { interval: self.limits.interval.mul_f64(0.9 + 0.2 * dice.unit()), counts, peers }
+    /// When to come again: live swarms move, so twice as often there.
+    fn interval(&self, dice: &mut Dice, live: bool) -> Duration {
+        let pace = if live { 0.5 } else { 1.0 } * self.load.factor();
+        self.limits.interval.mul_f64(pace * (0.9 + 0.2 * dice.unit()))
     }
 
-    fn remove(&self, key: &SwarmKey, peer: PeerId, from: IpAddr) {
-        let Some(mut swarm) = self.swarms.get_mut(key) else { return };
-        let member = swarm.remove(&peer, from);
-        drop(swarm);
-        self.left(member);
-        let emptied = self.swarms.remove_if(key, |_, swarm| swarm.is_empty());
-        self.swarm_count.fetch_sub(usize::from(emptied.is_some()), Ordering::Relaxed);
+    fn remove(&self, swarm: &InfoHash, peer: &PeerId, from: IpAddr) {
+        if self.store.remove(swarm, peer, from) {
+            self.guard.leave(from, peer);
+        }
     }
+}
 
-    fn left(&self, member: Option<(PeerId, IpAddr)>) {
-        let Some((id, ip)) = member else { return };
-        self.entry_count.fetch_sub(1, Ordering::Relaxed);
-        self.guard.leave(ip, &id);
-    }
+pub(super) fn whole_seconds(span: Duration) -> u32 {
+    span.as_secs().clamp(1, u64::from(u32::MAX)) as u32
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@
 //! | request | | answer | |
 //! |---|---|---|---|
 //! | 8 | connection id | 4 | action: the request's, or 3 (error, BEP 15: the rest is text) |
-//! | 4 | action `0x00504301` announce, `0x00504302` find | 4 | transaction |
+//! | 4 | action `0x00504301` announce, `0x00504302` find, `0x00504303` report | 4 | transaction |
 //! | 4 | transaction | 1 | version, 1 |
 //! | 1 | version, 1 | … | fields |
 //! | … | fields | | |
@@ -33,11 +33,23 @@
 //! | 0x05 | event | 1: 0 none, 1 started, 2 stopped | announce |
 //! | 0x06 | progress | 16: bytes downloaded 8, bytes left 8 | announce, optional |
 //! | 0x07 | want | 2: peers wanted | announce, find |
+//! | 0x08 | traits | 5 or 9: NAT 1 (0 unknown, 1 open, 2 cone, 3 symmetric), flags 1 (bit 0 superpeer, bit 1 metered, bit 2 relays), log₂ kbit/s up 1, spare slots 1, share held 1, live position 4 | announce, find, report; optional |
+//! | 0x09 | entries | n × {change 1 (1 holds, 2 left), info hash 20, share held 1, live position 4 or all ones}, n ≤ 40 | report |
+//! | 0x0a | rich | 0: traits are wanted in the answer | find, optional |
+//! | 0x0b | token | a signed token, see [`token`](super::token) | all, where the tracker wants one |
 //! | 0x21 | interval | 4: seconds until the next announce | answer to announce |
 //! | 0x22 | observed | 6 or 18: address and port the request came from | answer to announce |
 //! | 0x23 | counts | 8: seeds 4, other peers 4 | answers |
-//! | 0x24 | peers | n × {id 32, flags 1 (bit 0 seed, bit 1 IPv6), port count 1, ip 4 or 16, ports as above} | answers |
+//! | 0x24 | peers | n × {id 32, flags 1 (bit 0 seed, bit 1 IPv6, bit 2 superpeer, bits 3 and 4 NAT), port count 1, ip 4 or 16, ports as above} | answers |
+//! | 0x25 | peers' traits | for each of the peers, in order: {log₂ kbit/s up 1, spare slots 1, share held 1, live position 4 or all ones} | answer to a find that asked for it |
+//! | 0x26 | standing | 13: soonest next report 4, swarms held 4, duties 1, version of the tracker list 4 | answer to report |
 //! | 0x0f | tag | 16: keyed BLAKE3 of everything before this field; ends the fields | all native ones of a private tracker |
+//!
+//! # Plain BEP 15
+//!
+//! Announce (1) and scrape (2) of BitTorrent clients are answered as [`bep15`] says. The first 20 bytes of a swarm's key are
+//! its info hash, so both kinds of client meet in one swarm; a BitTorrent client is told of everyone, a native one only of
+//! those that have a key it can prove.
 //!
 //! # Amplification
 //!
@@ -51,11 +63,18 @@ use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::peer::{PeerRecord, Scheme};
 
 mod answer;
+pub mod bep15;
 mod field;
+pub mod report;
 mod request;
+mod traits;
 
 pub use answer::{decode_answer, encode_answer};
-pub use request::{decode_head, decode_request, encode_connect, encode_request};
+pub use bep15::InfoHash;
+pub use report::{Report, Reported};
+pub(crate) use request::swarm_of;
+pub use request::{decode_head, decode_request, encode_connect, encode_request, encode_with_token, token_of};
+pub use traits::{Nat, Traits};
 
 /// Longest datagram either side sends: below the 1,280 bytes every IPv6 path carries, with room for tunnels.
 pub const DATAGRAM_MAX: usize = 1200;
@@ -79,6 +98,7 @@ const CONNECT: u32 = 0;
 const ERROR: u32 = 3;
 const ANNOUNCE: u32 = 0x0050_4301;
 const FIND: u32 = 0x0050_4302;
+const REPORT: u32 = 0x0050_4303;
 
 /// What every request begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +120,12 @@ pub enum Action {
     Announce,
     /// Only looks.
     Find,
+    /// Says what changed in all that a peer holds.
+    Report,
+    /// A BitTorrent client takes part, or leaves.
+    PlainAnnounce,
+    /// A BitTorrent client asks how large swarms are.
+    Scrape,
 }
 
 /// A native request.
@@ -109,6 +135,8 @@ pub enum Request {
     Announce(Announce),
     /// Asks who takes part.
     Find(Find),
+    /// Says what changed in all that a peer holds.
+    Report(Report),
 }
 
 /// "I take part in this swarm." The address is not in it: the tracker takes the one it sees.
@@ -128,6 +156,8 @@ pub struct Announce {
     pub progress: Option<Progress>,
     /// Peers wanted in the answer.
     pub want: u16,
+    /// What it is like.
+    pub traits: Traits,
 }
 
 /// "Who takes part in this swarm?"
@@ -141,6 +171,10 @@ pub struct Find {
     pub seed: bool,
     /// Peers wanted.
     pub want: u16,
+    /// What the asker is like.
+    pub traits: Traits,
+    /// Whether it wants to know what the others are like.
+    pub rich: bool,
 }
 
 /// Why a peer announces.
@@ -153,6 +187,8 @@ pub enum Event {
     Started,
     /// It leaves.
     Stopped,
+    /// It holds everything from now on.
+    Completed,
 }
 
 /// Bytes done and to do.
@@ -164,11 +200,13 @@ pub struct Progress {
     pub left: u64,
 }
 
-/// The ports of one peer, at most [`PORTS_MAX`], all at least [`PORT_MIN`], without heap.
+/// The ports of one peer, at most [`PORTS_MAX`], all at least [`PORT_MIN`], without heap: ten bytes, for a tracker keeps
+/// millions of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
-    list: [(u8, u16); PORTS_MAX],
-    len: u8,
+    ports: [u16; PORTS_MAX],
+    /// The transport of each, 4 bits a port, first port lowest. 0 means that there is none.
+    codes: u16,
 }
 
 impl Ports {
@@ -178,13 +216,22 @@ impl Ports {
     }
 
     fn push_code(&mut self, code: u8, port: u16) -> bool {
-        let new =
-            port >= PORT_MIN && usize::from(self.len) < PORTS_MAX && !self.codes().contains(&(code, port));
+        let len = self.len();
+        let new = port >= PORT_MIN && len < PORTS_MAX && !self.codes().any(|known| known == (code, port));
         if new {
-            self.list[usize::from(self.len)] = (code, port);
-            self.len += 1;
+            self.ports[len] = port;
+            self.codes |= u16::from(code) << (4 * len);
         }
         new
+    }
+
+    fn len(&self) -> usize {
+        (16 - self.codes.leading_zeros() as usize).div_ceil(4)
+    }
+
+    /// The port that a client with room for one gets.
+    pub(crate) fn first(&self) -> u16 {
+        self.ports[0]
     }
 
     /// Those of `me` that can be told to a tracker: the addresses are dropped.
@@ -198,16 +245,17 @@ impl Ports {
 
     /// The ports, best first.
     pub fn iter(&self) -> impl Iterator<Item = (Scheme, u16)> + '_ {
-        self.codes().iter().filter_map(|(code, port)| Some((scheme_of(*code)?, *port)))
+        self.codes().filter_map(|(code, port)| Some((scheme_of(code)?, port)))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.codes == 0
     }
 
-    fn codes(&self) -> &[(u8, u16)] {
-        &self.list[..usize::from(self.len)]
+    fn codes(&self) -> impl Iterator<Item = (u8, u16)> + '_ {
+        let code = |at: usize| (self.codes >> (4 * at)) as u8 & 0xf;
+        (0..PORTS_MAX).map(move |at| (code(at), self.ports[at])).take_while(|(code, _)| *code != 0)
     }
 }
 
@@ -222,6 +270,8 @@ pub struct Listed {
     pub ports: Ports,
     /// Whether it is a seed.
     pub seed: bool,
+    /// What it is like.
+    pub traits: Traits,
 }
 
 /// How many take part.
@@ -258,7 +308,11 @@ pub enum Answer {
         counts: Counts,
         /// Some of it.
         peers: Vec<Listed>,
+        /// Whether their traits are told.
+        rich: bool,
     },
+    /// To a report.
+    Reported(Reported),
     /// To anything.
     Refused {
         /// In words, at most [`WHY_MAX`] bytes.

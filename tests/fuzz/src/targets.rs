@@ -136,8 +136,16 @@ fn requests() -> Vec<Vec<u8>> {
         event: tracker::Event::Started,
         progress: Some(tracker::Progress { downloaded: 1, left: 2 }),
         want: 25,
+        traits: tracker::Traits::default(),
     };
-    let find = tracker::Find { swarm: SWARM, asker: Some(PeerId([2; 32])), seed: true, want: 5 };
+    let find = tracker::Find {
+        swarm: SWARM,
+        asker: Some(PeerId([2; 32])),
+        seed: true,
+        want: 5,
+        traits: tracker::Traits::default(),
+        rich: false,
+    };
     let requests = [tracker::Request::Announce(announce), tracker::Request::Find(find)];
     requests.iter().map(|request| tracker::encode_request(7, 8, request, None)).collect()
 }
@@ -155,6 +163,7 @@ fn answers() -> Vec<Vec<u8>> {
         ip: ip.parse().expect("valid"),
         ports: ports(),
         seed: n == 1,
+        traits: tracker::Traits::default(),
     };
     let peers = vec![listed(1, "192.0.2.1"), listed(2, "2001:db8::1")];
     let counts = tracker::Counts { seeds: 1, others: 1 };
@@ -162,7 +171,7 @@ fn answers() -> Vec<Vec<u8>> {
     let answers = [
         tracker::Answer::Connected { connection: 7 },
         tracker::Answer::Announced { interval_s: 60, observed, counts, peers: peers.clone() },
-        tracker::Answer::Found { counts, peers },
+        tracker::Answer::Found { counts, peers, rich: false },
         tracker::Answer::Refused { why: "full".to_owned() },
     ];
     let encode = |answer| {

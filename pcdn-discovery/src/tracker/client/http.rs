@@ -6,31 +6,31 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::Reply;
 use super::machine::Failure;
+use super::{Proofs, Reply};
 use crate::tracker::http::json::{AnnounceBody, Answered, FindBody, MAC_HEADER, Problem};
 use crate::tracker::reach::believable;
-use crate::tracker::secret::Secret;
 use crate::tracker::wire::{PEERS_MAX, Request};
 
 /// Longest answer read: 50 peers are about 10 KiB.
 const ANSWER_MAX: usize = 64 * 1024;
 
 /// Asks and reads the answer. Unbounded in time: the caller's time-out cancels it.
-pub(super) async fn ask(host: &str, secret: Option<&Secret>, request: &Request) -> Result<Reply, Failure> {
-    let time = secret.map(|_| unix_now());
+pub(super) async fn ask(host: &str, proofs: &Proofs, request: &Request) -> Result<Reply, Failure> {
+    let time = proofs.secret.as_ref().map(|_| unix_now());
     let (path, body) = match request {
         Request::Announce(announce) => {
             ("/v1/announce", serde_json::to_vec(&AnnounceBody::of(announce, time)))
         }
         Request::Find(find) => ("/v1/find", serde_json::to_vec(&FindBody::of(find, time))),
+        Request::Report(_) => return Err(Failure::Refused("reports go over UDP".to_owned())),
     };
     let body = body.map_err(|error| Failure::Refused(error.to_string()))?;
-    let (tracker, status, answer) = exchange(host, secret, path, body).await.map_err(|error| {
+    let (tracker, status, answer) = exchange(host, proofs, path, body).await.map_err(|error| {
         tracing::debug!(%host, %error, "tracker does not answer over HTTP");
         Failure::Silent
     })?;
@@ -42,14 +42,14 @@ pub(super) async fn ask(host: &str, secret: Option<&Secret>, request: &Request) 
         .map_err(|error| Failure::Refused(format!("unreadable answer: {error}")))?;
     answered.peers.truncate(PEERS_MAX);
     let interval = answered.interval_s.map(|seconds| Duration::from_secs(seconds.into()));
-    Ok(Reply { interval, peers: believable(answered.peers, tracker) })
+    Ok(Reply { interval, peers: believable(answered.peers, tracker), reported: None })
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 async fn exchange(
     host: &str,
-    secret: Option<&Secret>,
+    proofs: &Proofs,
     path: &str,
     body: Vec<u8>,
 ) -> Result<(IpAddr, hyper::StatusCode, Bytes), BoxError> {
@@ -57,8 +57,11 @@ async fn exchange(
     let tracker = stream.peer_addr()?.ip();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut request = hyper::Request::post(path).header(HOST, host).header(CONTENT_TYPE, "application/json");
-    if let Some(secret) = secret {
+    if let Some(secret) = &proofs.secret {
         request = request.header(MAC_HEADER, secret.tag_body(&body));
+    }
+    if let Some(token) = &proofs.token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
     let request = request.body(Full::new(Bytes::from(body)))?;
     let talk = async move {

@@ -1,6 +1,8 @@
 //! The client without its sockets: what to send, when to send it again, when to give up.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pcdn_core::dice::Dice;
@@ -8,7 +10,10 @@ use pcdn_core::unit::Time;
 
 use crate::tracker::secret::Secret;
 use crate::tracker::service::Refusal;
-use crate::tracker::wire::{Answer, Request, decode_answer, encode_connect, encode_request};
+use crate::tracker::wire::bep15::{Plain, PlainAnswer, decode_plain, encode_announce, plain_id};
+use crate::tracker::wire::{
+    Answer, Counts, InfoHash, Request, WireError, decode_answer, encode_connect, encode_with_token,
+};
 
 /// Waits after the first, second … try. The first is above nearly every round trip; four tries survive 30 % loss in 99 of
 /// 100 cases; together they stay below the five seconds a call may take.
@@ -74,13 +79,31 @@ pub enum Failure {
     Address(String),
 }
 
+/// What a tracker understands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speaks {
+    /// The native actions, as far as is known.
+    #[default]
+    Native,
+    /// It gave a connection id, but was silent to an announce. It may have died in between.
+    Doubtful,
+    /// BEP 15 alone: it did so again.
+    Bep15,
+}
+
 /// Talks to one tracker that may have several addresses ("paths", by number).
 ///
 /// Contract: [`handle`](Self::handle) one input, then [`poll`](Self::poll) until `None`; call again with [`Input::Wake`] at
 /// [`next_wake`](Self::next_wake). The path that answers first is kept; while none has, tries go round all of them.
+///
+/// A tracker that twice gives a connection id but is silent to an announce is taken for one of BitTorrent's: from then on it is
+/// announced to as BEP 15 has it. It then lists this node for others of its kind, but gives no peers to us: its answers have
+/// addresses without keys, and no link of ours begins without one.
 #[derive(Debug)]
 pub struct Machine {
     secret: Option<Secret>,
+    token: Option<Arc<str>>,
+    speaks: Speaks,
     paths: usize,
     path: usize,
     cookie: Option<(u64, Time)>,
@@ -112,6 +135,8 @@ impl Machine {
     pub fn new(paths: usize, secret: Option<Secret>) -> Self {
         Self {
             secret,
+            token: None,
+            speaks: Speaks::Native,
             paths: paths.max(1),
             path: 0,
             cookie: None,
@@ -121,9 +146,35 @@ impl Machine {
         }
     }
 
+    /// The same, showing a token of the tracker's application.
+    #[must_use]
+    pub fn with_token(self, token: Option<Arc<str>>) -> Self {
+        Self { token, ..self }
+    }
+
+    /// The same, knowing what its tracker understands. One that demands a secret is never BitTorrent's.
+    #[must_use]
+    pub fn speaking(mut self, speaks: Speaks) -> Self {
+        self.speaks = if self.secret.is_none() { speaks } else { Speaks::Native };
+        self
+    }
+
+    /// What its tracker was found to understand.
+    pub fn speaks(&self) -> Speaks {
+        self.speaks
+    }
+
     /// Takes one input. Drain [`poll`](Self::poll) afterwards.
     pub fn handle(&mut self, now: Time, dice: &mut Dice, input: Input<'_>) {
         match input {
+            Input::Ask(ticket, Request::Find(_)) if self.speaks == Speaks::Bep15 => {
+                let answer = Answer::Found { counts: Counts::default(), peers: Vec::new(), rich: false };
+                self.out.push_back(Output::Done(ticket, Ok(answer)));
+            }
+            Input::Ask(ticket, Request::Report(_)) if self.speaks == Speaks::Bep15 => {
+                self.out
+                    .push_back(Output::Done(ticket, Err(Failure::Refused("it takes no reports".to_owned()))));
+            }
             Input::Ask(ticket, request) => {
                 let pending = Pending { request, asked: now, exchange: None, reconnected: false };
                 self.pending.insert(ticket, pending);
@@ -174,7 +225,14 @@ impl Machine {
         };
         for pending in self.pending.values_mut().filter(|pending| pending.exchange.is_none()) {
             let exchange = Exchange::start(now, dice);
-            let bytes = encode_request(connection, exchange.txn, &pending.request, self.secret.as_ref());
+            let bytes = encode(
+                self.speaks,
+                connection,
+                exchange.txn,
+                &pending.request,
+                self.token.as_deref(),
+                self.secret.as_ref(),
+            );
             self.out.push_back(Output::Send { path: self.path, bytes });
             pending.exchange = Some(exchange);
         }
@@ -187,7 +245,11 @@ impl Machine {
 
     /// Datagrams that answer nothing under way are dropped: late, doubled or forged ones.
     fn receive(&mut self, now: Time, dice: &mut Dice, path: usize, bytes: &[u8]) {
-        let Ok((txn, answer)) = decode_answer(bytes, self.secret.as_ref()) else { return };
+        let read = match self.speaks {
+            Speaks::Native | Speaks::Doubtful => decode_answer(bytes, self.secret.as_ref()),
+            Speaks::Bep15 => decode_answer(bytes, None).or_else(|_| decode_bep15(bytes)),
+        };
+        let Ok((txn, answer)) = read else { return };
         if self.connecting.as_ref().is_some_and(|exchange| exchange.txn == txn) {
             match answer {
                 Answer::Connected { connection } => {
@@ -216,6 +278,7 @@ impl Machine {
             (Answer::Refused { why }, _) => Err(Failure::Refused(why)),
             (answer @ Answer::Announced { .. }, Request::Announce(_)) => Ok(answer),
             (answer @ Answer::Found { .. }, Request::Find(_)) => Ok(answer),
+            (answer @ Answer::Reported(_), Request::Report(_)) => Ok(answer),
             _ => return,
         };
         self.pending.remove(&ticket);
@@ -242,7 +305,7 @@ impl Machine {
 
     fn wake(&mut self, now: Time) {
         self.wake_connect(now);
-        let secret = self.secret.as_ref();
+        let (secret, token) = (self.secret.as_ref(), self.token.as_deref());
         let mut failed = Vec::new();
         for (ticket, pending) in &mut self.pending {
             let Some(exchange) = pending.exchange.as_mut().filter(|exchange| exchange.next_at <= now) else {
@@ -250,7 +313,7 @@ impl Machine {
             };
             let Some((connection, _)) = self.cookie else { continue };
             if exchange.again(now) && now.since(pending.asked) < GIVE_UP {
-                let bytes = encode_request(connection, exchange.txn, &pending.request, secret);
+                let bytes = encode(self.speaks, connection, exchange.txn, &pending.request, token, secret);
                 self.out.push_back(Output::Send { path: self.path, bytes });
             } else {
                 failed.push(*ticket);
@@ -259,7 +322,16 @@ impl Machine {
         for ticket in failed {
             // Whatever silenced it may have changed the address too: begin anew.
             self.cookie = None;
-            self.pending.remove(&ticket);
+            let pending = self.pending.remove(&ticket);
+            let announce = pending.is_some_and(|pending| matches!(pending.request, Request::Announce(_)));
+            if announce && self.secret.is_none() {
+                // There was a connection id, so it lives.
+                self.speaks = match self.speaks {
+                    Speaks::Native => Speaks::Doubtful,
+                    Speaks::Doubtful => Speaks::Bep15,
+                    Speaks::Bep15 => Speaks::Native,
+                };
+            }
             self.out.push_back(Output::Done(ticket, Err(Failure::Silent)));
         }
     }
@@ -277,6 +349,8 @@ impl Machine {
     /// There is no connection id to be had.
     fn fail_waiting(&mut self, failure: Failure) {
         self.connecting = None;
+        // It is dead, which explains its silence.
+        self.speaks = Speaks::Native;
         let out = &mut self.out;
         self.pending.retain(|ticket, pending| {
             let waiting = pending.exchange.is_none();
@@ -300,6 +374,47 @@ impl Exchange {
         self.tries += 1;
         true
     }
+}
+
+fn encode(
+    speaks: Speaks,
+    connection: u64,
+    txn: u32,
+    request: &Request,
+    token: Option<&str>,
+    secret: Option<&Secret>,
+) -> Vec<u8> {
+    match (speaks, request) {
+        (Speaks::Bep15, Request::Announce(it)) => {
+            let mut name = [0; 20];
+            name.copy_from_slice(&it.peer.0[..20]);
+            let (hash, event, port) = (InfoHash::of(&it.swarm), it.event, it.ports.first());
+            let (peer, left) = (plain_id(name, port), u64::from(!it.seed));
+            let plain = Plain { hash, peer, downloaded: 0, left, event, want: 0, port };
+            encode_announce(connection, txn, &plain)
+        }
+        _ => encode_with_token(connection, txn, request, token, secret),
+    }
+}
+
+/// A BitTorrent tracker's answer as one of ours. It does not say where it saw us.
+fn decode_bep15(bytes: &[u8]) -> Result<(u32, Answer), WireError> {
+    let (txn, answer) = decode_plain(bytes)?;
+    Ok((
+        txn,
+        match answer {
+            PlainAnswer::Announced { interval_s, seeds, others } => {
+                let observed = SocketAddr::from(([0, 0, 0, 0], 0));
+                Answer::Announced {
+                    interval_s,
+                    observed,
+                    counts: Counts { seeds, others },
+                    peers: Vec::new(),
+                }
+            }
+            PlainAnswer::Refused(why) => Answer::Refused { why },
+        },
+    ))
 }
 
 fn is_about_cookie(why: &str) -> bool {

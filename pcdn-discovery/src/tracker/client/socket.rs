@@ -14,10 +14,9 @@ use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::machine::{Failure, Input, Machine, Output, Ticket};
-use super::{CALL_MAX, Reply};
+use super::machine::{Failure, Input, Machine, Output, Speaks, Ticket};
+use super::{CALL_MAX, Proofs, Reply};
 use crate::tracker::reach::{Reach, believable};
-use crate::tracker::secret::Secret;
 use crate::tracker::wire::{Answer, DATAGRAM_MAX, Request, records};
 
 /// Requests waiting for the task, and under way in it. A node with more swarms than that announces in turns.
@@ -38,40 +37,39 @@ struct Ask {
 }
 
 impl Handle {
-    pub(super) async fn ask(
-        &self,
-        host: &str,
-        secret: Option<&Secret>,
-        request: Request,
-    ) -> Result<Reply, Failure> {
+    pub(super) async fn ask(&self, host: &str, proofs: &Proofs, request: Request) -> Result<Reply, Failure> {
         let (reply, answer) = oneshot::channel();
-        let asks = self.task(host, secret);
+        let asks = self.task(host, proofs);
         asks.send(Ask { request, reply }).await.map_err(|_| Failure::Silent)?;
         answer.await.map_err(|_| Failure::Silent)?
     }
 
     /// The task, started anew if there is none or its runtime is gone.
-    fn task(&self, host: &str, secret: Option<&Secret>) -> mpsc::Sender<Ask> {
+    fn task(&self, host: &str, proofs: &Proofs) -> mpsc::Sender<Ask> {
         let mut asks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match asks.as_ref().filter(|asks| !asks.is_closed()) {
             Some(asks) => asks.clone(),
             None => {
                 let (sender, receiver) = mpsc::channel(ASKS_MAX);
-                tokio::spawn(run(host.to_owned(), secret.cloned(), receiver));
+                tokio::spawn(run(host.to_owned(), proofs.clone(), receiver));
                 asks.insert(sender).clone()
             }
         }
     }
 }
 
-async fn run(host: String, secret: Option<Secret>, mut asks: mpsc::Receiver<Ask>) {
+async fn run(host: String, proofs: Proofs, mut asks: mpsc::Receiver<Ask>) {
     let mut dice = Dice::new(getrandom::u64().unwrap_or(0x7063_646e));
+    let mut speaks = Speaks::Native;
     while let Some(first) = asks.recv().await {
         if first.reply.is_closed() {
             continue;
         }
         match resolve(&host).await {
-            Ok(sockets) => Talk::new(sockets, secret.clone()).run(first, &mut asks, &mut dice).await,
+            Ok(sockets) => {
+                let talk = Talk::new(sockets, proofs.clone(), speaks);
+                speaks = talk.run(first, &mut asks, &mut dice).await;
+            }
             Err(failure) => _ = first.reply.send(Err(failure)),
         }
     }
@@ -132,14 +130,15 @@ enum Event {
 }
 
 impl Talk {
-    fn new(sockets: Vec<UdpSocket>, secret: Option<Secret>) -> Self {
-        let machine = Machine::new(sockets.len(), secret);
+    fn new(sockets: Vec<UdpSocket>, proofs: Proofs, speaks: Speaks) -> Self {
+        let machine = Machine::new(sockets.len(), proofs.secret).with_token(proofs.token).speaking(speaks);
         let addrs = sockets.iter().flat_map(|socket| socket.peer_addr()).map(|addr| addr.ip());
         let tracker = addrs.max_by_key(|ip| Reach::of(*ip)).unwrap_or(Ipv4Addr::BROADCAST.into());
         Self { machine, sockets, waiting: HashMap::new(), tickets: 0, tracker, start: Instant::now() }
     }
 
-    async fn run(mut self, first: Ask, asks: &mut mpsc::Receiver<Ask>, dice: &mut Dice) {
+    /// Until the tracker falls silent or nobody asks any more; what it was found to speak.
+    async fn run(mut self, first: Ask, asks: &mut mpsc::Receiver<Ask>, dice: &mut Dice) -> Speaks {
         let mut buffer = vec![0; DATAGRAM_MAX];
         let mut event = Event::Ask(Some(first));
         loop {
@@ -150,7 +149,7 @@ impl Talk {
                     self.waiting.insert(self.tickets, ask.reply);
                     self.machine.handle(now, dice, Input::Ask(self.tickets, ask.request));
                 }
-                Event::Ask(None) => return,
+                Event::Ask(None) => return self.machine.speaks(),
                 Event::Arrived(path, Ok(len)) => {
                     self.machine.handle(now, dice, Input::Datagram { path, bytes: &buffer[..len] });
                 }
@@ -162,7 +161,7 @@ impl Talk {
             }
             let silent = self.act().await;
             if silent && self.machine.is_empty() {
-                return;
+                return self.machine.speaks();
             }
             event = self.next(asks, &mut buffer).await;
         }
@@ -201,10 +200,13 @@ impl Talk {
         let (interval_s, peers) = match answer {
             Answer::Announced { interval_s, peers, .. } => (Some(interval_s), peers),
             Answer::Found { peers, .. } => (None, peers),
-            Answer::Connected { .. } | Answer::Refused { .. } => return Err(Failure::Silent),
+            Answer::Reported(reported) => {
+                return Ok(Reply { interval: None, peers: Vec::new(), reported: Some(reported) });
+            }
+            _ => return Err(Failure::Silent),
         };
         let interval = interval_s.map(|seconds| Duration::from_secs(seconds.into()));
-        Ok(Reply { interval, peers: believable(records(&peers), self.tracker) })
+        Ok(Reply { interval, peers: believable(records(&peers), self.tracker), reported: None })
     }
 
     fn forget_gone(&mut self, now: Time, dice: &mut Dice) {

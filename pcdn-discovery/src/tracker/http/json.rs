@@ -4,7 +4,7 @@ use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::peer::{PeerRecord, Scheme};
 use serde::{Deserialize, Serialize};
 
-use crate::tracker::wire::{Announce, Counts, Event, Find, Ports, Progress};
+use crate::tracker::wire::{Announce, Counts, Event, Find, Ports, Progress, Traits};
 
 /// The header that carries a body's tag on a private tracker.
 pub const MAC_HEADER: &str = "x-pcdn-mac";
@@ -77,6 +77,8 @@ pub enum EventBody {
     Started,
     /// It leaves.
     Stopped,
+    /// It holds everything from now on.
+    Completed,
 }
 
 /// The answer to both.
@@ -142,6 +144,12 @@ pub struct StatsBody {
     pub announces: u64,
     /// Finds answered.
     pub finds: u64,
+    /// Reports accepted.
+    pub reports: u64,
+    /// Scrapes answered.
+    pub scrapes: u64,
+    /// How much longer than usual peers are asked to wait: 1 to 4.
+    pub load_factor: f64,
     /// Connection ids issued.
     pub connects: u64,
     /// Requests refused.
@@ -168,6 +176,7 @@ impl AnnounceBody {
                 Event::None => EventBody::None,
                 Event::Started => EventBody::Started,
                 Event::Stopped => EventBody::Stopped,
+                Event::Completed => EventBody::Completed,
             },
             downloaded: announce.progress.map(|progress| progress.downloaded),
             left: announce.progress.map(|progress| progress.left),
@@ -193,9 +202,11 @@ impl AnnounceBody {
                 EventBody::None => Event::None,
                 EventBody::Started => Event::Started,
                 EventBody::Stopped => Event::Stopped,
+                EventBody::Completed => Event::Completed,
             },
             progress,
             want: self.want,
+            traits: Traits::default(),
         }
     }
 }
@@ -208,7 +219,14 @@ impl FindBody {
 
     /// The find.
     pub fn request(&self) -> Find {
-        Find { swarm: self.swarm, asker: self.asker, seed: self.seed, want: self.want }
+        Find {
+            swarm: self.swarm,
+            asker: self.asker,
+            seed: self.seed,
+            want: self.want,
+            traits: Traits::default(),
+            rich: false,
+        }
     }
 }
 

@@ -49,10 +49,15 @@ impl Collector for Source {
             let gauge = ConstGauge::new(value as i64);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
-        let counts: [(&str, &str, &AtomicU64); 4] = [
+        let factor = ConstGauge::new(table.load_factor());
+        let help = "How much longer than usual peers are asked to wait, 1 to 4";
+        factor.encode(encoder.encode_descriptor("load_factor", help, None, MetricType::Gauge)?)?;
+        let counts: [(&str, &str, &AtomicU64); 6] = [
             ("connects", "Connection ids issued", &counters.connects),
             ("announces", "Announces accepted", &counters.announces),
             ("finds", "Finds answered", &counters.finds),
+            ("reports", "Reports accepted", &counters.reports),
+            ("scrapes", "Scrapes answered", &counters.scrapes),
             ("dropped", "Datagrams without answer", &counters.dropped),
         ];
         for (name, help, value) in counts {

@@ -3,19 +3,19 @@ use pcdn_core::peer::Scheme;
 
 use super::*;
 use crate::tracker::wire::{
-    Announce, DATAGRAM_MAX, Event, Find, Ports, decode_answer, encode_connect, encode_request,
+    Announce, DATAGRAM_MAX, Event, Find, Ports, Traits, decode_answer, encode_connect, encode_request,
 };
 
 const KEY: SwarmKey = SwarmKey([7; 32]);
 
-struct Rig {
-    service: Service,
-    dice: Dice,
-    now: Time,
+pub(super) struct Rig {
+    pub(super) service: Service,
+    pub(super) dice: Dice,
+    pub(super) now: Time,
 }
 
 impl Rig {
-    fn new(secret: Option<Secret>) -> Self {
+    pub(super) fn new(secret: Option<Secret>) -> Self {
         Self {
             service: Service::new(Limits::default(), [5; 32], secret),
             dice: Dice::new(1),
@@ -31,29 +31,45 @@ impl Rig {
         (!out.is_empty()).then(|| decode_answer(&out, self.service.secret()).unwrap().1)
     }
 
-    fn connect(&mut self, from: &str) -> u64 {
+    pub(super) fn connect(&mut self, from: &str) -> u64 {
         let Some(Answer::Connected { connection }) = self.send(from, &encode_connect(1)) else {
             panic!("connects")
         };
         connection
     }
 
-    fn ask(&mut self, from: &str, request: &Request) -> Option<Answer> {
+    pub(super) fn ask(&mut self, from: &str, request: &Request) -> Option<Answer> {
         let connection = self.connect(from);
         let secret = self.service.secret().cloned();
         self.send(from, &encode_request(connection, 2, request, secret.as_ref()))
     }
 }
 
-fn announce(id: u8) -> Request {
+pub(super) fn announce(id: u8) -> Request {
     let mut ports = Ports::default();
     ports.push(Scheme::Udp, 4000);
     let (seed, event, progress) = (false, Event::Started, None);
-    Request::Announce(Announce { swarm: KEY, peer: PeerId([id; 32]), ports, seed, event, progress, want: 50 })
+    Request::Announce(Announce {
+        swarm: KEY,
+        peer: PeerId([id; 32]),
+        ports,
+        seed,
+        event,
+        progress,
+        want: 50,
+        traits: Traits::default(),
+    })
 }
 
-fn find() -> Request {
-    Request::Find(Find { swarm: KEY, asker: None, seed: false, want: 50 })
+pub(super) fn find() -> Request {
+    Request::Find(Find {
+        swarm: KEY,
+        asker: None,
+        seed: false,
+        want: 50,
+        traits: Traits::default(),
+        rich: false,
+    })
 }
 
 fn is_refused(answer: Option<Answer>, with: Refusal) -> bool {
@@ -110,7 +126,7 @@ fn no_request_of_any_kind_and_length_is_amplified() {
             rig.send(from, &frame[..len]);
         }
     }
-    let Some(Answer::Found { peers, counts }) = rig.ask(from, &find()) else { panic!("is answered") };
+    let Some(Answer::Found { peers, counts, .. }) = rig.ask(from, &find()) else { panic!("is answered") };
     assert_eq!(peers.len(), 28, "a padded request gets a full datagram");
     assert_eq!(counts.others, 61);
 }

@@ -11,7 +11,7 @@ fn announce(id: u32) -> Announce {
     let mut ports = Ports::default();
     ports.push(Scheme::Udp, 4000);
     let (seed, event, progress) = (false, Event::None, None);
-    Announce { swarm: KEY, peer: peer(id), ports, seed, event, progress, want: 25 }
+    Announce { swarm: KEY, peer: peer(id), ports, seed, event, progress, want: 25, traits: Traits::default() }
 }
 
 fn seed(id: u32) -> Announce {
@@ -25,7 +25,7 @@ fn peer(id: u32) -> PeerId {
 }
 
 fn find() -> Find {
-    Find { swarm: KEY, asker: None, seed: false, want: 25 }
+    Find { swarm: KEY, asker: None, seed: false, want: 25, traits: Traits::default(), rich: false }
 }
 
 /// The `n`th address of the world, each in a network of its own.
@@ -251,4 +251,165 @@ fn threads_share_the_table_without_losing_count() {
     assert_eq!(table.entries(), members as usize);
     assert_eq!(members, 4 * 333);
     assert_eq!(table.swarms(), 16);
+}
+
+/// A world where 10.0.0.0/8 is one network, the rest of region `eu` two others.
+fn mapped() -> World {
+    let networks =
+        Networks::parse("20.0.0.0/16 near eu\n20.1.0.0/16 other eu\n20.2.0.0/16 far us\n").unwrap();
+    let networks = Arc::new(networks);
+    let store = Arc::new(Memory::new(100_000, networks.clone()));
+    World {
+        table: Table::with_store(Limits::default(), store, networks),
+        dice: Dice::new(1),
+        now: Time::ZERO,
+    }
+}
+
+fn network(listed: &Listed) -> u8 {
+    match listed.ip {
+        IpAddr::V4(ip) => ip.octets()[1],
+        IpAddr::V6(_) => 255,
+    }
+}
+
+#[test]
+fn an_answer_begins_with_the_askers_network_then_its_region() {
+    let mut world = mapped();
+    for n in 0..60 {
+        for net in 0..3 {
+            world.announce(ip(net << 8 | n), &announce(net << 8 | n)).unwrap();
+        }
+    }
+    // Fewer in the asker's own network than its share: the region fills it.
+    (3..60).for_each(|n| drop(world.announce(ip(n), &Announce { event: Event::Stopped, ..announce(n) })));
+    for _ in 0..30 {
+        let peers = world.find(ip(200), &Find { want: 30, ..find() });
+        assert_eq!(peers.len(), 30);
+        let nets: Vec<u8> = peers.iter().map(network).collect();
+        assert_eq!(nets[..3], [0, 0, 0], "{nets:?}");
+        assert!(nets[3..8].iter().all(|net| *net == 1), "{nets:?}");
+        assert!(nets[8..].contains(&2), "strangers are in it too: {nets:?}");
+    }
+    let stranger = world.find(IpAddr::from([8, 8, 8, 8]), &Find { want: 30, ..find() });
+    assert!(
+        stranger.iter().filter(|one| network(one) == 2).count() > 8,
+        "nobody is near to who is not in the table"
+    );
+}
+
+#[test]
+fn superpeers_are_handed_out_more_often_and_not_to_everyone_alone() {
+    let mut world = world();
+    (0..10).for_each(|n| assert!(world.table.promote(peer(n), true)));
+    (0..400).for_each(|n| drop(world.announce(ip(n), &announce(n)).unwrap()));
+    let mut share = 0;
+    for _ in 0..100 {
+        let peers = world.find(IpAddr::from([8, 8, 8, 8]), &Find { want: 30, ..find() });
+        share += peers.iter().filter(|one| one.traits.superpeer).count();
+        assert_eq!(peers.len(), 30);
+    }
+    // Drawn: 128 of 400, so 3.2 of the ten; uniform alone would give 0.75.
+    assert!((200..=600).contains(&share), "{share} of 3000");
+}
+
+#[test]
+fn useful_ones_are_somewhat_ahead_of_the_asker() {
+    let mut world = world();
+    for n in 0..120u32 {
+        let traits = Traits { have: n as u8 * 2, ..Traits::default() };
+        world.announce(ip(n), &Announce { traits, ..announce(n) }).unwrap();
+    }
+    let ahead = |world: &mut World, traits: Traits| {
+        let asked = Find { want: 12, traits, ..find() };
+        let all = (0..50).flat_map(|_| world.find(IpAddr::from([8, 8, 8, 8]), &asked)).collect::<Vec<_>>();
+        all.iter().filter(|one| one.traits.have > 200).count()
+    };
+    let blind = ahead(&mut world, Traits::default());
+    let near = ahead(&mut world, Traits { have: 198, ..Traits::default() });
+    assert!(near > blind + 60, "{near} with a share told, {blind} without");
+}
+
+#[test]
+fn live_viewers_are_told_of_those_at_their_place_or_ahead() {
+    let mut world = world();
+    let at = |seconds: u32| Traits { position: Some(seconds), ..Traits::default() };
+    for n in 0..100 {
+        world.announce(ip(n), &Announce { traits: at(65_500 + n), ..announce(n) }).unwrap();
+    }
+    // Positions are compared across the end of 16 bits.
+    let asked = Find { want: 12, traits: at(65_530), ..find() };
+    let mut useful = 0;
+    for _ in 0..50 {
+        let peers = world.find(IpAddr::from([8, 8, 8, 8]), &asked);
+        useful += peers.iter().filter(|one| one.id.0[..4] >= 30u32.to_be_bytes()[..]).count();
+    }
+    assert!(useful > 400, "{useful} of 600 at or ahead, uniform would be 420");
+}
+
+#[test]
+fn two_behind_symmetric_nats_are_not_sent_to_each_other() {
+    use crate::tracker::wire::Nat;
+    let mut world = world();
+    let of = |nat| Traits { nat, ..Traits::default() };
+    for (n, nat) in [Nat::Symmetric, Nat::Cone, Nat::Open, Nat::Unknown].into_iter().enumerate() {
+        world.announce(ip(n as u32), &Announce { traits: of(nat), ..announce(n as u32) }).unwrap();
+    }
+    let found = |world: &mut World, nat| world.find(ip(99), &Find { traits: of(nat), ..find() }).len();
+    assert_eq!(found(&mut world, Nat::Symmetric), 3);
+    assert_eq!(found(&mut world, Nat::Cone), 4);
+}
+
+#[test]
+fn a_busy_tracker_asks_for_less_and_keeps_what_it_has_for_longer() {
+    let mut world = World::new(Limits { capacity: 1.0, ..Limits::default() });
+    for _ in 0..60 {
+        world.pass(1);
+        (0..10).for_each(|n| drop(world.announce(ip(n), &announce(n)).unwrap()));
+        world.table.expire(world.now);
+    }
+    let interval = world.announce(ip(1), &announce(1)).unwrap().interval;
+    assert!((Duration::from_secs(210)..=Duration::from_secs(264)).contains(&interval), "{interval:?}");
+    world.pass(400);
+    assert_eq!(
+        world.find(ip(99), &find()).len(),
+        10,
+        "who waits as long as it was asked to is not forgotten"
+    );
+}
+
+proptest::proptest! {
+    /// The columns against a list of what is in them.
+    #[test]
+    fn a_swarm_is_what_was_put_and_not_removed(steps in proptest::collection::vec((0u32..60, 0u8..4, 0u64..400), 0..300)) {
+        let mut world = World::new(Limits { peers_per_swarm: 1_000, ..Limits::default() });
+        let mut model: HashMap<u32, (Time, bool)> = HashMap::new();
+        for (n, what, seconds) in steps {
+            match what {
+                0 => {
+                    let stopped = Announce { event: Event::Stopped, ..announce(n) };
+                    world.announce(ip(n), &stopped).unwrap();
+                    model.remove(&n);
+                }
+                1 => world.pass(seconds / 8),
+                _ => {
+                    world.announce(ip(n), &Announce { seed: what == 2, ..announce(n) }).unwrap();
+                    model.insert(n, (world.now + Duration::from_secs(150), what == 2));
+                }
+            }
+            world.table.expire(world.now);
+            model.retain(|_, (until, _)| *until > world.now);
+            let seeds = model.values().filter(|(_, seed)| *seed).count() as u32;
+            let others = model.len() as u32 - seeds;
+            let counts = world.table.counts(&KEY).unwrap_or_default();
+            proptest::prop_assert_eq!(counts, Counts { seeds, others });
+            let found = world.find(IpAddr::from([8, 8, 8, 8]), &Find { want: 50, ..find() });
+            let ids: HashSet<PeerId> = found.iter().map(|listed| listed.id).collect();
+            proptest::prop_assert_eq!(ids.len(), model.len().min(50), "each once, all if there is room");
+            proptest::prop_assert!(ids.iter().all(|id| model.keys().any(|n| peer(*n) == *id)));
+        }
+        world.pass(1_000);
+        world.table.expire(world.now);
+        proptest::prop_assert_eq!((world.table.entries(), world.table.swarms()), (0, 0));
+    }
 }

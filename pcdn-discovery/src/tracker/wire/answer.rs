@@ -5,15 +5,21 @@ use std::net::{IpAddr, SocketAddr};
 use pcdn_core::id::PeerId;
 
 use super::field::{self, Reader, exact, put, put_ports, read_fields, read_ports};
+use super::report::{put_reported, read_standing};
 use super::{
-    ANNOUNCE, Answer, CONNECT, Counts, DATAGRAM_MAX, ERROR, FIND, Listed, PEERS_MAX, VERSION, WHY_MAX,
-    WireError,
+    ANNOUNCE, Answer, CONNECT, Counts, DATAGRAM_MAX, ERROR, FIND, Listed, Nat, PEERS_MAX, REPORT, Reported,
+    Traits, VERSION, WHY_MAX, WireError,
 };
 use crate::tracker::secret::{Secret, Tag};
 
 const HEAD_BYTES: usize = 8;
 const SEED: u8 = 1;
 const IPV6: u8 = 2;
+const SUPERPEER: u8 = 4;
+const NAT_SHIFT: u8 = 3;
+/// What a find can ask to know of each peer.
+const PEER_TRAITS_BYTES: usize = 7;
+const NO_POSITION: u32 = u32::MAX;
 
 /// Writes an answer into `out`, which is cleared first. As many peers as fit in `limit` bytes (at most [`DATAGRAM_MAX`]) are
 /// written, a refusal is cut to it; `out` stays empty if not even the rest fits.
@@ -24,6 +30,7 @@ pub fn encode_answer(txn: u32, answer: &Answer, limit: usize, secret: Option<&Se
         Answer::Connected { .. } => CONNECT,
         Answer::Announced { .. } => ANNOUNCE,
         Answer::Found { .. } => FIND,
+        Answer::Reported(_) => REPORT,
         Answer::Refused { .. } => ERROR,
     };
     out.extend(action.to_be_bytes());
@@ -41,11 +48,18 @@ pub fn encode_answer(txn: u32, answer: &Answer, limit: usize, secret: Option<&Se
             out.push(VERSION);
             put(out, field::INTERVAL, &interval_s.to_be_bytes());
             put_observed(out, observed);
-            put_swarm(out, counts, peers, limit, secret);
+            put_swarm(out, counts, peers, false, limit, secret);
+            put_tag(out, secret);
         }
-        Answer::Found { counts, peers } => {
+        Answer::Found { counts, peers, rich } => {
             out.push(VERSION);
-            put_swarm(out, counts, peers, limit, secret);
+            put_swarm(out, counts, peers, *rich, limit, secret);
+            put_tag(out, secret);
+        }
+        Answer::Reported(reported) => {
+            out.push(VERSION);
+            put_reported(out, reported);
+            put_tag(out, secret);
         }
     }
     if out.len() > limit {
@@ -53,7 +67,7 @@ pub fn encode_answer(txn: u32, answer: &Answer, limit: usize, secret: Option<&Se
     }
 }
 
-fn put_observed(out: &mut Vec<u8>, observed: &SocketAddr) {
+pub(super) fn put_observed(out: &mut Vec<u8>, observed: &SocketAddr) {
     let mut value = Vec::with_capacity(18);
     put_ip(&mut value, observed.ip());
     value.extend(observed.port().to_be_bytes());
@@ -67,32 +81,57 @@ fn put_ip(out: &mut Vec<u8>, ip: IpAddr) {
     }
 }
 
-fn put_swarm(out: &mut Vec<u8>, counts: &Counts, peers: &[Listed], limit: usize, secret: Option<&Secret>) {
+fn put_swarm(
+    out: &mut Vec<u8>,
+    counts: &Counts,
+    peers: &[Listed],
+    rich: bool,
+    limit: usize,
+    secret: Option<&Secret>,
+) {
     put(out, field::COUNTS, &[counts.seeds.to_be_bytes(), counts.others.to_be_bytes()].concat());
-    let limit = limit.saturating_sub(if secret.is_some() { field::TAG_BYTES } else { 0 });
+    let mut limit = limit.saturating_sub(if secret.is_some() { field::TAG_BYTES } else { 0 });
+    if rich {
+        limit = limit.saturating_sub(field::FIELD_HEAD);
+    }
     let start = out.len();
     put(out, field::PEERS, &[]);
+    let mut told = 0;
     for peer in peers {
         let mark = out.len();
         put_peer(out, peer);
-        if out.len() > limit {
+        if out.len() + if rich { (told + 1) * PEER_TRAITS_BYTES } else { 0 } > limit {
             out.truncate(mark);
             break;
         }
+        told += 1;
     }
     let value_len = (out.len() - start - field::FIELD_HEAD) as u16;
     out[start + 1..start + 3].copy_from_slice(&value_len.to_be_bytes());
+    if rich {
+        let value: Vec<u8> = peers[..told].iter().flat_map(|peer| peer_traits(&peer.traits)).collect();
+        put(out, field::PEER_TRAITS, &value);
+    }
+}
+
+fn put_tag(out: &mut Vec<u8>, secret: Option<&Secret>) {
     if let Some(secret) = secret {
         let tag = secret.tag_answer(out);
         put(out, field::TAG, &tag);
     }
 }
 
+fn peer_traits(traits: &Traits) -> [u8; PEER_TRAITS_BYTES] {
+    let [a, b, c, d] = traits.position.unwrap_or(NO_POSITION).to_be_bytes();
+    [traits.class, traits.spare, traits.have, a, b, c, d]
+}
+
 fn put_peer(out: &mut Vec<u8>, peer: &Listed) {
     out.extend(peer.id.0);
     let (seed, v6) = (u8::from(peer.seed) * SEED, u8::from(peer.ip.is_ipv6()) * IPV6);
-    out.push(seed | v6);
-    out.push(peer.ports.codes().len() as u8);
+    let (superpeer, nat) = (u8::from(peer.traits.superpeer) * SUPERPEER, peer.traits.nat.code() << NAT_SHIFT);
+    out.push(seed | v6 | superpeer | nat);
+    out.push(peer.ports.len() as u8);
     put_ip(out, peer.ip);
     put_ports(out, &peer.ports);
 }
@@ -105,7 +144,7 @@ pub fn decode_answer(datagram: &[u8], secret: Option<&Secret>) -> Result<(u32, A
     let answer = match action {
         CONNECT => Answer::Connected { connection: reader.u64("connection id")? },
         ERROR => Answer::Refused { why: printable(reader.0) },
-        ANNOUNCE | FIND => decode_native(datagram, action, secret)?,
+        ANNOUNCE | FIND | REPORT => decode_native(datagram, action, secret)?,
         other => return Err(WireError::Action(other)),
     };
     Ok((txn, answer))
@@ -115,7 +154,9 @@ fn decode_native(datagram: &[u8], action: u32, secret: Option<&Secret>) -> Resul
     let mut interval_s = None;
     let mut observed = None;
     let mut counts = Counts::default();
-    let mut peers = Vec::new();
+    let mut peers: Vec<Listed> = Vec::new();
+    let mut traits = None;
+    let mut standing = None;
     let proof = secret.map(|secret| (secret, Secret::tag_answer as fn(&Secret, &[u8]) -> Tag));
     read_fields(datagram, HEAD_BYTES, proof, |kind, value| {
         let mut reader = Reader(value);
@@ -128,15 +169,32 @@ fn decode_native(datagram: &[u8], action: u32, secret: Option<&Secret>) -> Resul
                     peers.push(read_peer(&mut reader)?);
                 }
             }
+            field::PEER_TRAITS => traits = Some(value),
+            field::STANDING => standing = Some(read_standing(value)?),
             _ => {}
         }
         Ok(())
     })?;
     if action == FIND {
-        return Ok(Answer::Found { counts, peers });
+        if let Some(traits) = traits {
+            read_peer_traits(traits, &mut peers);
+        }
+        return Ok(Answer::Found { counts, peers, rich: traits.is_some() });
     }
     let interval_s = interval_s.ok_or(WireError::Missing("interval"))?;
     let observed = observed.ok_or(WireError::Missing("observed address"))?;
+    if action == REPORT {
+        let standing = standing.ok_or(WireError::Missing("standing"))?;
+        let (soonest_s, held, duties, list_version) = standing;
+        return Ok(Answer::Reported(Reported {
+            interval_s,
+            soonest_s,
+            held,
+            observed,
+            duties,
+            list_version,
+        }));
+    }
     Ok(Answer::Announced { interval_s, observed, counts, peers })
 }
 
@@ -154,7 +212,18 @@ fn read_peer(reader: &mut Reader<'_>) -> Result<Listed, WireError> {
     let (flags, count) = (reader.u8("peer")?, reader.u8("peer")?);
     let ip = read_ip(reader, flags & IPV6 != 0)?;
     let ports = read_ports(reader, count.into())?;
-    Ok(Listed { id, ip, ports, seed: flags & SEED != 0 })
+    let (superpeer, nat) = (flags & SUPERPEER != 0, Nat::of(flags >> NAT_SHIFT & 3));
+    let traits = Traits { superpeer, nat, ..Traits::default() };
+    Ok(Listed { id, ip, ports, seed: flags & SEED != 0, traits })
+}
+
+fn read_peer_traits(value: &[u8], peers: &mut [Listed]) {
+    for ([class, spare, have, position @ ..], peer) in
+        value.as_chunks::<PEER_TRAITS_BYTES>().0.iter().zip(peers)
+    {
+        let position = Some(u32::from_be_bytes(*position)).filter(|position| *position != NO_POSITION);
+        peer.traits = Traits { class: *class, spare: *spare, have: *have, position, ..peer.traits };
+    }
 }
 
 fn read_ip(reader: &mut Reader<'_>, v6: bool) -> Result<IpAddr, WireError> {
@@ -162,7 +231,7 @@ fn read_ip(reader: &mut Reader<'_>, v6: bool) -> Result<IpAddr, WireError> {
 }
 
 /// A stranger's words, made safe for a log line.
-fn printable(bytes: &[u8]) -> String {
+pub(super) fn printable(bytes: &[u8]) -> String {
     let bytes = &bytes[..bytes.len().min(WHY_MAX)];
     String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -11,11 +11,17 @@ pub(super) const FLAGS: u8 = 0x04;
 pub(super) const EVENT: u8 = 0x05;
 pub(super) const PROGRESS: u8 = 0x06;
 pub(super) const WANT: u8 = 0x07;
+pub(super) const TRAITS: u8 = 0x08;
+pub(super) const ENTRIES: u8 = 0x09;
+pub(super) const RICH: u8 = 0x0a;
+pub(super) const TOKEN: u8 = 0x0b;
 pub(super) const TAG: u8 = 0x0f;
 pub(super) const INTERVAL: u8 = 0x21;
 pub(super) const OBSERVED: u8 = 0x22;
 pub(super) const COUNTS: u8 = 0x23;
 pub(super) const PEERS: u8 = 0x24;
+pub(super) const PEER_TRAITS: u8 = 0x25;
+pub(super) const STANDING: u8 = 0x26;
 
 /// Type and length.
 pub(super) const FIELD_HEAD: usize = 3;
@@ -103,7 +109,7 @@ pub(super) fn put(out: &mut Vec<u8>, kind: u8, value: &[u8]) {
 
 pub(super) fn put_ports(out: &mut Vec<u8>, ports: &Ports) {
     for (code, port) in ports.codes() {
-        out.push(*code);
+        out.push(code);
         out.extend(port.to_be_bytes());
     }
 }

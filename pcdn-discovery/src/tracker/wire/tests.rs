@@ -18,6 +18,7 @@ fn announce() -> Request {
         event: Event::Started,
         progress: Some(Progress { downloaded: 1, left: 2 }),
         want: 25,
+        traits: Traits::default(),
     })
 }
 
@@ -27,6 +28,7 @@ fn listed(n: u8, ip: &str) -> Listed {
         ip: ip.parse().unwrap(),
         ports: ports(&[(Scheme::Udp, 4000)]),
         seed: n == 1,
+        traits: Traits::default(),
     }
 }
 
@@ -59,6 +61,8 @@ fn golden_frames() {
         asker: Some(PeerId([0x22; 32])),
         seed: true,
         want: 9,
+        traits: Traits::default(),
+        rich: false,
     });
     let golden = unhex(&format!(
         "0102030405060708 00504302 00000001 01 010020{} 020020{} 040001 01 070002 0009",
@@ -90,7 +94,14 @@ fn golden_frames() {
 
 #[test]
 fn messages_round_trip_with_and_without_a_secret() {
-    let find = Request::Find(Find { swarm: SwarmKey([3; 32]), asker: None, seed: false, want: 0 });
+    let find = Request::Find(Find {
+        swarm: SwarmKey([3; 32]),
+        asker: None,
+        seed: false,
+        want: 0,
+        traits: Traits::default(),
+        rich: false,
+    });
     for secret in [None, Some(&secret())] {
         for request in [&announce(), &find] {
             let frame = encode_request(5, 6, request, secret);
@@ -98,7 +109,7 @@ fn messages_round_trip_with_and_without_a_secret() {
             assert_eq!(decode_head(&frame).unwrap().connection, 5);
         }
         let peers = vec![listed(1, "192.0.2.7"), listed(2, "2001:db8::7")];
-        let answer = Answer::Found { counts: Counts { seeds: 1, others: 1 }, peers };
+        let answer = Answer::Found { counts: Counts { seeds: 1, others: 1 }, peers, rich: false };
         let mut out = Vec::new();
         encode_answer(6, &answer, DATAGRAM_MAX, secret, &mut out);
         assert_eq!(decode_answer(&out, secret).unwrap(), (6, answer));
@@ -194,7 +205,7 @@ proptest! {
         let _ = decode_request(&frame[..cut], None);
         let mut out = Vec::new();
         let peers = (0..20).map(|n| listed(n, "192.0.2.7")).collect();
-        encode_answer(6, &Answer::Found { counts: Counts::default(), peers }, DATAGRAM_MAX, None, &mut out);
+        encode_answer(6, &Answer::Found { counts: Counts::default(), peers, rich: false }, DATAGRAM_MAX, None, &mut out);
         out[at] = value;
         let _ = decode_answer(&out, None);
         let _ = decode_answer(&out[..cut], None);

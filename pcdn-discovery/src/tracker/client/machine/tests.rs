@@ -5,7 +5,7 @@ use pcdn_core::id::SwarmKey;
 use super::*;
 use crate::tracker::service::Service;
 use crate::tracker::table::Limits;
-use crate::tracker::wire::{Find, encode_answer};
+use crate::tracker::wire::{Find, Traits, encode_answer};
 
 const RTT: Duration = Duration::from_millis(100);
 
@@ -20,6 +20,8 @@ struct World {
     /// Numbers of client datagrams that are lost, counted from 0.
     lost: Vec<usize>,
     dead_paths: Vec<usize>,
+    /// The tracker knows BEP 15 alone.
+    bep15: bool,
     sent: usize,
     done: Vec<(Time, Ticket, Result<Answer, Failure>)>,
 }
@@ -34,6 +36,7 @@ impl World {
             back: Vec::new(),
             lost: Vec::new(),
             dead_paths: Vec::new(),
+            bep15: false,
             sent: 0,
             done: Vec::new(),
         }
@@ -52,7 +55,8 @@ impl World {
     fn carry(&mut self, path: usize, bytes: &[u8]) {
         let number = self.sent;
         self.sent += 1;
-        if self.lost.contains(&number) || self.dead_paths.contains(&path) {
+        let native = bytes[8..12] >= [0, 0, 0, 4][..];
+        if self.lost.contains(&number) || self.dead_paths.contains(&path) || (self.bep15 && native) {
             return;
         }
         let from: SocketAddr = "192.0.2.1:5000".parse().unwrap();
@@ -62,7 +66,14 @@ impl World {
     }
 
     fn ask(&mut self, ticket: Ticket) {
-        let find = Find { swarm: SwarmKey([1; 32]), asker: None, seed: false, want: 9 };
+        let find = Find {
+            swarm: SwarmKey([1; 32]),
+            asker: None,
+            seed: false,
+            want: 9,
+            traits: Traits::default(),
+            rich: false,
+        };
         self.input(Input::Ask(ticket, Request::Find(find)));
     }
 
@@ -261,4 +272,65 @@ fn heavy_loss_is_survived_nearly_always() {
         answered += u32::from(world.result().1.is_ok());
     }
     assert!(answered >= 190, "{answered} of 200 at 30 % loss");
+}
+
+fn announce() -> Request {
+    let mut ports = crate::tracker::wire::Ports::default();
+    ports.push(pcdn_core::peer::Scheme::Udp, 4000);
+    Request::Announce(crate::tracker::wire::Announce {
+        swarm: SwarmKey([1; 32]),
+        peer: pcdn_core::id::PeerId([2; 32]),
+        ports,
+        seed: false,
+        event: crate::tracker::wire::Event::Started,
+        progress: None,
+        want: 25,
+        traits: Traits::default(),
+    })
+}
+
+#[test]
+fn a_bittorrent_tracker_is_announced_to_as_it_understands() {
+    let mut world = World::new(1);
+    world.bep15 = true;
+    for ticket in 1..=2 {
+        world.input(Input::Ask(ticket, announce()));
+        world.settle();
+        assert_eq!(world.done.pop().unwrap().2, Err(Failure::Silent));
+    }
+    assert_eq!(world.machine.speaks(), Speaks::Bep15);
+    world.input(Input::Ask(3, announce()));
+    world.settle();
+    assert!(
+        matches!(world.done.pop().unwrap().2, Ok(Answer::Announced { interval_s, .. }) if interval_s >= 54)
+    );
+    assert_eq!(world.service.table().entries(), 1);
+    // It has nobody for us, which is found at once.
+    world.ask(4);
+    assert!(matches!(world.done.pop().unwrap().2, Ok(Answer::Found { .. })));
+    // It has become one of ours: a restart shows it.
+    world.bep15 = false;
+    world.dead_paths = vec![0];
+    world.input(Input::Ask(5, announce()));
+    world.settle();
+    assert_eq!(world.machine.speaks(), Speaks::Native);
+}
+
+#[test]
+fn a_tracker_that_dies_is_not_taken_for_another_kind() {
+    let mut world = World::new(1);
+    world.input(Input::Ask(1, announce()));
+    world.settle();
+    assert!(world.done.pop().unwrap().2.is_ok());
+    world.dead_paths = vec![0];
+    for ticket in 2..=6 {
+        world.input(Input::Ask(ticket, announce()));
+        world.settle();
+        assert_eq!(world.done.pop().unwrap().2, Err(Failure::Silent));
+        assert_ne!(world.machine.speaks(), Speaks::Bep15);
+    }
+    world.dead_paths.clear();
+    world.input(Input::Ask(7, announce()));
+    world.settle();
+    assert!(world.done.pop().unwrap().2.is_ok());
 }
