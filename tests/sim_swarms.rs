@@ -1,7 +1,10 @@
 //! Whole swarms in virtual time: what must hold of every scenario, at sizes that a debug build runs in seconds. The full sizes
 //! and their bars are run by `pcdn sim`.
 
-use pcdn::sim::{Comparison, Outcome, Simulation};
+use std::time::Duration;
+
+use pcdn::sim::{Comparison, Join, Outcome, Scenario, Simulation, Task};
+use pcdn_core::unit::{ByteSize, Rate, Span};
 use pcdn_core::verify::Integrity;
 
 fn small(name: &str) -> Simulation {
@@ -74,6 +77,67 @@ fn peers_never_make_it_worse() {
     never_worse("slow-peers", 0.15);
     never_worse("dead-peers", 0.15);
     never_worse("lossy", 0.1);
+}
+
+/// A film that starts no later and stalls no more than from the CDN alone, whatever the neighbours are; with the ratio.
+fn watched(scenario: Scenario) -> f64 {
+    let comparison = Simulation::of(scenario).expect("sound").compare();
+    let (with, alone) = (&comparison.with_peers, &comparison.origin_only);
+    right(with);
+    assert_eq!(with.stalls, 0, "{comparison}");
+    // The first request is short, as others may have the rest: a second one costs a round trip and begins as slowly. That is
+    // 110 ms where two seconds of media are 2 MB.
+    for (with, alone) in with.viewers.iter().zip(&alone.viewers) {
+        let (with, alone) = (with.start_s.expect("it started"), alone.start_s.expect("it started"));
+        assert!(with <= alone + 0.15, "{with} s instead of {alone} s\n{comparison}");
+    }
+    with.p2p_ratio
+}
+
+fn film(viewers: usize) -> Scenario {
+    Scenario::builtin("film4").expect("built in").with_peers(viewers)
+}
+
+/// The best is 1 - 1/N: each byte is read once.
+#[test]
+fn viewers_of_a_film_share_it_though_they_come_seconds_apart() {
+    for (viewers, ratio) in [(2, 0.46), (4, 0.68)] {
+        let got = watched(film(viewers));
+        assert!(got >= ratio, "{viewers} viewers: {got}");
+    }
+}
+
+#[test]
+fn viewers_that_come_nearly_together_share_as_well() {
+    let mut scenario = film(4);
+    scenario.viewers[0].join = Join::Every(Span(Duration::from_millis(100)));
+    let got = watched(scenario);
+    assert!(got >= 0.65, "{got}");
+}
+
+/// The faster the CDN, the more of it a viewer took that fills its buffer: 72 % of this film before what it plays at was known.
+#[test]
+fn a_cdn_much_faster_than_uplinks_is_not_asked_for_what_they_bring_in_time() {
+    let mut scenario = film(4);
+    scenario.content.size = ByteSize(40_000_000);
+    let Task::Play(player) = &mut scenario.viewers[0].task else { panic!("a film is played") };
+    (player.bitrate, player.start) = (Rate::from_mbit(8), ByteSize(2_000_000));
+    let got = watched(scenario);
+    assert!(got >= 0.65, "{got}");
+}
+
+#[test]
+fn neighbours_with_hardly_an_uplink_delay_no_start() {
+    let mut scenario = film(4);
+    scenario.viewers[0].up = Rate(100_000);
+    watched(scenario);
+}
+
+#[test]
+fn a_tracker_that_never_answers_delays_no_start() {
+    let mut scenario = film(2);
+    scenario.tracker.silent_from = Some(Span::default());
+    assert_eq!(watched(scenario), 0.0);
 }
 
 #[test]

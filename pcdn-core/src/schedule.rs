@@ -113,6 +113,9 @@ pub struct View<'v> {
     pub whole: bool,
     /// Whether every piece that is wanted says when ([`Piece::due`]), as segments of a stream do: to have it sooner gains nothing.
     pub paced: bool,
+    /// Whether company may be here in a moment: discovery has not answered yet, or somebody it named, or who dialled this node,
+    /// has not said yet what it holds. At most [`COMPANY_WAIT`](crate::swarm::COMPANY_WAIT) after the swarm began.
+    pub awaits_company: bool,
     /// How many nodes must fetch each piece from the origin before the others can take it from peers: 1 with a manifest,
     /// k for witnesses.
     pub copies: u8,
@@ -297,6 +300,12 @@ impl View<'_> {
     /// Whether the origin may be asked now. The engine drops what is planned against it.
     pub fn may_fetch(&self) -> bool {
         self.origin.allowed && self.now >= self.origin.quiet_until
+    }
+
+    /// Whether all but what a player is about to miss waits until it is known what neighbours hold. A download does not: it can
+    /// use any piece, and those it begins with are others than its neighbours'.
+    pub fn waits(&self) -> bool {
+        self.awaits_company && !self.whole
     }
 
     /// Nodes that compete for the origin: this one, and neighbours still downloading.

@@ -14,12 +14,14 @@
 
 mod background;
 pub mod board;
+mod company;
 mod flight;
 mod front;
 mod gossip;
 mod links;
 mod meter;
 mod origin;
+mod pace;
 mod proof;
 mod reader;
 mod receipts;
@@ -45,10 +47,11 @@ use crate::resource::Url;
 use crate::schedule::{Handle, Plan, Policy, Scheduler, Step, View};
 use crate::store::{Held, Kept};
 use crate::transport::{Fetch, FetchError, Refuse};
-use crate::unit::Time;
+use crate::unit::{Rate, Time};
 use crate::verify::{Integrity, Manifest, Verified};
 use crate::wire::{Message, SliceNote};
 
+pub use company::COMPANY_WAIT;
 pub use reader::Expected;
 pub use report::{Event, Report};
 
@@ -233,7 +236,7 @@ pub enum Input {
         /// Which.
         ask: AskId,
     },
-    /// Peers were found.
+    /// Discovery answered: these peers were found, or none.
     Found(Vec<PeerRecord>),
     /// A peer could not be reached.
     NotReached(PeerId),
@@ -243,6 +246,9 @@ pub enum Input {
     Follow(Segment, SliceNote),
     /// Players are expected to read these, in place of those expected before.
     Expect(Vec<Expected>),
+    /// The resource is media, and plays so many bytes a second in the mean: players of it are paced by that. A hint; who reads
+    /// faster is soon seen to.
+    Plays(Rate),
     /// All of the resource is wanted, or no longer.
     Whole(bool),
     /// Whatever nobody reads is wanted in the background only, with so many bytes more from the origin; `None`: as usual.
@@ -418,6 +424,7 @@ pub struct Swarm {
     board: board::Board,
     links: links::Links,
     gossip: gossip::Gossip,
+    company: company::Company,
     proof: proof::Proof,
     flights: flight::Flights,
     origin: origin::Runs,
@@ -435,6 +442,8 @@ pub struct Swarm {
     /// Neighbours told something since the last plan, and when that was.
     told: bool,
     planned: Time,
+    /// The next plan waits for the next input.
+    hold_plan: bool,
     whole: bool,
     told_complete: bool,
     /// Bytes taken from the origin beyond which nothing more is taken in the background.
@@ -451,6 +460,7 @@ impl Swarm {
             board: board::Board::default(),
             links: links::Links::default(),
             gossip: gossip::Gossip::new(now, dice.fork("gossip")),
+            company: company::Company::new(now),
             proof: proof::Proof::new(setup.integrity, setup.witnesses, setup.trust),
             flights: flight::Flights::default(),
             origin: origin::Runs::new(!setup.follow),
@@ -466,6 +476,7 @@ impl Swarm {
             dirty: true,
             told: false,
             planned: now,
+            hold_plan: false,
             whole: false,
             told_complete: false,
             background: None,
@@ -491,8 +502,8 @@ impl Swarm {
             Input::OriginEnd { run, result } => self.origin_end(now, run, result),
             Input::Ask { link, ask, piece } => self.asked(now, link, ask, piece),
             Input::AskGone { ask } => self.ask_gone(ask),
-            Input::Found(records) => self.found(now, records),
-            Input::NotReached(peer) => self.gossip.not_reached(now, &peer),
+            Input::Found(records) => self.discovered(now, records),
+            Input::NotReached(peer) => self.not_reached(now, &peer),
             Input::Cut(cut) => self.cut(now, cut),
             Input::Follow(segment, note) => {
                 self.add(now, segment);
@@ -500,6 +511,7 @@ impl Swarm {
                 self.dirty = true;
             }
             Input::Expect(expected) => self.expect(now, expected),
+            Input::Plays(pace) => self.plays(now, pace),
             Input::Whole(whole) => self.set_whole(whole),
             Input::Background(origin_bytes) => self.set_background(origin_bytes),
             Input::Read { reader, at, end, playing } => self.read(now, reader, at, end, playing),
@@ -521,13 +533,19 @@ impl Swarm {
         if now >= self.next_tick {
             self.tick(now);
         }
+        if now >= self.wake {
+            self.wake = Time::NEVER;
+            self.dirty = true;
+        }
         let due = self.planned + TOLD;
         if self.dirty && told && now < due {
             self.dirty = false;
             self.wake = self.wake.min(due);
             self.told = true;
         }
-        if self.dirty || (self.told && now >= due) {
+        if std::mem::take(&mut self.hold_plan) {
+            self.wake = now;
+        } else if self.dirty || (self.told && now >= due) {
             self.plan(now);
         }
     }
@@ -587,6 +605,7 @@ impl Swarm {
             self.wake = Time::NEVER;
             return;
         }
+        let awaits_company = self.awaits_company(now);
         let mut plan = Plan::default();
         let mut origin = self.origin.view();
         let next = self.board.first_missing();
@@ -604,13 +623,15 @@ impl Swarm {
             first_missing,
             whole: self.whole,
             paced: self.setup.stream,
+            awaits_company,
             copies: self.proof.copies_wanted(),
             len: self.board.len(),
             missing_bytes: self.board.missing_bytes(),
             peer_rate: self.links.rate(now),
         };
         self.scheduler.plan(&view, &mut self.dice, &mut plan);
-        self.wake = plan.wake.unwrap_or(Time::NEVER);
+        let company = if awaits_company { self.company.until } else { Time::NEVER };
+        self.wake = plan.wake.unwrap_or(Time::NEVER).min(company);
         for step in plan.steps {
             self.step(now, step);
         }

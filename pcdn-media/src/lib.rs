@@ -9,11 +9,13 @@
 //! | [`dash`] | DASH manifests: likewise |
 //! | [`flv`] | FLV streams at keyframes, FLV files on the grid |
 //! | [`file`](mod@file) | anything with a length, on a fixed grid |
+//! | [`duration`] | nothing: it says how long a file plays |
 //! | [`isobmff`] | nothing: boxes of MP4 files, as far as an index needs them |
 //! | [`probe`] | nothing: it says of which kind a resource is |
 //! | [`relative`] | nothing: it says where something lies as seen from a playlist |
 
 pub mod dash;
+pub mod duration;
 pub mod file;
 pub mod flv;
 pub mod hls;

@@ -273,7 +273,10 @@ impl Driver {
                 }
                 self.give(Input::OriginEnd { run, result });
             }
-            ToSwarm::Loaded { key, bytes } => self.give(Input::Loaded { key, bytes }),
+            ToSwarm::Loaded { key, bytes } => {
+                bytes.iter().for_each(|bytes| self.look_at(key, bytes));
+                self.give(Input::Loaded { key, bytes });
+            }
             ToSwarm::Found(records) => {
                 self.finding = false;
                 self.give(Input::Found(records));
@@ -406,6 +409,7 @@ impl Driver {
                 self.store(Job::Forget { swarm: self.around.shelf, segment });
             }
             Output::Keep { key, layout, kept } => {
+                self.look_at(key, &kept.bytes);
                 let job = Job::Keep { swarm: self.around.shelf, key, layout, kept };
                 self.store(job);
             }
@@ -436,6 +440,16 @@ impl Driver {
                 self.around.complete.send_replace(true);
             }
             Output::Note(event) => self.note(&event),
+        }
+    }
+
+    /// The first bytes of a file may say how long it plays; a stream's playlist has said so.
+    fn look_at(&mut self, key: PieceKey, bytes: &[u8]) {
+        let first = self.swarm.board().pieces().first().is_some_and(|piece| piece.key == key);
+        if let (true, None, Some(len)) = (first, &self.around.stream, self.around.head.len)
+            && let Some(duration) = pcdn_media::duration::of(bytes)
+        {
+            self.give(Input::Plays(Rate((len as f64 / duration.as_secs_f64()) as u64)));
         }
     }
 
@@ -529,8 +543,11 @@ impl Driver {
     }
 
     fn find(&mut self, want: usize) {
+        if self.around.discoveries.is_empty() {
+            return self.give(Input::Found(Vec::new()));
+        }
         let Some(own) = self.own.upgrade() else { return };
-        if self.finding || self.around.discoveries.is_empty() {
+        if self.finding {
             return;
         }
         self.finding = true;

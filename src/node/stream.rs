@@ -279,7 +279,9 @@ impl Stream {
         let mut expected: Vec<Expected> = asked.iter().map(|(_, expected)| *expected).collect();
         for listing in &ahead {
             if track.known(listing.id).is_none() {
-                self.cut_ahead(shared, track.clone(), listing.clone());
+                if track.begin_ahead(listing.id) {
+                    self.cut_ahead(shared, track.clone(), listing.clone());
+                }
                 continue;
             }
             let start = listing.start.unwrap_or_default();
@@ -297,7 +299,9 @@ impl Stream {
         let node = shared.clone();
         shared.tasks.spawn(async move {
             let stop = node.stop.clone();
-            match stop.run_until_cancelled(stream.cut(&node, &track, &listing)).await {
+            let cut = stop.run_until_cancelled(stream.cut(&node, &track, &listing)).await;
+            track.end_ahead(listing.id);
+            match cut {
                 Some(Ok(_)) => stream.inner.news.notify_one(),
                 // The player asks for it in its time, and is told.
                 Some(Err(error)) => tracing::debug!(%error, segment = %listing.id, "not prepared"),

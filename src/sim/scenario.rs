@@ -217,6 +217,9 @@ pub struct PlayerSpec {
     /// How far ahead it reads. Default 30 s.
     #[serde(default = "thirty_s")]
     pub ahead: Span,
+    /// Whether the content's first bytes say how long it plays, as an MP4's and an FLV's do. Default no.
+    #[serde(default)]
+    pub told: bool,
 }
 
 /// How a viewer treats others.

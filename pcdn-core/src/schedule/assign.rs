@@ -58,7 +58,7 @@ impl Assign for EarliestArrival {
     fn assign(&mut self, view: &View<'_>, phase: Phase, buffer: &dyn Buffer, _: &mut Dice, plan: &mut Plan) {
         let mut taken = Taken::default();
         self.ask_origin(view, phase, plan, &mut taken);
-        if phase == Phase::Alone {
+        if phase == Phase::Alone && !view.waits() {
             // Whoever is left may still be tried; nothing depends on it.
             next_run::alone(view, plan, &mut taken);
         }
@@ -94,9 +94,12 @@ impl EarliestArrival {
         if next_run::room(view, next_run::RUNS_RESCUE)
             && let Some((first, count)) = rescue::due_run(view)
         {
+            // Where nobody else brings what follows, it is one request: a second one would take the line from what is pressing.
+            let alone = phase == Phase::Alone && !view.waits() && view.origin.used > 0;
+            let count = if alone { next_run::long(view, first) } else { count };
             return taken.run(first, count, plan);
         }
-        if !next_run::room(view, next_run::RUNS) {
+        if view.waits() || !next_run::room(view, next_run::RUNS) {
             return;
         }
         if let Some((first, count)) = rescue::stuck_run(view) {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `Alone` | none can help | everything |
 //! | `Together` | yes | duty, rescue and the policy's extra |
-//! | `Assist` | yes | also fills up to the fair share |
+//! | `Assist` | yes | also fills up to the fair share: downloads only, players are rescued when they need it |
 //!
 //! A phase is kept at least [`DWELL`], so that a rate that wavers around a mark does not make the node waver with it. There is
 //! no phase in which both sources idle while pieces are missing.
@@ -64,7 +64,7 @@ impl States for Hysteresis {
             // Company is used at once; leaving it again takes the dwell.
             (true, Phase::Alone) => Phase::Together,
             (true, now) if view.now.since(self.since) < DWELL => now,
-            (true, Phase::Together) if !view.paced && self.lags(view, LOW) => Phase::Assist,
+            (true, Phase::Together) if view.whole && self.lags(view, LOW) => Phase::Assist,
             (true, Phase::Assist) if !self.lags(view, HIGH) => Phase::Together,
             (true, now) => now,
         };

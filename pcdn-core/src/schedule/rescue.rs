@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use super::assign::next_run;
 use super::{Neighbour, OriginRun, Piece, Slot, View};
 use crate::unit::Time;
 
@@ -21,8 +22,11 @@ const RUN_BYTES_MIN: u64 = 256 << 10;
 const RUN_BYTES_MAX: u64 = 2 << 20;
 /// Longest where the origin is starved.
 const RUN_BYTES_STARVED: u64 = 512 << 10;
-/// The first request of all: company may be found while it runs, and then has most of what would follow.
+/// The first request of all: company may be found while it runs, and then has most of what would follow. Of what is not due at
+/// once the next has four times what came, up to the longest: by then more is known of the company and of the origin.
 const RUN_BYTES_FIRST: u64 = 256 << 10;
+/// The margin while company is awaited: it mostly is here within a fraction of a second, and has what would be fetched. A tick.
+const MARGIN_WAITING: Duration = Duration::from_millis(200);
 /// A run is not cut before it has run so long: estimates waver, and a new request costs a round trip.
 const YOUNG: Duration = Duration::from_millis(300);
 /// Over how much of what is due the players' demand is measured: shorter is one or two pieces of a slow stream.
@@ -35,6 +39,9 @@ const STARVED: f64 = 0.9;
 const LATE: Duration = Duration::from_millis(200);
 /// A neighbour that failed this often in a row is not hoped for.
 const FAILING: u16 = 3;
+/// What is due within this is not left to a neighbour that has given nothing yet: its rate is a guess, and that it was wrong shows
+/// some 300 ms after a piece was asked of it.
+const UNPROVEN: Duration = Duration::from_millis(500);
 /// A piece shall be here this long before it is due: half a tick.
 const EARLY: Duration = Duration::from_millis(100);
 
@@ -42,6 +49,10 @@ const EARLY: Duration = Duration::from_millis(100);
 pub fn due_run(view: &View<'_>) -> Option<(Slot, u32)> {
     if view.origin.used == 0 && !view.origin.runs.is_empty() {
         // The first request is under way and has brought nothing yet: neighbours are just telling what they have.
+        return None;
+    }
+    if view.waits() && !next_run::room(view, next_run::RUNS) {
+        // One request after another: what is not yet asked for may not be needed.
         return None;
     }
     let limit = view.now + threshold(view, RUN_BYTES_MIN);
@@ -53,27 +64,35 @@ pub fn due_run(view: &View<'_>) -> Option<(Slot, u32)> {
         let piece = view.piece(*slot);
         at_risk(piece) && !hopes.fulfils(*slot, piece)
     })?;
-    let most = match () {
-        () if view.origin.used == 0 => RUN_BYTES_FIRST,
-        // Many wait for what a starved origin gives to one: shorter runs are there sooner.
-        () if hopes.starved => RUN_BYTES_STARVED,
-        () => RUN_BYTES_MAX,
-    };
-    let mut count = 0;
+    Some((first, gap(view, first, hopes.starved)))
+}
+
+/// How many pieces from `first` on are asked for at once.
+fn gap(view: &View<'_>, first: Slot, starved: bool) -> u32 {
     let mut bytes = 0;
-    for piece in &view.pieces[first.0 as usize..] {
-        let coming = piece.under_way() || (hopes.starved && (piece.claims > 0 || piece.offered()));
-        let safe = piece.held || piece.fetching || (count > 0 && bytes >= RUN_BYTES_MIN && coming);
-        if safe || piece.due == Time::NEVER || bytes >= most || (count > 0 && hopes.starved && coming) {
-            break;
+    let belongs = |piece: &&Piece| {
+        let coming = piece.under_way() || (starved && (piece.claims > 0 || piece.offered()));
+        let needless = piece.held || piece.fetching || piece.due == Time::NEVER;
+        // What is short enough to be sent at once goes on over what others might bring.
+        let safe = coming && bytes > 0 && (starved || bytes >= RUN_BYTES_MIN);
+        let later = piece.due > view.now + threshold(view, bytes) + margin(view);
+        if needless || safe || bytes >= longest(view, piece, starved) || (later && bytes >= RUN_BYTES_MIN) {
+            return false;
         }
-        if bytes >= RUN_BYTES_MIN && piece.due > view.now + threshold(view, bytes) + MARGIN {
-            break;
-        }
-        count += 1;
         bytes += u64::from(piece.len);
+        true
+    };
+    view.pieces[first.0 as usize..].iter().take_while(belongs).count().max(1) as u32
+}
+
+/// Bytes after which a request ends before `piece`.
+fn longest(view: &View<'_>, piece: &Piece, starved: bool) -> u64 {
+    match view.origin.used {
+        // Many wait for what a starved origin gives to one: shorter runs are there sooner.
+        1.. if starved => RUN_BYTES_STARVED,
+        1.. if piece.due <= view.now => RUN_BYTES_MAX,
+        used => (used * 4).clamp(RUN_BYTES_FIRST, RUN_BYTES_MAX),
     }
-    (count > 0).then_some((first, count))
 }
 
 /// The run a download takes from the origin at its end: every missing piece was asked of some neighbour, and the origin would
@@ -133,7 +152,11 @@ pub fn needless(view: &View<'_>) -> impl Iterator<Item = u64> {
 
 /// How long before it is due a gap of `bytes` must be asked for.
 pub fn threshold(view: &View<'_>, bytes: u64) -> Duration {
-    transfer(view, bytes).mul_f64(1.5) + MARGIN
+    transfer(view, bytes).mul_f64(1.5) + margin(view)
+}
+
+fn margin(view: &View<'_>) -> Duration {
+    if view.waits() { MARGIN_WAITING } else { MARGIN }
 }
 
 /// How long a gap of `bytes` takes from the origin.
@@ -143,8 +166,14 @@ fn transfer(view: &View<'_>, bytes: u64) -> Duration {
 
 /// What the origin gives this node now: where it is crowded, its share, whatever was measured in a quieter moment.
 fn crowded_rate(view: &View<'_>) -> u64 {
-    let share = if view.origin.capacity > 0 { view.fair_share() } else { u64::MAX };
+    let share = if view.origin.capacity > 0 { share(view) } else { u64::MAX };
     view.origin.rate.min(share).max(1)
+}
+
+/// This node's share of the origin if all take as much. Capacity is what was seen in sum, which says little before many have
+/// asked: one request alone may have got more.
+fn share(view: &View<'_>) -> u64 {
+    view.origin.capacity.max(view.origin.rate) / view.downloaders()
 }
 
 /// Whether the origin's fair share for this node is less than its players take.
@@ -154,7 +183,7 @@ fn starved(view: &View<'_>) -> bool {
     let Some(first) = dues.next() else { return false };
     let end = first.due.max(view.now) + DEMAND;
     let bytes: u64 = dues.take_while(|piece| piece.due <= end).map(|piece| u64::from(piece.len)).sum();
-    (view.fair_share() as f64) < bytes as f64 / DEMAND.as_secs_f64() * STARVED
+    (share(view) as f64) < bytes as f64 / DEMAND.as_secs_f64() * STARVED
 }
 
 /// What neighbours may be hoped to bring, piece by piece in the order of need: each hope makes a neighbour's queue longer.
@@ -191,7 +220,12 @@ impl<'v> Hopes<'v> {
         if !piece.offered() {
             return None;
         }
-        let willing = |n: &&Neighbour| n.gives(slot) && n.failures == 0 && n.quiet_until <= self.view.now;
+        // Where the origin is starved nothing is lost by trying.
+        let pressing = !self.starved && piece.due <= self.view.now + UNPROVEN;
+        let willing = |n: &&Neighbour| {
+            let proven = !n.service.0.is_zero();
+            n.gives(slot) && n.failures == 0 && n.quiet_until <= self.view.now && (proven || !pressing)
+        };
         let arrival = |at: usize, n: &Neighbour| {
             let bytes = (n.pending + self.queued[at]) as f64 + f64::from(piece.len);
             self.view.now + n.rtt + Duration::from_secs_f64((bytes / n.rate.max(1) as f64).min(3_600.0))
@@ -202,3 +236,6 @@ impl<'v> Hopes<'v> {
         Some(hope)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use crate::id::Digest;
 use crate::layout::{Layout, PieceKey, SegmentId};
 use crate::schedule::{Piece, Slot};
 use crate::swarm::Source;
+use crate::swarm::pace::Demand;
 use crate::unit::Time;
 use crate::verify::Verified;
 
@@ -301,16 +302,9 @@ impl Board {
         self.due = 0..0;
     }
 
-    /// A reader at byte `at`, `ahead` bytes before its play head catches up, plays `pace` bytes a second up to `end`.
-    pub(super) fn set_dues(
-        &mut self,
-        now: Time,
-        at: u64,
-        end: u64,
-        pace: f64,
-        ahead: f64,
-        horizon: Duration,
-    ) {
+    /// A reader at byte `at` wants this.
+    pub(super) fn set_dues(&mut self, now: Time, at: u64, demand: &Demand, horizon: Duration) {
+        let Demand { end, pace, ahead } = *demand;
         let Some(first) = self.slot_at(at) else { return };
         let mut last = first.0;
         for piece in &mut self.pieces[first.0 as usize..] {

@@ -117,6 +117,11 @@ impl Gossip {
         }
     }
 
+    /// Whether somebody is being dialled for the first time.
+    pub(super) fn dials(&self) -> bool {
+        self.known.values().any(|known| known.state == State::Dialling && known.tries == 0)
+    }
+
     pub(super) fn reached(&mut self, peer: &PeerId) {
         if let Some(known) = self.known.get_mut(peer) {
             known.state = State::Linked;
@@ -200,6 +205,7 @@ impl Swarm {
             self.tell(link, Message::Slice(note));
         }
         self.tell_holdings(now, link);
+        self.tell_claims(link);
         let segments: Vec<SegmentId> = self.board.segment_ids().collect();
         if self.proof.witnesses() {
             for id in segments {

@@ -42,6 +42,8 @@ pub(super) struct Side {
     pub(super) remote: Option<IpAddr>,
     pub(super) ports: Vec<(Scheme, u16)>,
     pub(super) greeted: bool,
+    /// It has said what it holds.
+    told: bool,
     pub(super) status: Status,
     /// Bytes taken from it and given to it.
     pub(super) from: u64,
@@ -103,6 +105,11 @@ impl Links {
         &self.handles
     }
 
+    /// Whether somebody has not said yet what it holds.
+    pub(super) fn has_silent(&self) -> bool {
+        self.sides.iter().any(|side| !side.told)
+    }
+
     /// Those that still take something, and so listen to who has what.
     pub(super) fn takers(&self) -> impl Iterator<Item = Handle> + '_ {
         self.neighbours.iter().filter(|n| !n.complete).map(|n| n.handle)
@@ -147,6 +154,7 @@ impl Links {
     /// A neighbour told what it can give of some segments.
     fn have(&mut self, link: Handle, status: Status, segments: Vec<HaveSegment>, board: &mut Board) {
         let Some(at) = self.at(link) else { return };
+        self.sides[at].told = true;
         self.neighbours[at].complete = status.complete;
         self.neighbours[at].origin_rate = u64::from(status.origin_rate);
         self.sides[at].status = status;

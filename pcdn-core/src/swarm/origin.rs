@@ -1,6 +1,7 @@
 //! Runs of pieces from the origin: the bytes come in order, pieces fall out of them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use crate::error::Judged;
 use crate::origin::OriginError;
 use crate::range::ByteRange;
 use crate::resource::Url;
-use crate::schedule::{OriginRun, OriginView, Slot};
+use crate::schedule::{Handle, OriginRun, OriginView, Slot};
 use crate::swarm::report::Event;
 use crate::unit::Time;
 use crate::verify::list;
@@ -43,8 +44,9 @@ const RUNS_MAX: usize = 4;
 pub(super) struct Runs {
     runs: BTreeMap<u64, Run>,
     next: u64,
-    first_byte: Duration,
-    rate: u64,
+    /// Time to the first byte, and bytes per second, once measured.
+    first_byte: Option<Duration>,
+    rate: Option<u64>,
     capacity: f64,
     meter: Meter,
     quiet_until: Time,
@@ -59,8 +61,8 @@ impl Runs {
         Self {
             runs: BTreeMap::new(),
             next: 0,
-            first_byte: FIRST_BYTE_GUESS,
-            rate: RATE_GUESS,
+            first_byte: None,
+            rate: None,
             capacity: 0.0,
             meter: Meter::default(),
             quiet_until: Time::ZERO,
@@ -114,8 +116,8 @@ impl Runs {
         OriginView {
             allowed: !self.forbidden,
             quiet_until: self.quiet_until,
-            first_byte: self.first_byte,
-            rate: self.rate,
+            first_byte: self.first_byte(),
+            rate: self.rate(),
             capacity: self.capacity as u64,
             runs: runs.collect(),
             used: self.used,
@@ -125,6 +127,14 @@ impl Runs {
     /// Useful bytes taken so far, and those asked for.
     pub(super) fn taken(&self) -> u64 {
         self.used + self.runs.values().map(|run| run.left).sum::<u64>()
+    }
+
+    fn first_byte(&self) -> Duration {
+        self.first_byte.unwrap_or(FIRST_BYTE_GUESS)
+    }
+
+    fn rate(&self) -> u64 {
+        self.rate.unwrap_or(RATE_GUESS)
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -146,7 +156,7 @@ impl Runs {
 
 impl Runs {
     /// Runs that still want one of these slots.
-    pub(super) fn touching(&self, slots: &std::ops::Range<u32>) -> Vec<u64> {
+    pub(super) fn touching(&self, slots: &Range<u32>) -> Vec<u64> {
         let touches = |run: &Run| run.at < slots.end && slots.start < run.end;
         self.runs.iter().filter(|(_, run)| touches(run)).map(|(id, _)| *id).collect()
     }
@@ -215,7 +225,9 @@ impl Swarm {
             audit,
         };
         self.origin.runs.insert(run, state);
-        self.claim(first.0, end, bytes);
+        for claim in self.claims(first.0..end) {
+            self.tell_takers(&claim);
+        }
         self.open(run, url, range);
     }
 
@@ -223,21 +235,34 @@ impl Swarm {
         self.out.push_back(Output::Fetch { run, url, range });
     }
 
-    /// Tells the neighbours, so that they wait for these pieces instead of fetching them too.
-    fn claim(&mut self, first: u32, end: u32, bytes: u64) {
+    /// A new neighbour is told what is on its way.
+    pub(super) fn tell_claims(&mut self, link: Handle) {
+        let under_way = self.origin.runs.values().filter(|run| !run.audit).map(|run| run.at..run.end);
+        for slots in under_way.collect::<Vec<_>>() {
+            for claim in self.claims(slots) {
+                self.tell(link, claim);
+            }
+        }
+    }
+
+    /// What is said of these slots, one message a segment, so that neighbours wait for them instead of fetching them too.
+    fn claims(&self, slots: Range<u32>) -> Vec<Message> {
+        let bytes: u64 = slots.clone().map(|slot| u64::from(self.board.piece(Slot(slot)).len)).sum();
         // Where the origin is crowded, its share is a better guess than the rate of a quieter moment.
-        let rate = self.origin.rate.min(self.fair_share().max(MIN_SHARE)).max(1);
+        let rate = self.origin.rate().min(self.fair_share().max(MIN_SHARE)).max(1);
         let transfer = Duration::from_secs_f64(bytes as f64 / rate as f64);
-        let within = (self.origin.first_byte + transfer) * 2 + Duration::from_secs(1);
+        let within = (self.origin.first_byte() + transfer) * 2 + Duration::from_secs(1);
         let within_ms = within.as_millis().min(30_000) as u32;
-        let mut at = first;
-        while at < end {
+        let mut claims = Vec::new();
+        let mut at = slots.start;
+        while at < slots.end {
             let key = self.board.piece(Slot(at)).key;
-            let stop = self.board.slots_of(key.segment).end.min(end);
+            let stop = self.board.slots_of(key.segment).end.min(slots.end);
             let (first, count) = (key.piece.get(), stop - at);
-            self.tell_takers(&Message::Claim { segment: key.segment, first, count, within_ms });
+            claims.push(Message::Claim { segment: key.segment, first, count, within_ms });
             at = stop;
         }
+        claims
     }
 
     pub(super) fn origin_bytes(&mut self, now: Time, id: u64, bytes: Bytes) {
@@ -246,9 +271,12 @@ impl Swarm {
         if run.first_byte.is_none() {
             run.first_byte = Some(now);
             let took = now.since(run.asked);
-            // Pessimistic: rises at once, falls slowly.
-            let seen = self.origin.first_byte;
-            self.origin.first_byte = if took > seen { took } else { (seen * 7 + took) / 8 };
+            // Pessimistic: rises at once, falls slowly. What was guessed counts for nothing.
+            self.origin.first_byte = match self.origin.first_byte {
+                None => Some(took),
+                Some(seen) if took > seen => Some(took),
+                Some(seen) => Some((seen * 7 + took) / 8),
+            };
         }
         run.bytes += len;
         run.moved = now;
@@ -315,9 +343,12 @@ impl Swarm {
         if let (Some(first), true) = (run.first_byte, run.bytes >= 64 << 10) {
             let span = now.since(first).max(Duration::from_millis(1)).as_secs_f64();
             let rate = (run.bytes as f64 / span) as u64;
-            // Pessimistic: falls at once by half, rises slowly.
-            let seen = self.origin.rate;
-            self.origin.rate = if rate < seen { (seen + rate) / 2 } else { (seen * 3 + rate) / 4 };
+            // Pessimistic: falls at once by half, rises slowly. What was guessed counts for nothing.
+            self.origin.rate = match self.origin.rate {
+                None => Some(rate),
+                Some(seen) if rate < seen => Some((seen + rate) / 2),
+                Some(seen) => Some((seen * 3 + rate) / 4),
+            };
         }
         self.dirty = true;
         let whole = run.at >= run.end;
@@ -415,7 +446,10 @@ impl Swarm {
         }
         if let Some(rate) = self.running_rate(now) {
             // A run under way that is slower than believed is believed at once.
-            self.origin.rate = self.origin.rate.min(rate.max(10_000));
+            let rate = rate.max(10_000);
+            if rate < self.origin.rate() {
+                self.origin.rate = Some(rate);
+            }
         }
     }
 

@@ -1,15 +1,13 @@
 //! Readers: a player or a download that takes the resource's bytes in order.
 //!
-//! A player that reads greedily hides how much it has buffered, so each reader has a *virtual play head*: it starts with the
-//! first byte and moves at the pace the reader is assumed to play at. A piece is due when that head gets to it. The pace is
-//! at least what the origin alone would give this node (so peers never make it slower), and once the player pauses reading,
-//! what it was measured to take.
+//! A piece is due when a reader's virtual play head gets to it: see [`pace`](super::pace).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::pace::Pacing;
 use super::{Input, Output, ReaderId, Source, Swarm};
 use crate::id::Digest;
 use crate::layout::{PieceKey, SegmentId};
@@ -17,17 +15,11 @@ use crate::origin::OriginError;
 use crate::schedule::Slot;
 use crate::store::{Held, Kept};
 use crate::swarm::report::Event;
-use crate::unit::Time;
+use crate::unit::{Rate, Time};
 use crate::verify::Verified;
 
-/// Pace assumed of a player until it is measured: 10 Mbit/s, a full-HD stream.
-const PACE_GUESS: f64 = 1_250_000.0;
 /// How far ahead pieces are due at all; the rest is not wanted yet (scheduling notes: 120 s caps the waste).
 const HORIZON: Duration = Duration::from_secs(120);
-/// A player that left this part of the time unread has filled its buffer: its pace can be measured.
-const PAUSED_PART: f64 = 0.25;
-/// What a player with a full buffer is assumed to have in it at least.
-const FULL_BUFFER: Duration = Duration::from_secs(2);
 /// A wait longer than this is a stall.
 const STALL: Duration = Duration::from_millis(250);
 
@@ -37,6 +29,8 @@ pub(super) struct Readers {
     loading: bool,
     /// What a player is expected to read although no reader is there yet.
     expected: Vec<Expected>,
+    /// Bytes of the content played a second in the mean, if known.
+    told: Option<Rate>,
 }
 
 /// A segment a player is expected to play: it reads ahead of that, but not earlier than it likes.
@@ -62,19 +56,10 @@ struct Reader {
     end: u64,
     playing: bool,
     opened: Time,
-    /// When the first byte was delivered, and which it was.
-    started: Option<(Time, u64)>,
     /// Since when it waits for bytes; `None` while it has not pulled.
     waits: Option<Time>,
     stalled: bool,
-    /// When the last bytes were delivered.
-    delivered: Time,
-    /// Time it left delivered bytes unread, and bytes taken, in the current window.
-    window: Time,
-    paused: Duration,
-    taken: u64,
-    /// Bytes per second, once measured.
-    measured: Option<f64>,
+    pacing: Pacing,
 }
 
 impl Readers {
@@ -93,51 +78,14 @@ impl Readers {
     }
 }
 
-impl Reader {
-    /// The pace it plays at and how many bytes it is ahead of its virtual head.
-    fn pace(&self, now: Time, fair: f64) -> (f64, f64) {
-        if let Some(pace) = self.measured {
-            return (pace * 1.25, pace * FULL_BUFFER.as_secs_f64());
-        }
-        let pace = PACE_GUESS.max(fair);
-        let Some((since, from)) = self.started else { return (pace, 0.0) };
-        let played = pace * now.since(since).as_secs_f64();
-        (pace, ((self.at - from) as f64 - played).max(0.0))
-    }
-
-    /// A window of five seconds is over: was the player pausing, and how fast did it read?
-    fn measure(&mut self, now: Time) {
-        let span = now.since(self.window);
-        if span < Duration::from_secs(5) {
-            return;
-        }
-        let paused = self.paused.as_secs_f64() / span.as_secs_f64();
-        self.measured =
-            (paused >= PAUSED_PART).then(|| (self.taken as f64 / span.as_secs_f64()).max(16_000.0));
-        (self.window, self.paused, self.taken) = (now, Duration::ZERO, 0);
-    }
-}
-
 impl Swarm {
     pub(super) fn read(&mut self, now: Time, id: ReaderId, at: u64, end: u64, playing: bool) {
         if self.readers.all.len() >= self.setup.limits.readers {
             let why = OriginError::Other { by: "pcdn", source: "too many readers of one resource".into() };
             return self.out.push_back(Output::Broken { reader: id, why });
         }
-        let reader = Reader {
-            at,
-            end,
-            playing,
-            opened: now,
-            started: None,
-            waits: None,
-            stalled: false,
-            delivered: now,
-            window: now,
-            paused: Duration::ZERO,
-            taken: 0,
-            measured: None,
-        };
+        let reader =
+            Reader { at, end, playing, opened: now, waits: None, stalled: false, pacing: Pacing::new(now) };
         self.readers.all.insert(id, reader);
         self.refresh_readers(now);
         self.dirty = true;
@@ -151,12 +99,17 @@ impl Swarm {
         self.dirty = true;
     }
 
+    /// How fast the content plays in the mean.
+    pub(super) fn plays(&mut self, now: Time, pace: Rate) {
+        self.readers.told = Some(pace);
+        self.refresh_readers(now);
+        self.dirty = true;
+    }
+
     pub(super) fn pull(&mut self, now: Time, id: ReaderId) {
         let Some(reader) = self.readers.all.get_mut(&id) else { return };
         reader.waits = Some(now);
-        if reader.started.is_some() {
-            reader.paused += now.since(reader.delivered);
-        }
+        reader.pacing.pulled(now);
         self.deliver(now);
     }
 
@@ -190,21 +143,14 @@ impl Swarm {
             return;
         }
         let waited = now.since(reader.waits.take().unwrap_or(now));
-        match reader.started {
-            None => {
-                reader.started = Some((now, reader.at));
-                self.report.start.get_or_insert(now.since(reader.opened));
-            }
-            Some(_) if reader.stalled => {
-                self.report.stalls += 1;
-                self.report.stalled += waited;
-            }
-            Some(_) => {}
+        if reader.pacing.given(now, reader.at, take) {
+            self.report.start.get_or_insert(now.since(reader.opened));
+        } else if reader.stalled {
+            self.report.stalls += 1;
+            self.report.stalled += waited;
         }
         reader.stalled = false;
         reader.at += take;
-        reader.taken += take;
-        reader.delivered = now;
         let part = bytes.into_inner().slice(skip as usize..(skip + take) as usize);
         let source = self.board.fact(slot).source.unwrap_or(Source::Cache);
         self.out.push_back(Output::Deliver { reader: id, bytes: Verified::checked(part), source });
@@ -224,18 +170,19 @@ impl Swarm {
         let mut windows = Vec::new();
         for reader in self.readers.all.values_mut().filter(|reader| reader.playing && reader.at < reader.end)
         {
-            reader.measure(now);
-            let (pace, ahead) = reader.pace(now, fair);
+            let demands = reader.pacing.demands(now, reader.at, reader.end, fair, self.readers.told);
             let waits = reader.waits.is_some_and(|since| now.since(since) > STALL);
-            if waits && ahead == 0.0 && reader.started.is_some() && !reader.stalled {
+            let dry = demands.iter().all(|demand| demand.ahead == 0.0) && reader.pacing.has_started();
+            if waits && dry && !reader.stalled {
                 reader.stalled = true;
+                reader.pacing.stalled(reader.at, self.readers.told);
                 self.out.push_back(Output::Note(Event::Stalled));
             }
-            windows.push((reader.at, reader.end, pace, ahead));
+            windows.extend(demands.into_iter().map(|demand| (reader.at, demand)));
         }
         self.board.clear_dues();
-        for (at, end, pace, ahead) in windows {
-            self.board.set_dues(now, at, end, pace, ahead, HORIZON);
+        for (at, demand) in windows {
+            self.board.set_dues(now, at, &demand, HORIZON);
         }
         for expected in self.readers.expected.iter().filter(|e| e.from <= now + HORIZON) {
             self.board.expect(expected.segment, expected.from, expected.until);
@@ -258,6 +205,8 @@ impl Swarm {
         let bytes = if own { Verified::from_origin(bytes) } else { Verified::checked(bytes) };
         self.board.hold(slot, digest, own, shared, source);
         self.board.warm(slot, bytes.clone(), self.setup.limits.cache_bytes);
+        // Whoever looks at it may say how the content plays: that comes before the next plan.
+        self.hold_plan |= slot == Slot(0) && !self.setup.stream;
         self.out.push_back(Output::Keep { key, layout, kept: Kept { bytes, digest, own } });
         self.dirty = true;
         self.deliver(now);

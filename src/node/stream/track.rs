@@ -1,7 +1,8 @@
 //! One rendition being watched: its swarm, and where in it each segment lies.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
 use pcdn_core::fragment::{FragmentError, Listing};
@@ -12,6 +13,7 @@ use pcdn_core::unit::Time;
 use tokio::sync::OnceCell;
 
 use super::index::Place;
+use super::lock;
 use super::pace::{GONE, Pace};
 use crate::node::driver::ToSwarm;
 use crate::node::{Asset, OpenError};
@@ -40,6 +42,8 @@ pub(crate) struct Track {
     /// Where the next segment is laid: one after another, in the order in which they are cut.
     end: tokio::sync::Mutex<u64>,
     play: Mutex<Play>,
+    /// Segments being cut before a player asks for them.
+    ahead: Mutex<BTreeSet<SegmentId>>,
 }
 
 /// What its player asked for lately.
@@ -53,7 +57,13 @@ struct Play {
 
 impl Track {
     pub(crate) fn new(asset: Asset, cuts: Arc<Cuts>) -> Self {
-        Self { asset, cuts, end: tokio::sync::Mutex::new(0), play: Mutex::default() }
+        Self {
+            asset,
+            cuts,
+            end: tokio::sync::Mutex::default(),
+            play: Mutex::default(),
+            ahead: Mutex::default(),
+        }
     }
 
     /// Tells the swarm of a segment whose length `size` finds out; once, however many ask.
@@ -75,6 +85,16 @@ impl Track {
         cutting.await.cloned()
     }
 
+    /// A segment is about to be cut ahead; false if it is already.
+    pub(crate) fn begin_ahead(&self, id: SegmentId) -> bool {
+        lock(&self.ahead).insert(id)
+    }
+
+    /// It is, or cannot be now.
+    pub(crate) fn end_ahead(&self, id: SegmentId) {
+        lock(&self.ahead).remove(&id);
+    }
+
     /// Where a segment lies, if its length is known.
     pub(crate) fn known(&self, id: SegmentId) -> Option<Cutting> {
         self.cuts.get(&id)?.get().cloned()
@@ -82,7 +102,7 @@ impl Track {
 
     /// A player asks for the segment at `place`.
     pub(crate) fn asked(&self, now: Time, place: Place, listing: &Listing, live: bool) {
-        let mut play = self.play();
+        let mut play = lock(&self.play);
         play.last = now;
         let start = listing.start.unwrap_or_default();
         let duration = listing.duration.unwrap_or_default();
@@ -97,14 +117,10 @@ impl Track {
 
     /// What was asked for, the newest last; nothing once the player is gone.
     pub(crate) fn playing(&self, now: Time) -> (Pace, Vec<(Place, Expected)>) {
-        let mut play = self.play();
+        let mut play = lock(&self.play);
         if now.since(play.last) > GONE {
             play.asked.clear();
         }
         (play.pace, play.asked.clone())
-    }
-
-    fn play(&self) -> std::sync::MutexGuard<'_, Play> {
-        self.play.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,6 +11,7 @@ pub(super) fn all() -> Vec<Scenario> {
         crowd8_witnessed(),
         staggered8(),
         play8(),
+        film4(),
         flash10k(),
         liars(),
         liars_witnessed(),
@@ -73,9 +74,21 @@ fn play8() -> Scenario {
     let about = "a viewer a second plays at 8 Mbit/s from an origin that has room for three of the eight";
     let mut scenario = base("play8", about, "40MB");
     scenario.origin.rate = Rate::from_mbit(24);
-    let player = PlayerSpec { bitrate: Rate(1_000_000), start: kib_256(), ahead: thirty_s() };
+    let player = PlayerSpec { bitrate: Rate(1_000_000), start: kib_256(), ahead: thirty_s(), told: false };
     let group = &mut scenario.viewers[0];
     (group.join, group.after, group.task) = (Join::Every(seconds(1)), After::Stay, Task::Play(player));
+    scenario
+}
+
+fn film4() -> Scenario {
+    let about = "one more viewer every five seconds plays a minute of 2 Mbit/s; the CDN has room for all";
+    let mut scenario = base("film4", about, "15MB");
+    // Two seconds of it are a start.
+    let start = ByteSize(500_000);
+    let player = PlayerSpec { bitrate: Rate::from_mbit(2), start, ahead: thirty_s(), told: true };
+    let group = &mut scenario.viewers[0];
+    (group.count, group.join, group.after) = (4, Join::Every(seconds(5)), After::Stay);
+    group.task = Task::Play(player);
     scenario
 }
 

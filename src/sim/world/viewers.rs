@@ -222,6 +222,11 @@ impl World<'_> {
     /// A piece goes to the store; what is kept is compared too, for it will be given to others.
     pub(super) fn keep(&mut self, peer: u32, key: &PieceKey, kept: &Kept) {
         let Some((slot, right)) = self.content.piece(key) else { return };
+        if let (0, Task::Play(player)) = (slot, self.group(peer).task)
+            && player.told
+        {
+            self.give(peer, Input::Plays(player.bitrate));
+        }
         // Where nobody reads, the first piece that can be used is the start.
         let read = self.scenario.read_back || matches!(self.group(peer).task, Task::Play(_));
         let state = &mut self.peers[peer as usize];

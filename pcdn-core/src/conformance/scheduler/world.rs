@@ -25,6 +25,8 @@ pub(super) struct World {
     flights: Vec<Flight>,
     origin: OriginView,
     whole: bool,
+    /// Until then it may be that somebody is found.
+    company_by: Time,
     copies: u8,
     next_id: u64,
     /// Bytes a run of the origin gets in one tick.
@@ -52,6 +54,7 @@ impl World {
                 ..OriginView::default()
             },
             whole,
+            company_by: Time(1_000_000) + TICK * Dice::new(seed).fork("company").below(4) as u32,
             copies: 1 + dice.below(2) as u8,
             next_id: 1,
             origin_tick: 1 + dice.below(8 * PIECE_BYTES),
@@ -147,6 +150,7 @@ impl World {
             first_missing: Slot(self.pieces.iter().take_while(|piece| piece.held).count() as u32),
             whole: self.whole,
             paced: false,
+            awaits_company: self.now < self.company_by,
             copies: self.copies,
             len: bytes(false),
             missing_bytes: bytes(true),

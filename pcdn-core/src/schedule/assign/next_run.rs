@@ -7,7 +7,7 @@ use super::Taken;
 use crate::unit::Time;
 
 /// Runs at once: one being sent and one asked for so that the connection never idles for a round trip.
-pub(super) const RUNS: usize = 2;
+pub(in crate::schedule) const RUNS: usize = 2;
 /// A rescue may be a third.
 pub(super) const RUNS_RESCUE: usize = 3;
 /// Longest run of a node that is alone. Long, because every request costs a round trip and, on a connection that idled, a slow
@@ -18,7 +18,7 @@ const ALONE_BYTES: u64 = 32 << 20;
 const ALONE_AHEAD: Duration = Duration::from_secs(4);
 
 /// Whether another run may start: none is under way, or the last is nearly done, or there is room for a rescue.
-pub(super) fn room(view: &View<'_>, runs: usize) -> bool {
+pub(in crate::schedule) fn room(view: &View<'_>, runs: usize) -> bool {
     let left: u64 = view.origin.runs.iter().map(|run| run.left).sum();
     let rest = Duration::from_secs_f64(left as f64 / view.origin.rate.max(1) as f64);
     match view.origin.runs.len() {
@@ -79,8 +79,12 @@ fn fetch_ahead(view: &View<'_>, first: Slot, plan: &mut Plan, taken: &mut Taken)
     if !view.may_fetch() || !room(view, RUNS) || !taken.runs.is_empty() {
         return;
     }
+    taken.run(first, long(view, first), plan);
+}
+
+/// Pieces from `first` on that one long request can have.
+pub(super) fn long(view: &View<'_>, first: Slot) -> u32 {
     let max = (ALONE_BYTES / u64::from(view.piece(first).len.max(1))).max(1) as u32;
     let free = |_, piece: &Piece| !piece.held && !piece.under_way() && presses(view, piece);
-    let count = stretch(view, first, max, free);
-    taken.run(first, count, plan);
+    stretch(view, first, max, free)
 }
