@@ -16,7 +16,7 @@ class Assets:
 
     def __init__(self, session):
         self._run, self._www, self._quick = session.run, session.origin.www, session.quick
-        self.seconds = 16 if session.quick else 60
+        self.seconds = 30 if session.quick else 60
         self._made = session.directory / "clips"
         self._made.mkdir(exist_ok=True)
         self._lock, self._packed = threading.RLock(), {}
