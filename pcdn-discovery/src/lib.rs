@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | [`Fixed`] | a list given beforehand | at once |
 //! | [`Tracker`] | a tracker node, over UDP or HTTP | two round trips, one when it was asked in the last minute |
-//! | [`Merged`] | several discoveries side by side | the fastest of them |
+//! | [`Merged`] | several discoveries side by side, or a second row after the first | the fastest of them |
+//! | [`Cached`] | another discovery, and its last answers when it fails | that one, or 1 s |
 //!
 //! [`TrackerServer`] is the other end of [`Tracker`]. Its wire format is documented at [`tracker::wire`].
 //!
@@ -18,12 +19,15 @@
 //! # Ok::<(), pcdn_core::discovery::DiscoveryError>(())
 //! ```
 
+mod cached;
 mod fixed;
 mod merged;
+mod seen;
 #[cfg(feature = "tracker")]
 pub mod tracker;
 
+pub use cached::Cached;
 pub use fixed::Fixed;
-pub use merged::Merged;
+pub use merged::{Found, Merged};
 #[cfg(feature = "tracker")]
 pub use tracker::{Secret, Tracker, TrackerConfig, TrackerServer};
