@@ -31,7 +31,7 @@ use super::search::Search;
 use super::store::Shelf;
 use super::{KadConfig, KadStatus, Serve, place, refused, silent};
 
-/// How long the first calls wait for the network to be joined. Three round trips across the world, and a dead bootstrap node.
+/// How long the first calls wait until one node is listed. Four round trips across the world, and a dead bootstrap node.
 pub(super) const JOIN_MAX: Duration = Duration::from_secs(5);
 /// Look-ups and announcements under way, each. Each costs up to 40 requests.
 const QUERIES_MAX: usize = 256;
@@ -364,9 +364,12 @@ impl Actor {
     fn kademlia(&mut self, event: kad::Event) {
         match event {
             kad::Event::RoutingUpdated { is_new_peer: true, .. } if !self.joined => {
-                // Kademlia waits before it refreshes by itself, so that several newcomers are one occasion; the first call
-                // should not wait for that. Without anybody listed it fails, and there is somebody.
+                // One node is enough to ask: every query finds its own way on.
+                self.joined = true;
+                // Kademlia waits before it refreshes by itself, so that several newcomers are one occasion. Without anybody
+                // listed it fails, and there is somebody.
                 let _ = self.kad().bootstrap();
+                self.tell();
             }
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 self.store(&record);
@@ -391,10 +394,6 @@ impl Actor {
 
     fn answered(&mut self, query: QueryId, result: QueryResult, last: bool) {
         match result {
-            QueryResult::Bootstrap(_) if last => {
-                self.joined = true;
-                self.tell();
-            }
             QueryResult::StartProviding(result) => {
                 let Some(reply) = self.announcing.remove(&query) else { return };
                 let small = self.known() < SMALL;

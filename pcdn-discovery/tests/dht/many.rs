@@ -17,7 +17,7 @@ async fn twenty_nodes_meet_by_the_dht_alone() {
     for node in &nodes {
         let others: BTreeSet<PeerId> =
             nodes.iter().map(|other| other.record.id).filter(|id| *id != node.record.id).collect();
-        assert_eq!(node.found().await, others);
+        node.finds(&others).await;
     }
 }
 
@@ -61,12 +61,12 @@ async fn nodes_that_cannot_be_reached_are_found_and_not_bothered() {
     let hidden = Node::join(50, unreachable(&nodes[0].contacts())).await;
     hidden.announce().await;
     for node in &nodes {
-        assert_eq!(node.found().await, [hidden.record.id].into());
+        node.finds(&[hidden.record.id].into()).await;
     }
     assert_eq!(hidden.kad.status().stored, (0, 0));
     assert!(!hidden.kad.status().serves);
     nodes[1].announce().await;
-    assert_eq!(hidden.found().await, [nodes[1].record.id].into());
+    hidden.finds(&[nodes[1].record.id].into()).await;
     // It is in nobody's routing table: there are two others for each of the three.
     nodes[0].until("who came by it is listed", |status| status.known == 2).await;
     assert!(nodes.iter().all(|node| node.kad.status().known <= 2));

@@ -87,6 +87,14 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Looks until exactly `others` are found: storing has no answer, so a record may still be under way.
+    pub(crate) async fn finds(&self, others: &BTreeSet<PeerId>) {
+        let right = async { while self.found().await != *others {} };
+        within("finding exactly the others", right).await;
+    }
+}
+
 /// `count` nodes of one network that all serve, the first one first.
 pub(crate) async fn network(count: u32) -> Vec<Node> {
     let first = Node::first(0).await;
