@@ -4,6 +4,7 @@ mod cache;
 mod command;
 mod compose;
 mod demo;
+mod dht;
 mod exit;
 mod get;
 mod health;

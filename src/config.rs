@@ -99,6 +99,11 @@ pub struct NodeConfig {
     pub listen: Vec<PeerAddr>,
     /// Trackers: `HOST:PORT`, `udp://HOST:PORT` or `http://HOST:PORT`.
     pub tracker: Vec<String>,
+    /// DHT nodes to join by, or `none` to start a network. Without any there is no DHT.
+    pub dht: Vec<String>,
+    /// Where this node's own DHT node listens; not set: on the hosts of `listen`, any free port.
+    #[serde(with = "blank")]
+    pub dht_listen: Option<std::net::SocketAddr>,
     /// Mappers, first that answers: `url`, `template:FILE`, `http(s)://NODE[#KEY]`.
     pub mapper: Vec<String>,
     /// Where pieces and the identity are kept.
@@ -150,6 +155,8 @@ impl Default for NodeConfig {
         Self {
             listen: vec![PeerAddr { scheme: Scheme::Udp, addr: any }],
             tracker: Vec::new(),
+            dht: Vec::new(),
+            dht_listen: None,
             mapper: vec!["url".into()],
             data_dir: None,
             cache_size: ByteSize::gib(10),

@@ -1,8 +1,9 @@
 //! `pcdn demo`: everything in one process and no network beyond loopback.
 //!
-//! An origin with a cap, a tracker, and viewers with real sockets that start together. It ends with who got what from where,
+//! An origin with a cap, a tracker or a DHT, and viewers with real sockets that start together. It ends with who got what from where,
 //! and succeeds only if every byte of every viewer is right.
 
+mod meeting;
 mod origin;
 mod table;
 
@@ -12,7 +13,6 @@ use bytes::Bytes;
 use pcdn_core::id::Identity;
 use pcdn_core::schedule::Policy;
 use pcdn_core::unit::{ByteSize, Rate};
-use pcdn_discovery::{Tracker, TrackerConfig, TrackerServer};
 use pcdn_transport::origin::{Http, HttpConfig};
 use pcdn_transport::udp::{Udp, UdpConfig};
 use serde::Serialize;
@@ -38,8 +38,21 @@ pub struct DemoOptions {
     pub peer_up: Rate,
     /// How much the origin is used beyond need. Default cost: one copy, and what playing in time takes.
     pub policy: Policy,
+    /// How viewers find one another. Default by a tracker.
+    pub discovery: DemoDiscovery,
     /// Whether progress is drawn on stderr.
     pub progress: bool,
+}
+
+/// How viewers find one another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DemoDiscovery {
+    /// By a tracker.
+    #[default]
+    Tracker,
+    /// By a DHT of their own; there is no tracker.
+    #[cfg(feature = "kad")]
+    Dht,
 }
 
 impl Default for DemoOptions {
@@ -50,6 +63,7 @@ impl Default for DemoOptions {
             origin_rate: Rate(5_000_000),
             peer_up: Rate(4_000_000),
             policy: Policy::Cost,
+            discovery: DemoDiscovery::Tracker,
             progress: false,
         }
     }
@@ -107,12 +121,12 @@ fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
 /// The name of the demo's file on its origin.
 const FILE: &str = "film.bin";
 
-/// A running demo: origin, tracker and viewers, before anything is fetched.
+/// A running demo: origin, viewers and what they meet by, before anything is fetched.
 #[derive(Debug)]
 pub struct Demo {
     options: DemoOptions,
     origin: DemoOrigin,
-    tracker: TrackerServer,
+    meeting: meeting::Meeting,
     nodes: Vec<Node>,
     sha256: String,
 }
@@ -134,13 +148,12 @@ impl Demo {
         };
         let files = vec![(FILE.to_owned(), content), (format!("{FILE}.pcdn"), manifest)];
         let origin = DemoOrigin::start(files, options.origin_rate).await.map_err(failed("the origin"))?;
-        let loopback = TrackerConfig { listen: ([127, 0, 0, 1], 0).into(), ..TrackerConfig::default() };
-        let tracker = TrackerServer::bind(loopback).await.map_err(failed("the tracker"))?;
+        let mut meeting = meeting::Meeting::start(options.discovery).await?;
         let mut nodes = Vec::new();
         for _ in 0..options.peers {
-            nodes.push(viewer(&options, &origin, &tracker).await?);
+            nodes.push(viewer(&options, &origin, &mut meeting).await?);
         }
-        Ok(Self { options, origin, tracker, nodes, sha256 })
+        Ok(Self { options, origin, meeting, nodes, sha256 })
     }
 
     /// Lets all viewers download at once and waits for the last.
@@ -186,7 +199,7 @@ impl Demo {
     pub async fn stop(self) {
         let grace = Duration::from_secs(3);
         futures_util::future::join_all(self.nodes.iter().map(|node| node.shutdown(grace))).await;
-        self.tracker.shutdown().await;
+        self.meeting.end().await;
     }
 }
 
@@ -204,7 +217,7 @@ pub async fn run(options: DemoOptions) -> Result<DemoReport, DemoError> {
 async fn viewer(
     options: &DemoOptions,
     origin: &DemoOrigin,
-    tracker: &TrackerServer,
+    meeting: &mut meeting::Meeting,
 ) -> Result<Node, DemoError> {
     let me = crate::identity::ephemeral().map_err(failed("the identity"))?;
     let settings =
@@ -217,7 +230,7 @@ async fn viewer(
     let udp = Udp::bind(([127, 0, 0, 1], 0).into(), &me, builder.provider(), config);
     builder
         .transport(udp.await.map_err(failed("the UDP socket"))?)
-        .discovery(Tracker::at(&tracker.local_addr().to_string()))
+        .shared_discovery(meeting.discovery(&me).await?)
         .mapper(pcdn_mapping::UrlHash::default())
         .fragmenters(media::standard())
         .store(store::Memory::of(ByteSize(options.size.0 + ByteSize::mib(16).0)))

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Crates that bring a runtime, a socket, a protocol of their own or a configuration: none of them reaches the core.
-const SHELLS: [&str; 16] = [
+const SHELLS: [&str; 17] = [
     "tokio",
     "hyper",
     "reqwest",
     "axum",
     "quinn",
     "quinn-udp",
-    "libp2p",
+    "libp2p-core",
+    "libp2p-swarm",
     "figment",
     "clap",
     "rustls",
@@ -37,9 +38,24 @@ fn read(path: &Path) -> String {
 
 /// Everything `package` needs to be built into an application, itself left out.
 fn needs(package: &str) -> BTreeSet<String> {
-    let arguments =
-        ["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package"];
-    let tree = Command::new(env!("CARGO")).args(arguments).arg(package).current_dir(root()).output().unwrap();
+    needs_with(package, &[])
+}
+
+fn needs_with(package: &str, features: &[&str]) -> BTreeSet<String> {
+    let arguments = [
+        "tree",
+        "--offline",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+        "--package",
+        package,
+    ];
+    let tree =
+        Command::new(env!("CARGO")).args(arguments).args(features).current_dir(root()).output().unwrap();
     assert!(tree.status.success(), "cargo tree: {}", String::from_utf8_lossy(&tree.stderr));
     let names = String::from_utf8(tree.stdout).unwrap();
     names
@@ -75,10 +91,14 @@ fn pure_crates_bring_no_runtime_no_socket_and_no_mocks() {
 
 #[test]
 fn what_only_tests_need_is_not_in_the_application() {
-    let needs = needs("pcdn");
-    for leak in ["mockall", "proptest", "rcgen"] {
-        assert!(!needs.contains(leak), "{leak} leaked into the application");
+    let all = needs("pcdn");
+    for leak in ["mockall", "proptest"] {
+        assert!(!all.contains(leak), "{leak} leaked into the application");
     }
+    // libp2p makes its certificates with it.
+    let without_dht = needs_with("pcdn", &["--no-default-features"]);
+    assert!(!without_dht.contains("rcgen"), "rcgen leaked into the application");
+    assert!(!without_dht.contains("libp2p-core"), "the DHT can be left out");
 }
 
 /// All files below `dir` whose names end with `ending`; build directories are passed over.

@@ -13,7 +13,7 @@ use pcdn::core::schedule::{Hybrid, OriginOnly, Sequential};
 use pcdn::core::transport::Provider;
 use pcdn::core::unit::{ByteSize, Rate};
 use pcdn::demo::DemoOrigin;
-use pcdn::discovery::{Fixed, Merged, Tracker, TrackerConfig, TrackerServer};
+use pcdn::discovery::{Cached as CachedPeers, Fixed, Merged, Tracker, TrackerConfig, TrackerServer};
 use pcdn::mapping::node::{NodeConfig, Tokens};
 use pcdn::mapping::{Cached, FirstOf, Table, Template, UrlHash};
 use pcdn::mapping_node::{MappingConfig, MappingNode};
@@ -145,8 +145,39 @@ async fn discoveries() {
         conformance::discovery::meeting(&client(), &client()).await;
         let merged = || Merged::new(vec![Arc::new(Fixed::new(Vec::new())), Arc::new(client())]);
         conformance::discovery::meeting(&merged(), &merged()).await;
+        let cached = || CachedPeers::new(client());
+        conformance::discovery::discovery(&cached()).await;
+        conformance::discovery::meeting(&cached(), &cached()).await;
     }
     server.shutdown().await;
+}
+
+#[cfg(feature = "kad")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dht() {
+    use pcdn::core::peer::PeerRecord;
+    use pcdn::discovery::{Kad, KadConfig};
+
+    let join = async |me: &Identity, first: Option<&Kad>| {
+        let bootstrap = first.map_or_else(Vec::new, Kad::contacts);
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        Kad::join(me, KadConfig { listen, bootstrap, private: true, ..KadConfig::default() }).await.unwrap()
+    };
+    let record = |me: &Identity, port: u16| {
+        let addrs = vec![format!("udp://127.0.0.1:{port}").parse().unwrap()];
+        PeerRecord { id: me.peer_id(), addrs, seed: false }
+    };
+    let (alice, bob) = (Identity::from_secret([1; 32]), Identity::from_secret([2; 32]));
+    let first = join(&alice, None).await;
+    conformance::discovery::discovery_as(&first, &record(&alice, 4001)).await;
+    let second = join(&bob, Some(&first)).await;
+    conformance::discovery::discovery_as(&second, &record(&bob, 4002)).await;
+    conformance::discovery::meeting_as(&first, &record(&alice, 4001), &second, &record(&bob, 4002)).await;
+    // Behind a tracker that is not there.
+    let merged =
+        |kad: &Kad| Merged::new(vec![Arc::new(Fixed::new(Vec::new()))]).then(vec![Arc::new(kad.clone())]);
+    let (a, b) = (merged(&first), merged(&second));
+    conformance::discovery::meeting_as(&a, &record(&alice, 4001), &b, &record(&bob, 4002)).await;
 }
 
 #[tokio::test]

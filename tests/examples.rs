@@ -94,6 +94,14 @@ fn simulate() {
     check("simulate", &small, |line| line.starts_with("trace ") && line.contains(" events in "));
 }
 
+#[test]
+fn tracker_to_dht() {
+    let told = "a newcomer's first peer took the DHT ";
+    check("tracker_to_dht", &[], |line| {
+        line.starts_with(told) && line.ends_with(" times as long as the tracker")
+    });
+}
+
 /// Whether the line is `begin`, then a share above one half in percent.
 fn takes_most(line: &str, begin: &str) -> bool {
     let share = line.strip_prefix(begin).and_then(|rest| rest.split(' ').next());

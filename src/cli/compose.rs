@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pcdn_core::discovery::Discovery;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::mapping::Mapper;
 use pcdn_core::peer::Scheme;
 use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
-use pcdn_discovery::{Tracker, Trackers};
+use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
 use pcdn_mapping::{FirstOf, Template, UrlHash};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
 use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
+use super::dht::{self, Dht};
 use super::{Exit, Failure};
 use crate::config::{AdminConfig, Config, NodeConfig};
 use crate::mapping_node::place;
@@ -30,6 +32,18 @@ pub(crate) struct Composed {
     pub(crate) node: Node,
     /// The node's own origin, for what is passed through as it is.
     pub(crate) origin: Http,
+    /// Its part of the DHT, if it takes part.
+    pub(crate) dht: Option<Dht>,
+}
+
+impl Composed {
+    /// Ends the node, and last what it said goodbye by.
+    pub(crate) async fn shutdown(&self, grace: std::time::Duration) {
+        self.node.shutdown(grace).await;
+        if let Some(dht) = &self.dht {
+            dht.leave().await;
+        }
+    }
 }
 
 /// Where pieces are kept when the configuration names no directory.
@@ -56,13 +70,22 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         .mapper(mapper(node)?)
         .fragmenters(pcdn_media::standard_at(wall_clock()))
         .settings(settings(node)?);
-    let trackers = trackers(node)?;
-    if !trackers.is_empty() {
-        builder = builder.discovery(Trackers::new(trackers));
+    let dht = dht::join(node, &me).await?;
+    if let Some(discovery) = discovery(trackers(node)?, dht.as_ref()) {
+        builder = builder.discovery(discovery);
     }
     builder = listen(builder, node, &me).await?;
     let node = builder.build().map_err(Failure::other)?;
-    Ok(Composed { node, origin })
+    Ok(Composed { node, origin, dht })
+}
+
+/// Trackers first, the DHT when they find too little, and the last answers when all fail.
+fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery> {
+    let first: Vec<Arc<dyn Discovery>> =
+        if trackers.is_empty() { Vec::new() } else { vec![Arc::new(Trackers::new(trackers))] };
+    let second: Vec<Arc<dyn Discovery>> = dht.map(Dht::discovery).into_iter().collect();
+    let any = !first.is_empty() || !second.is_empty();
+    any.then(|| Cached::new(Merged::new(first).then(second)))
 }
 
 async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Result<Builder, Failure> {

@@ -4,7 +4,7 @@ use super::stop::Stop;
 use super::{Exit, Failure, tell};
 use crate::admin::Admin;
 use crate::config::{Config, DemoConfig};
-use crate::demo::{self, Demo, DemoOptions};
+use crate::demo::{self, Demo, DemoDiscovery, DemoOptions};
 use crate::gateway::Gateway;
 
 /// Runs the verb.
@@ -58,11 +58,9 @@ async fn keep_running(demo: &Demo, config: &Config, stop: &mut Stop) -> Result<(
 }
 
 fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> {
-    for (option, value, known) in [
-        ("--media", &config.media, "file"),
-        ("--transport", &config.transport, "udp"),
-        ("--discovery", &config.discovery, "tracker"),
-    ] {
+    for (option, value, known) in
+        [("--media", &config.media, "file"), ("--transport", &config.transport, "udp")]
+    {
         if value != known {
             return Err(Failure::new(
                 Exit::Config,
@@ -70,6 +68,15 @@ fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> 
             ));
         }
     }
+    let discovery = match config.discovery.as_str() {
+        "tracker" => DemoDiscovery::Tracker,
+        #[cfg(feature = "kad")]
+        "dht" => DemoDiscovery::Dht,
+        other => {
+            let line = format!("--discovery {other}: write tracker or dht");
+            return Err(Failure::new(Exit::Config, line));
+        }
+    };
     if !(1..=VIEWERS_MAX).contains(&config.peers) {
         return Err(Failure::new(
             Exit::Config,
@@ -81,6 +88,7 @@ fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> 
         size: config.size,
         origin_rate: config.origin_rate,
         peer_up: config.peer_up,
+        discovery,
         progress,
         ..DemoOptions::default()
     })

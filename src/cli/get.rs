@@ -100,7 +100,7 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
     if let Some(admin) = admin {
         admin.shutdown().await;
     }
-    composed.node.shutdown(stop.grace()).await;
+    composed.shutdown(stop.grace()).await;
     drop(composed);
     if exit.is_ok() {
         target.forget_store().await;

@@ -1,7 +1,5 @@
 //! `pcdn peer`: a node with a gateway, until it is stopped.
 
-use std::net::SocketAddr;
-
 use pcdn_core::unit::ByteSize;
 use pcdn_transport::udp::UdpConfig;
 
@@ -29,9 +27,11 @@ pub(crate) async fn run(loaded: &Loaded) -> Result<Exit, Failure> {
     let holder = holder(config, node)?;
     let standing = standing(config, node)?;
     let admin = admin(config, node, gateway.as_ref()).await?;
-    let mut places: Vec<(&str, SocketAddr)> = node.record().addrs.iter().map(|a| ("peer", a.addr)).collect();
-    places.extend(gateway.iter().flat_map(Gateway::local_addrs).map(|addr| ("gateway", *addr)));
-    places.extend(admin.iter().flat_map(|admin| admin.local_addrs()).map(|addr| ("admin", *addr)));
+    let mut places: Vec<(&str, String)> =
+        node.record().addrs.iter().map(|a| ("peer", a.addr.to_string())).collect();
+    places.extend(gateway.iter().flat_map(Gateway::local_addrs).map(|addr| ("gateway", addr.to_string())));
+    places.extend(admin.iter().flat_map(|admin| admin.local_addrs()).map(|addr| ("admin", addr.to_string())));
+    places.extend(composed.dht.iter().flat_map(|dht| dht.contacts()).map(|contact| ("dht", contact)));
     tell::ready(&places);
     let seeding =
         config.peer.seed.iter().map(|url| tokio::spawn(seed(node.clone(), url.clone()))).collect::<Vec<_>>();
@@ -49,7 +49,7 @@ pub(crate) async fn run(loaded: &Loaded) -> Result<Exit, Failure> {
     if let Some(admin) = admin {
         admin.shutdown().await;
     }
-    node.shutdown(stop.grace()).await;
+    composed.shutdown(stop.grace()).await;
     Ok(Exit::Done)
 }
 

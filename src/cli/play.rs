@@ -43,6 +43,6 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
         }
     };
     gateway.shutdown().await;
-    composed.node.shutdown(stop.grace()).await;
+    composed.shutdown(stop.grace()).await;
     outcome
 }

@@ -1,7 +1,7 @@
 //! What is said: data on standard output, talk on standard error. The only place that writes to either.
 
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
-use std::net::SocketAddr;
 
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ pub(crate) fn status(text: &str) {
 }
 
 /// Says that a long-running role serves: one line for people and scripts, one datagram for the service manager.
-pub(crate) fn ready(addrs: &[(&str, SocketAddr)]) {
+pub(crate) fn ready<P: Display>(addrs: &[(&str, P)]) {
     let places: Vec<String> = addrs.iter().map(|(what, addr)| format!("{what}={addr}")).collect();
     line(&format!("ready {}", places.join(" ")));
     notify("READY=1");

@@ -48,6 +48,16 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
             return fault("node.header", "a header has no name or no value".into(), "write {} 'Name: value'");
         }
     }
+    let is_contact =
+        |text: &str| text.starts_with('/') && text.contains("/udp/") && text.contains("/quic-v1");
+    if let Some(contact) = config.node.dht.iter().find(|text| *text != "none" && !is_contact(text)) {
+        let what = format!("{contact:?} is no DHT node");
+        return fault(
+            "node.dht",
+            what,
+            "write {} /ip4/IP/udp/PORT/quic-v1/p2p/ID, or {} none to start a network",
+        );
+    }
     for mapper in &config.node.mapper {
         if mapper != "url" && !mapper.starts_with("template:") && !is_node(mapper) {
             return fault(
@@ -162,6 +172,7 @@ mod tests {
         assert!(!refused("node.header", "Bearer-secret").contains("secret"));
         assert!(refused("get.sha256", "abc").contains("64 hex digits"));
         assert!(refused("get.range", "9-3").contains("A-B"));
+        assert!(refused("node.dht", "192.0.2.1:4001").contains("--dht none"));
         assert!(refused("node.mapper", "what").contains("template:FILE"));
         assert!(refused("node.mapper", "http://map.example#12").contains("#KEY"));
         assert!(refused("mapping.allow", "http://h/").contains("--allow HOST"));

@@ -127,7 +127,7 @@ pub const OPTIONS: &[Opt] = &[
         "HOST:PORT",
         List,
         NODE,
-        "A tracker to announce to and to ask for peers. Repeatable; udp://HOST:PORT and http://HOST:PORT work as well. Of several each swarm uses two, the same ones at every node with the same list. Without one, peers are not looked for.",
+        "A tracker to announce to and to ask for peers. Repeatable; udp://HOST:PORT and http://HOST:PORT work as well. Of several each swarm uses two, the same ones at every node with the same list. Without one, and without --dht, peers are not looked for.",
     ),
     opt(
         "node.tracker_token",
@@ -136,6 +136,22 @@ pub const OPTIONS: &[Opt] = &[
         Text,
         NODE,
         "The file with the token that the trackers' application gave this node. For trackers with --token-key.",
+    ),
+    opt(
+        "node.dht",
+        "dht",
+        "MULTIADDR|none",
+        List,
+        NODE,
+        "A node of the DHT to join by, as it prints it when it is ready: /ip4/IP/udp/PORT/quic-v1/p2p/ID; /ip6 and /dns work as well. Repeatable. none starts a network. With trackers, the DHT is asked when they find too little.",
+    ),
+    opt(
+        "node.dht_listen",
+        "dht-listen",
+        "IP:PORT",
+        Text,
+        NODE,
+        "UDP address of this node's part of the DHT, for nodes that others join by. Default: the hosts of --listen, any free port.",
     ),
     opt(
         "node.mapper",
@@ -612,7 +628,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("demo.size", "size", "SIZE", Text, &["demo"], "Length of the generated content."),
     opt("demo.media", "media", "file", Text, &["demo"], "What is generated."),
     opt("demo.transport", "transport", "udp", Text, &["demo"], "What peers speak."),
-    opt("demo.discovery", "discovery", "tracker", Text, &["demo"], "How viewers find one another."),
+    opt("demo.discovery", "discovery", "tracker|dht", Text, &["demo"], "How viewers find one another."),
     opt(
         "demo.origin_rate",
         "origin-rate",

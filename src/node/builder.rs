@@ -167,6 +167,12 @@ impl Builder {
         self
     }
 
+    /// Adds a way to find peers that is shared with others.
+    pub fn shared_discovery(mut self, discovery: Arc<dyn Discovery>) -> Self {
+        self.discoveries.push(discovery);
+        self
+    }
+
     /// Adds a mapper; the first that answers decides.
     pub fn mapper(mut self, mapper: impl Mapper) -> Self {
         self.mappers.push(Arc::new(mapper));

@@ -75,6 +75,8 @@ pub(crate) enum ToSwarm {
         bytes: Option<Bytes>,
     },
     Found(Vec<PeerRecord>),
+    /// A search has ended.
+    Searched,
     /// A stream's next segment, and what the origin said of its URL.
     Cut(Segment, ResourceHead),
     Sliced(Slice),
@@ -277,10 +279,8 @@ impl Driver {
                 bytes.iter().for_each(|bytes| self.look_at(key, bytes));
                 self.give(Input::Loaded { key, bytes });
             }
-            ToSwarm::Found(records) => {
-                self.finding = false;
-                self.give(Input::Found(records));
-            }
+            ToSwarm::Found(records) => self.give(Input::Found(records)),
+            ToSwarm::Searched => self.finding = false,
             ToSwarm::Cut(segment, head) => {
                 self.heads.insert(segment.id, (segment.url.clone(), head));
                 self.give(Input::Cut(Cut::Segment(segment)));
@@ -556,17 +556,16 @@ impl Driver {
             (self.around.discoveries.clone(), self.around.key, self.around.me.clone());
         let search = async move {
             for discovery in discoveries {
-                let mut found = discovery.find(&key, want);
-                let mut batch = Vec::new();
-                while let Some(result) = found.next().await {
-                    match result {
-                        Ok(record) if record.id != me.id => batch.push(record),
-                        Ok(_) => {}
-                        Err(error) => tracing::debug!(%error, "discovery"),
-                    }
+                // As they come: a DHT's first peers are there seconds before its last.
+                let mut found = discovery.find(&key, want).ready_chunks(want.max(1));
+                while let Some(results) = found.next().await {
+                    let told = |error| tracing::debug!(%error, "discovery");
+                    let records = results.into_iter().filter_map(|result| result.map_err(told).ok());
+                    let others = records.filter(|record| record.id != me.id).collect();
+                    let _ = own.send(ToSwarm::Found(others)).await;
                 }
-                let _ = own.send(ToSwarm::Found(batch)).await;
             }
+            let _ = own.send(ToSwarm::Searched).await;
         };
         self.around.tasks.spawn(async move { stop.run_until_cancelled(search).await });
     }

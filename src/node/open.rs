@@ -187,7 +187,9 @@ fn peers_early(shared: &Arc<Shared>, url: &Url, rid: Rid) -> Option<EarlyPeers> 
         let mut records = Vec::new();
         for discovery in discoveries {
             let mut found = discovery.find(&key, EARLY_DIALS);
-            while let Some(Ok(record)) = found.next().await {
+            while let Some(found) = found.next().await {
+                // One of several discoveries may fail before another finds somebody.
+                let Ok(record) = found else { continue };
                 if record.id != me && records.len() < EARLY_DIALS {
                     let (links, to) = (links.clone(), record.clone());
                     // Whether it works out is seen when the swarm connects for real.

@@ -18,11 +18,18 @@ const OTHER: SwarmKey = SwarmKey([0xc3; 32]);
 /// # Panics
 /// With the clause that is broken.
 pub async fn discovery<D: Discovery>(one: &D) {
-    let me = peer(1);
-    let lease = within("announce must end", one.announce(&OTHER, &me)).await;
+    discovery_as(one, &peer(1)).await;
+}
+
+/// As [`discovery`], for one that announces nobody but `me`, such as a DHT node.
+///
+/// # Panics
+/// With the clause that is broken.
+pub async fn discovery_as<D: Discovery>(one: &D, me: &PeerRecord) {
+    let lease = within("announce must end", one.announce(&OTHER, me)).await;
     let lease = lease.unwrap_or_else(|error| panic!("announce must succeed: {error}"));
     assert!(lease.renew_in > Duration::ZERO, "a lease must hold for a while");
-    again_is_the_same(one, &me).await;
+    again_is_the_same(one, me).await;
     for want in [0, 1, 50] {
         let found = find(one, &OTHER, want).await;
         let ids: BTreeSet<PeerId> = found.iter().map(|record| record.id).collect();
@@ -54,17 +61,24 @@ async fn again_is_the_same<D: Discovery>(one: &D, me: &PeerRecord) {
 /// # Panics
 /// With the clause that is broken.
 pub async fn meeting<A: Discovery, B: Discovery>(a: &A, b: &B) {
-    let (alice, bob) = (peer(1), peer(2));
-    for (who, discovery) in [(&alice, a as &dyn Discovery), (&bob, b as &dyn Discovery)] {
+    meeting_as(a, &peer(1), b, &peer(2)).await;
+}
+
+/// As [`meeting`], for two that announce nobody but `alice` and nobody but `bob`.
+///
+/// # Panics
+/// With the clause that is broken.
+pub async fn meeting_as<A: Discovery, B: Discovery>(a: &A, alice: &PeerRecord, b: &B, bob: &PeerRecord) {
+    for (who, discovery) in [(alice, a as &dyn Discovery), (bob, b as &dyn Discovery)] {
         let lease = within("announce must end", discovery.announce(&KEY, who)).await;
         lease.unwrap_or_else(|error| panic!("announce must succeed: {error}"));
     }
-    meets(b, &alice).await;
-    meets(a, &bob).await;
+    meets(b, alice).await;
+    meets(a, bob).await;
     assert!(find(b, &SwarmKey([0x77; 32]), 10).await.is_empty(), "another swarm has other peers");
     let left = within("withdraw must end", b.withdraw(&KEY, &bob.id)).await;
     left.unwrap_or_else(|error| panic!("withdraw must succeed: {error}"));
-    meets(b, &alice).await;
+    meets(b, alice).await;
 }
 
 async fn meets<D: Discovery>(who: &D, other: &PeerRecord) {

@@ -1,0 +1,539 @@
+//! The one task that owns the libp2p node: takes what it tells, and what is asked of it, one at a time.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use libp2p_core::Multiaddr;
+use libp2p_identify as identify;
+use libp2p_kad::{
+    self as kad, GetProvidersOk, InboundRequest, K_VALUE, Mode, QueryId, QueryResult, RecordKey,
+};
+use libp2p_swarm::behaviour::{ExternalAddrConfirmed, ExternalAddrExpired};
+use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p_swarm::{ConnectionId, FromSwarm, NetworkBehaviour as _, Swarm, SwarmEvent};
+use pcdn_core::dice::Dice;
+use pcdn_core::discovery::{DiscoveryError, Lease};
+use pcdn_core::id::{Identity, PeerId};
+use pcdn_core::peer::{PeerAddr, PeerRecord};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval};
+
+use super::behaviour::{self, Behaviour, BehaviourEvent};
+use super::contact::Contact;
+use super::providers::{ADDRS_KEPT, Key};
+use super::reach::Reach;
+use super::remembered::Remembered;
+use super::search::Search;
+use super::store::Shelf;
+use super::{KadConfig, KadStatus, Serve, place, refused, silent};
+
+/// How long the first calls wait until one node is listed. Four round trips across the world, and a dead bootstrap node.
+pub(super) const JOIN_MAX: Duration = Duration::from_secs(5);
+/// Look-ups and announcements under way, each. Each costs up to 40 requests.
+const QUERIES_MAX: usize = 256;
+/// Renewal of an announcement: a third of what records live.
+const RENEW: Duration = Duration::from_secs(600);
+/// Renewal while the network is small: each newcomer is among the 20 nearest to any key and knows nothing yet.
+const RENEW_SMALL: Duration = Duration::from_secs(30);
+/// A network is small below as many nodes as store each record.
+const SMALL: usize = 20;
+/// Remembered nodes dialled at a time. Half of them may be gone.
+const REMEMBERED_AT_ONCE: usize = 16;
+/// Pauses between attempts to join, and between a newcomer's attempts to know more nodes; doubling.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// How often expired records are dropped, remembered nodes written, and dials back allowed again.
+const SWEEP_TICKS: u64 = 60;
+const SAVE_TICKS: u64 = 30;
+const FORGET_TICKS: u64 = 60;
+const TICK: Duration = Duration::from_secs(1);
+/// How often a node that does not serve is dialled back though there is no room for it.
+const TELL_CHANCE: f64 = 0.25;
+/// Addresses this node tells of its own.
+const OWN_ADDRS_MAX: usize = PeerRecord::ADDRS_MAX;
+
+/// What is asked of the task.
+#[derive(Debug)]
+pub(super) enum Command {
+    Announce { key: Key, addrs: Vec<PeerAddr>, reply: oneshot::Sender<Result<Lease, DiscoveryError>> },
+    Withdraw { key: Key, reply: oneshot::Sender<()> },
+    Find { key: Key, want: usize, found: mpsc::Sender<Result<PeerRecord, DiscoveryError>> },
+    Leave(oneshot::Sender<()>),
+}
+
+/// A look-up, and who waits for it.
+struct Looking {
+    search: Search,
+    found: mpsc::Sender<Result<PeerRecord, DiscoveryError>>,
+}
+
+/// The task.
+pub(super) struct Actor {
+    swarm: Swarm<Behaviour>,
+    config: KadConfig,
+    me: PeerId,
+    /// How nodes of this network introduce themselves.
+    protocol: String,
+    inbox: mpsc::Receiver<Command>,
+    status: watch::Sender<KadStatus>,
+    announcing: HashMap<QueryId, oneshot::Sender<Result<Lease, DiscoveryError>>>,
+    looking: HashMap<QueryId, Looking>,
+    reach: Reach,
+    listening: Vec<SocketAddr>,
+    /// This node's transports, as it was last told.
+    transports: Vec<PeerAddr>,
+    remembered: Remembered,
+    unsaved: bool,
+    /// Names of bootstrap nodes being looked up.
+    lookups: JoinSet<Vec<(SocketAddr, Option<PeerId>)>>,
+    begun: Instant,
+    joined: bool,
+    /// Whether this node may be the first, so that being alone is no failure.
+    starts: bool,
+    /// The next attempt to join, and the pause after it.
+    retry: (Instant, Duration),
+    /// The next attempt to know more nodes, and the pause after it.
+    widen: (Instant, Duration),
+    /// The next remembered node to dial.
+    next_remembered: usize,
+    dice: Dice,
+}
+
+impl Actor {
+    /// A node that listens and dials whom it knows.
+    pub(super) fn new(
+        identity: &Identity,
+        config: KadConfig,
+        inbox: mpsc::Receiver<Command>,
+        status: watch::Sender<KadStatus>,
+    ) -> Result<Self, DiscoveryError> {
+        let me = identity.peer_id();
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(|error| behaviour::other(error.to_string()))?;
+        let mut dice = Dice::new(u64::from_le_bytes(seed));
+        let shelf = Shelf::new(me, dice.fork("shelf"));
+        let mut swarm = behaviour::swarm(identity, &config.network, config.private, shelf)?;
+        for addr in &config.listen {
+            swarm.listen_on(place::quic_v1(*addr)).map_err(behaviour::other)?;
+        }
+        let remembered = config.remember.as_deref().map(Remembered::load).unwrap_or_default();
+        let starts = config.bootstrap.is_empty();
+        let serves = config.serve == Serve::Always || config.serve == Serve::WhenReached && starts;
+        swarm.behaviour_mut().kad.set_mode(Some(if serves { Mode::Server } else { Mode::Client }));
+        let (announcing, looking, reach, listening) = Default::default();
+        let (transports, unsaved, joined, next_remembered) = Default::default();
+        let (protocol, lookups, begun) =
+            (behaviour::protocol(&config.network), JoinSet::new(), Instant::now());
+        Ok(Self {
+            swarm,
+            config,
+            me,
+            protocol,
+            inbox,
+            status,
+            announcing,
+            looking,
+            reach,
+            listening,
+            transports,
+            remembered,
+            unsaved,
+            lookups,
+            begun,
+            joined,
+            starts,
+            retry: (begun, AGAIN.0),
+            widen: (begun + AGAIN.0, AGAIN.0),
+            next_remembered,
+            dice,
+        })
+    }
+
+    /// Runs until nobody holds the handle any more, or it is told to leave.
+    pub(super) async fn run(mut self) {
+        let mut ticks = interval(TICK);
+        let mut count = 0;
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.take(event),
+                Some(Ok(addrs)) = self.lookups.join_next(), if !self.lookups.is_empty() => self.dial_all(addrs),
+                command = self.inbox.recv(), if self.is_ready() => match command {
+                    None => break,
+                    Some(Command::Leave(done)) => {
+                        self.save().await;
+                        // Who asked may have stopped waiting.
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(command) => self.act(command),
+                },
+                _ = ticks.tick() => {
+                    self.tick(count).await;
+                    count += 1;
+                }
+            }
+        }
+        self.save().await;
+    }
+
+    fn kad(&mut self) -> &mut kad::Behaviour<Shelf> {
+        &mut self.swarm.behaviour_mut().kad
+    }
+
+    /// Whether calls make sense: the network is joined, or will not be soon.
+    fn is_ready(&self) -> bool {
+        let first = self.starts && self.remembered.all().is_empty();
+        self.joined || first || self.begun.elapsed() >= JOIN_MAX
+    }
+
+    /// Whether nobody is there to ask, though somebody should be.
+    fn is_cut_off(&self) -> bool {
+        self.reach.len() == 0 && !self.starts
+    }
+
+    fn act(&mut self, command: Command) {
+        match command {
+            Command::Announce { key, addrs, reply } => self.announce(key, addrs, reply),
+            Command::Withdraw { key, reply } => {
+                self.kad().stop_providing(&RecordKey::new(&key));
+                // Who asked may have stopped waiting.
+                let _ = reply.send(());
+            }
+            Command::Find { key, want, found } => self.find(key, want, found),
+            Command::Leave(_) => {}
+        }
+    }
+
+    fn announce(
+        &mut self,
+        key: Key,
+        addrs: Vec<PeerAddr>,
+        reply: oneshot::Sender<Result<Lease, DiscoveryError>>,
+    ) {
+        self.set_transports(addrs);
+        let begun = match self.announcing.len() {
+            QUERIES_MAX.. => Err(refused("too many announcements are under way")),
+            _ if self.is_cut_off() => Err(silent()),
+            _ => self
+                .kad()
+                .start_providing(RecordKey::new(&key))
+                .map_err(|_| refused("too many swarms are announced")),
+        };
+        match begun {
+            Ok(query) => drop(self.announcing.insert(query, reply)),
+            // Who asked may have stopped waiting.
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn find(&mut self, key: Key, want: usize, found: mpsc::Sender<Result<PeerRecord, DiscoveryError>>) {
+        let refusal = match self.looking.len() {
+            QUERIES_MAX.. => Some(refused("too many look-ups are under way")),
+            _ if self.is_cut_off() => Some(silent()),
+            _ => None,
+        };
+        if let Some(error) = refusal {
+            // The channel is new and has room, unless nobody waits any more.
+            let _ = found.try_send(Err(error));
+            return;
+        }
+        let search = Search::new(self.me, want, self.config.private);
+        let query = self.kad().get_providers(RecordKey::new(&key));
+        self.looking.insert(query, Looking { search, found });
+    }
+
+    /// Makes libp2p publish the transports' addresses in place of its own: it takes them for confirmed external ones. No other
+    /// protocol hears of them.
+    fn set_transports(&mut self, addrs: Vec<PeerAddr>) {
+        if self.transports == addrs {
+            return;
+        }
+        for old in self.transports.iter().filter_map(place::to_multiaddr) {
+            let kad = &mut self.swarm.behaviour_mut().kad;
+            kad.on_swarm_event(FromSwarm::ExternalAddrExpired(ExternalAddrExpired { addr: &old }));
+        }
+        self.transports = addrs;
+        for new in self.transports.iter().take(OWN_ADDRS_MAX).filter_map(place::to_multiaddr) {
+            let kad = &mut self.swarm.behaviour_mut().kad;
+            kad.on_swarm_event(FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr: &new }));
+        }
+        self.refresh_own();
+    }
+
+    /// What askers are told directly: the transports, at each host of this node.
+    fn refresh_own(&mut self) {
+        let told: Vec<Multiaddr> = self.transports.iter().filter_map(place::to_multiaddr).collect();
+        let hosts: Vec<_> = self.listening.iter().map(SocketAddr::ip).collect();
+        let own = place::as_seen(&told, &hosts, self.config.private, OWN_ADDRS_MAX);
+        let own = own.iter().filter_map(place::to_multiaddr).collect();
+        self.kad().store_mut().set_own_addrs(own);
+    }
+
+    fn take(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::NewListenAddr { address, .. } => self.listens(&address, true),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.listens(&address, false),
+            SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
+                tracing::warn!(%error, "the DHT's socket is closed");
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.connected(peer_id, connection_id, endpoint.get_remote_address(), endpoint.is_dialer());
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                self.reach.down(&peer_id, connection_id)
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+                peer_id,
+                info,
+                ..
+            })) => {
+                self.introduced(peer_id, &info);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.kademlia(event),
+            _ => {}
+        }
+    }
+
+    fn listens(&mut self, address: &Multiaddr, up: bool) {
+        let Some(addr) = place::socket_of(address) else { return };
+        self.listening.retain(|known| *known != addr);
+        if up {
+            self.listening.push(addr);
+        }
+        self.refresh_own();
+        self.tell();
+    }
+
+    fn connected(
+        &mut self,
+        peer: libp2p_identity::PeerId,
+        id: ConnectionId,
+        remote: &Multiaddr,
+        dialled: bool,
+    ) {
+        let Some(addr) = place::socket_of(remote) else { return };
+        if self.reach.up(peer, id, addr, dialled)
+            && self.config.serve == Serve::WhenReached
+            && self.kad().mode() == Mode::Client
+        {
+            tracing::info!("this node can be reached, and serves the DHT");
+            self.kad().set_mode(Some(Mode::Server));
+            self.tell();
+        }
+        if dialled && let Some(peer) = place::peer_of(&peer) {
+            self.unsaved |= self.remembered.reached(Contact::new(addr, peer));
+        }
+        self.retry.1 = AGAIN.0;
+    }
+
+    /// A node has said who it is.
+    fn introduced(&mut self, peer: libp2p_identity::PeerId, info: &identify::Info) {
+        if info.protocol_version != self.protocol {
+            tracing::debug!(%peer, "a node of another network");
+            // It may be gone already.
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        }
+        // A full bucket would not take it. A node that does not serve yet needs to be told that it could; of the 20 it asks when
+        // it joins, five are enough for that.
+        let has_room = self.kad().kbucket(peer).is_some_and(|bucket| bucket.num_entries() < K_VALUE.get());
+        let serves = info.protocols.iter().any(|protocol| self.kad().protocol_names().contains(protocol));
+        let wanted = has_room || !serves && self.dice.chance(TELL_CHANCE);
+        if wanted && let Some(addr) = self.reach.dial_back(&peer) {
+            let back = DialOpts::peer_id(peer)
+                .condition(PeerCondition::Always)
+                .addresses(vec![place::quic_v1(addr)]);
+            if !self.dial(back.allocate_new_port().build()) {
+                self.reach.not_tried(&peer);
+            }
+        }
+    }
+
+    /// False if it is refused at once, for instance because too many dials are under way.
+    fn dial(&mut self, how: DialOpts) -> bool {
+        let refused = self.swarm.dial(how).err();
+        if let Some(error) = &refused {
+            tracing::debug!(%error, "a DHT node is not dialled");
+        }
+        refused.is_none()
+    }
+
+    fn kademlia(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::RoutingUpdated { is_new_peer: true, .. } if !self.joined => {
+                // One node is enough to ask: every query finds its own way on.
+                self.joined = true;
+                // Kademlia waits before it refreshes by itself, so that several newcomers are one occasion. Without anybody
+                // listed it fails, and there is somebody.
+                let _ = self.kad().bootstrap();
+                self.tell();
+            }
+            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
+                self.store(&record);
+            }
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                self.answered(id, result, step.last)
+            }
+            _ => {}
+        }
+    }
+
+    /// Another node provides something. libp2p has seen that it speaks for itself only.
+    fn store(&mut self, record: &kad::ProviderRecord) {
+        let Some(peer) = place::peer_of(&record.provider) else { return };
+        let hosts = self.reach.hosts(&record.provider);
+        let addrs = place::as_seen(&record.addresses, &hosts, self.config.private, ADDRS_KEPT);
+        let contact = self.reach.dialled(&record.provider);
+        if addrs.is_empty() || !self.kad().store_mut().keep(&record.key, peer, addrs, contact) {
+            tracing::debug!(peer = %peer.short(), "a provider's record is not kept");
+        }
+    }
+
+    fn answered(&mut self, query: QueryId, result: QueryResult, last: bool) {
+        match result {
+            QueryResult::StartProviding(result) => {
+                let Some(reply) = self.announcing.remove(&query) else { return };
+                let small = self.known() < SMALL;
+                let lease = Lease { renew_in: if small { RENEW_SMALL } else { RENEW } };
+                // Who asked may have stopped waiting.
+                let _ = reply.send(result.map(|_| lease).map_err(|_| silent()));
+            }
+            QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { key, providers })) => {
+                self.found(query, &key, providers);
+            }
+            QueryResult::GetProviders(end) if last => {
+                let Some(looking) = self.looking.remove(&query) else { return };
+                if end.is_err() && looking.search.is_empty() {
+                    // Full channels hold records, so nothing is lost but an error.
+                    let _ = looking.found.try_send(Err(silent()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Hands providers on. libp2p tells only who they are; where is known to the running query, and is asked for as a dial would.
+    fn found(
+        &mut self,
+        query: QueryId,
+        key: &RecordKey,
+        providers: impl IntoIterator<Item = libp2p_identity::PeerId>,
+    ) {
+        let Some(looking) = self.looking.get_mut(&query) else { return };
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        for name in providers {
+            let Some(peer) = place::peer_of(&name) else { continue };
+            let mut addrs = kad.store_mut().known(key, &peer);
+            let dial = (ConnectionId::new_unchecked(0), libp2p_core::Endpoint::Dialer);
+            let told =
+                kad.handle_pending_outbound_connection(dial.0, Some(name), &[], dial.1).unwrap_or_default();
+            addrs.extend(told.iter().filter_map(place::from_multiaddr));
+            if let Some(record) = looking.search.take(peer, addrs) {
+                // A reader that sleeps loses what does not fit; one that is gone wants nothing.
+                let _ = looking.found.try_send(Ok(record));
+            }
+        }
+        if looking.search.is_done() || looking.found.is_closed() {
+            self.looking.remove(&query);
+            if let Some(mut running) = self.kad().query_mut(&query) {
+                running.finish();
+            }
+        }
+    }
+
+    async fn tick(&mut self, count: u64) {
+        let lonely = self.reach.len() == 0;
+        if lonely && self.retry.0 <= Instant::now() {
+            self.retry = (Instant::now() + self.retry.1, (self.retry.1 * 2).min(AGAIN.1));
+            self.dial_known();
+        }
+        self.widen();
+        let left: Vec<QueryId> =
+            self.looking.iter().filter(|(_, one)| one.found.is_closed()).map(|(id, _)| *id).collect();
+        for query in left {
+            self.looking.remove(&query);
+            if let Some(mut running) = self.kad().query_mut(&query) {
+                running.finish();
+            }
+        }
+        if count.is_multiple_of(SWEEP_TICKS) {
+            self.kad().store_mut().sweep();
+        }
+        if count.is_multiple_of(FORGET_TICKS) {
+            self.reach.forget_tried();
+        }
+        if (count + 1).is_multiple_of(SAVE_TICKS) {
+            self.save().await;
+        }
+        self.tell();
+    }
+
+    /// A newcomer asks again who is near: those that came with it were not listed yet when it asked first.
+    fn widen(&mut self) {
+        let now = Instant::now();
+        if self.widen.0 > now {
+            return;
+        }
+        self.widen = (now + self.widen.1, (self.widen.1 * 2).min(AGAIN.1));
+        if self.known() < SMALL || self.kad().mode() == Mode::Client {
+            // Without anybody known it fails, and is tried again.
+            let _ = self.kad().bootstrap();
+        }
+    }
+
+    /// Dials bootstrap nodes, and some of those it remembers.
+    fn dial_known(&mut self) {
+        for contact in self.config.bootstrap.clone() {
+            self.lookups.spawn(async move {
+                let addrs = contact.addrs().await;
+                addrs.into_iter().map(|addr| (addr, contact.peer())).collect()
+            });
+        }
+        let all = self.remembered.all();
+        let some = all.iter().cycle().skip(self.next_remembered).take(REMEMBERED_AT_ONCE.min(all.len()));
+        let some: Vec<_> = some.filter_map(|contact| Some((contact.addr()?, contact.peer()))).collect();
+        self.next_remembered = (self.next_remembered + REMEMBERED_AT_ONCE) % all.len().max(1);
+        self.dial_all(some);
+    }
+
+    fn dial_all(&mut self, addrs: Vec<(SocketAddr, Option<PeerId>)>) {
+        for (addr, peer) in addrs {
+            let addr = place::quic_v1(addr);
+            self.dial(match peer {
+                Some(peer) => DialOpts::peer_id(place::name_of(&peer)).addresses(vec![addr]).build(),
+                None => DialOpts::unknown_peer_id().address(addr).build(),
+            });
+        }
+    }
+
+    fn known(&mut self) -> usize {
+        self.kad().kbuckets().map(|bucket| bucket.num_entries()).sum()
+    }
+
+    fn tell(&mut self) {
+        let contacts = self.listening.iter().map(|addr| Contact::new(*addr, self.me)).collect();
+        let (known, serves) = (self.known(), self.kad().mode() == Mode::Server);
+        let stored = self.kad().store_mut().len();
+        let now = KadStatus { contacts, connected: self.reach.len(), known, serves, stored };
+        self.status.send_if_modified(|before| {
+            let changed = *before != now;
+            *before = now;
+            changed
+        });
+    }
+
+    async fn save(&mut self) {
+        let Some(file) = self.config.remember.clone().filter(|_| std::mem::take(&mut self.unsaved)) else {
+            return;
+        };
+        let list = self.remembered.clone();
+        let saved =
+            tokio::task::spawn_blocking(move || list.save(Path::new(&file)).map_err(|error| (file, error)));
+        if let Ok(Err((file, error))) = saved.await {
+            tracing::warn!(file = %file.display(), %error, "remembered DHT nodes cannot be written");
+        }
+    }
+}

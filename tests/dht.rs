@@ -1,0 +1,152 @@
+//! The binary without a tracker: what was found goes on, and who comes anew finds the rest by the DHT.
+#![cfg(feature = "kad")]
+#![allow(clippy::unwrap_used)]
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use pcdn::core::fragment::Fragmenter as _;
+use pcdn::core::id::Identity;
+use pcdn::core::unit::Rate;
+use pcdn::demo::{Demo, DemoDiscovery, DemoOptions, DemoOrigin};
+use pcdn::discovery::{TrackerConfig, TrackerServer};
+use pcdn::media::File;
+use pcdn::testing::{content, manifest_of};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+/// Two segments of a file's usual cut.
+const LEN: usize = 8 << 20;
+/// Slow enough that whoever can takes it from peers.
+const ORIGIN: Rate = Rate(2_000_000);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn origin() -> DemoOrigin {
+    let film = content(LEN, 1);
+    let manifest = manifest_of(&film, File::default().rule(), 4 << 20, 16, &Identity::from_secret([9; 32]));
+    DemoOrigin::start(vec![("film".to_owned(), film), ("film.pcdn".to_owned(), manifest)], ORIGIN)
+        .await
+        .unwrap()
+}
+
+fn pcdn(verb: &str, origin: &DemoOrigin, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pcdn"));
+    command
+        .args([
+            verb,
+            "--listen",
+            "127.0.0.1:0",
+            "--origin",
+            &origin.addr().to_string(),
+            "--manifest",
+            "sidecar",
+        ])
+        .args(["--admin", "off", "--policy", "cost", "--log-level", "info"])
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// A peer that holds the film whole, and where others join the DHT by it.
+struct Seeder {
+    _child: Child,
+    _lines: Lines<BufReader<ChildStderr>>,
+    contact: String,
+}
+
+async fn seeder(origin: &DemoOrigin, more: &[&str]) -> Seeder {
+    let url = origin.url("film");
+    let mut child = pcdn("peer", origin, &[&["--seed-only", "--seed", &url], more].concat()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut contact = None;
+    let told = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("it says when it is ready");
+            if let Some(places) = line.strip_prefix("ready ") {
+                contact = places.split(' ').find_map(|place| place.strip_prefix("dht=")).map(str::to_owned);
+            }
+            if line.contains("held whole") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.unwrap();
+    Seeder { _child: child, _lines: lines, contact: contact.unwrap_or_default() }
+}
+
+/// Downloads the film; gives the report.
+async fn get(origin: &DemoOrigin, more: &[&str]) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = pcdn("get", origin, more);
+    let running =
+        command.args([&origin.url("film"), "--json", "--out"]).arg(dir.path().join("film")).output();
+    let output = tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_tracker_transfers_go_on_and_newcomers_find_the_rest() {
+    let origin = origin().await;
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let tracker = TrackerServer::bind(TrackerConfig { listen, ..TrackerConfig::default() }).await.unwrap();
+    let at = tracker.local_addr().to_string();
+    let first = seeder(&origin, &["--tracker", &at, "--dht", "none"]).await;
+    assert!(first.contact.starts_with("/ip4/127.0.0.1/udp/"), "{}", first.contact);
+    let second = seeder(&origin, &["--tracker", &at, "--dht", &first.contact]).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let under_way = pcdn(
+        "get",
+        &origin,
+        &["--tracker", &at, "--download-limit", "2MB/s", &origin.url("film"), "--json", "--out"],
+    )
+    .arg(dir.path().join("film"))
+    .spawn()
+    .unwrap();
+    tracker.shutdown().await;
+    let newcomer = get(&origin, &["--tracker", &at, "--dht", &second.contact]).await;
+    assert_eq!(newcomer["bytes"], LEN);
+    assert!(newcomer["p2p_ratio"].as_f64().unwrap() > 0.5, "{newcomer}");
+    let ended = tokio::time::timeout(PATIENCE, under_way.wait_with_output()).await.unwrap().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(report["sha256"], newcomer["sha256"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_needs_no_tracker() {
+    let options = DemoOptions {
+        peers: 4,
+        size: pcdn::core::unit::ByteSize::mib(8),
+        origin_rate: ORIGIN,
+        discovery: DemoDiscovery::Dht,
+        ..DemoOptions::default()
+    };
+    let demo = Demo::start(options).await.unwrap();
+    let report = demo.run().await.unwrap();
+    demo.stop().await;
+    assert!(report.all_bytes_correct);
+    assert!(report.p2p_ratio > 0.4, "{}", report.p2p_ratio);
+}
+
+#[tokio::test]
+async fn a_contact_that_is_none_is_refused_with_the_form_to_write() {
+    let origin = origin().await;
+    let dir = tempfile::tempdir().unwrap();
+    for (bad, says) in
+        [("192.0.2.1:4001", "--dht none"), ("/ip4/192.0.2.1/udp/4001/quic-v1/p2p/x", "/ip4/IP/udp/PORT")]
+    {
+        let output = pcdn("get", &origin, &["--dht", bad, &origin.url("film")])
+            .current_dir(dir.path())
+            .output()
+            .await
+            .unwrap();
+        let line = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{line}");
+        assert!(line.contains(says), "{line}");
+    }
+}
