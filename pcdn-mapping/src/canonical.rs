@@ -122,7 +122,7 @@ impl Rules {
         if !url.username().is_empty() || url.password().is_some() {
             dropped.push("userinfo".to_owned());
         }
-        let path = path::without_tokens(&percent::normal(url.path()), &mut dropped);
+        let path = path::normal(url.path(), &mut dropped);
         let path = self.strip.iter().fold(path, |path, pattern| path::stripped(path, pattern, &mut dropped));
         let query = self.query(url.query().unwrap_or_default(), &mut dropped);
         dropped.sort();
@@ -178,7 +178,12 @@ impl Parts {
 
 /// `HOST[:PORT]`, the port if it is not the default one.
 pub(crate) fn host_of(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    let whole = url.host_str().unwrap_or_default();
+    let host = whole.trim_end_matches('.');
+    // `0.0..` is a name; `0.0` would be read as the address 0.0.0.0, another host.
+    let number = |label: &str| label.bytes().all(|b| b.is_ascii_digit()) || label.starts_with("0x");
+    let is_address = whole.parse::<std::net::Ipv4Addr>().is_ok();
+    let host = if !is_address && host.rsplit('.').next().is_some_and(number) { whole } else { host };
     url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
 }
 

@@ -8,7 +8,6 @@ use pcdn_core::async_trait;
 use pcdn_core::mapping::{MapError, Mapper};
 use pcdn_core::resource::{Mapping, Url};
 
-use crate::canonical::Rules;
 use crate::glob::glob;
 use crate::hash::rid_of;
 use rule::{Name, Rule, Text};
@@ -154,7 +153,7 @@ impl Template {
 /// `url` without what is known for credentials and tracking: as others may be told.
 #[cfg(feature = "node")]
 pub(crate) fn bare(url: &Url) -> Result<Url, MapError> {
-    let parts = Rules::default().parts(url)?;
+    let parts = crate::canonical::Rules::default().parts(url)?;
     Ok(without_credentials(url, &parts.path, &parts.query))
 }
 

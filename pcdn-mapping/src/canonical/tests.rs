@@ -160,3 +160,14 @@ proptest! {
         }
     }
 }
+
+/// Found by fuzzing: without its dots the name became an address.
+#[test]
+fn a_name_whose_dots_go_does_not_become_an_address() {
+    for host in ["0.0..", "0x1..", "a.7.."] {
+        let Ok(url) = Url::parse(&format!("http://{host}/f")) else { continue };
+        let once = canonical(&url).unwrap().text;
+        assert_eq!(again(&once), once, "{host}");
+    }
+    assert_eq!(text("http://h.example./f"), text("http://h.example/f"));
+}

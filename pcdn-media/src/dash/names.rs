@@ -234,10 +234,8 @@ mod tests {
         assert_eq!(kept("1.ts 2.ts", &template("2.ts")), [] as [&str; 0]);
         assert_eq!(kept("1.ts 2.ts", &template("2.ts?itag=1")), ["itag"]);
         assert_eq!(kept("1.ts 2.ts?itag=1 ./2.ts", ""), ["itag"]);
-        assert_eq!(
-            kept("1.ts m.mpd", "<Representation><SegmentList><SegmentURL/></SegmentList></Representation>"),
-            ["u"]
-        );
+        let file = "<Representation><BaseURL>v?u=1</BaseURL><SegmentList><SegmentURL/></SegmentList></Representation>";
+        assert_eq!(kept("1.ts v", file), ["u"]);
     }
 
     #[test]

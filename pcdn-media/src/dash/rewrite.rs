@@ -111,8 +111,9 @@ struct Sites {
     levels: Vec<Level>,
     open: Vec<usize>,
     removed: Vec<Range<usize>>,
-    /// The MPD's start tag, its prefix, and where its `@suggestedPresentationDelay` stands.
+    /// The MPD's start tag, whether anything can stand in it, its prefix, and where its `@suggestedPresentationDelay` stands.
     root: Range<usize>,
+    root_is_empty: bool,
     prefix: String,
     delay: Option<Range<usize>>,
 }
@@ -144,6 +145,7 @@ impl Sites {
     fn attributes(&mut self, element: &Element<'_>) -> Result<(), FragmentError> {
         if element.tag == Tag::Mpd {
             self.root = element.span.clone();
+            self.root_is_empty = element.is_empty();
             self.prefix = element.name().strip_suffix("MPD").unwrap_or_default().to_owned();
         }
         if matches!(element.tag, Tag::Other | Tag::S | Tag::UtcTiming) {
@@ -210,7 +212,8 @@ impl Sites {
             };
             edits.extend(new.map(|new| (site.span.clone(), escape(new).into_owned())));
         }
-        if options.moved && self.levels.first().is_some_and(|root| root.base.is_none()) {
+        let baseless = !self.root_is_empty && self.levels.first().is_some_and(|root| root.base.is_none());
+        if options.moved && baseless {
             let prefix = &self.prefix;
             let mut directory = document.join(".").unwrap_or_else(|_| (*document).clone());
             directory.set_query(None);
@@ -234,17 +237,33 @@ fn is_level(tag: Tag) -> bool {
     matches!(tag, Tag::Mpd | Tag::Period | Tag::Set | Tag::Representation)
 }
 
-/// Whether a reference would lead past the gateway: it has a scheme, or begins with a slash.
-fn leads_away(reference: &str) -> bool {
+/// Whether a reference would lead past the gateway: it has a scheme, begins with a slash, or climbs above the root, where at
+/// the gateway there is more.
+fn leads_away(reference: &str, base: &Url) -> bool {
+    // What URL parsers pass over.
+    let reference = reference.trim_start_matches(|c: char| c <= ' ');
     let scheme = reference.split_once(':').is_some_and(|(scheme, _)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '\t' | '\r' | '\n'))
     });
-    scheme || reference.starts_with(['/', '\\'])
+    scheme || reference.starts_with(['/', '\\']) || climbs(reference, base)
+}
+
+fn climbs(reference: &str, base: &Url) -> bool {
+    // Dots may be written `%2e`.
+    if !reference.contains("..") && !reference.contains('%') {
+        return false;
+    }
+    let mut deeper = base.clone();
+    deeper.set_path(&format!("/up{}", base.path()));
+    let ends = resolve(base, reference).zip(resolve(&deeper, reference));
+    ends.is_some_and(|(here, there)| there.path().strip_prefix("/up") != Some(here.path()))
 }
 
 fn replaced(reference: &str, base: &Url, must: bool, to: &mut dyn FnMut(&Url) -> String) -> Option<String> {
-    if !must && !leads_away(reference) {
+    if !must && !leads_away(reference, base) {
         return None;
     }
     let url = resolve(base, reference).filter(|url| matches!(url.scheme(), "http" | "https"))?;
@@ -254,17 +273,17 @@ fn replaced(reference: &str, base: &Url, must: bool, to: &mut dyn FnMut(&Url) ->
 /// Replaces a reference that may be a template. Dollars, and widths such as `%05d`, would not survive in a [`Url`], so
 /// only the directory before the first `$` is mapped.
 fn templated(reference: &str, base: &Url, to: &mut dyn FnMut(&Url) -> String) -> Option<String> {
-    let Some(dollar) = reference.find('$').filter(|_| leads_away(reference)) else {
+    let Some(dollar) = reference.find('$').filter(|_| leads_away(reference, base)) else {
         return replaced(reference, base, false, to);
     };
     let query = reference.find(['?', '#']).unwrap_or(reference.len());
-    let slash = reference[..dollar.min(query)].rfind('/')?;
+    let slash = reference[..dollar.min(query)].rfind(['/', '\\'])?;
     let (directory, rest) = reference.split_at(slash + 1);
     // A host that is itself a template is left alone: nobody can say which one it will be.
     if directory.ends_with("//") {
         return None;
     }
-    let mut mapped = replaced(directory, base, false, to)?;
+    let mut mapped = replaced(directory, base, true, to)?;
     mapped += rest;
     Some(mapped)
 }

@@ -26,6 +26,8 @@ pub(super) type Place = (Url, Option<ByteRange>);
 pub(super) struct Track {
     /// What relative references are relative to.
     base: Url,
+    /// The base URL is the manifest's own: no file of segments.
+    is_manifest: bool,
     /// `None` if the base URL is the one segment there is.
     pub segments: Option<Segments>,
     media: Option<Template>,
@@ -88,21 +90,33 @@ impl Track {
                     Some((resolve(&base, &text)?, None))
                 });
             }
-            init = init.or_else(|| place(&base, segments.init.as_ref()?));
-        } else if base == *document {
-            return Ok(None);
+            init = init.or_else(|| place(&base, base == *document, segments.init.as_ref()?));
         }
-        let follows = spot.period > 0;
+        let (follows, is_manifest) = (spot.period > 0, base == *document);
         let ahead = sum(&ahead);
-        Ok(Some(Self { base, segments, media, init, start, duration: span.duration, follows, ahead }))
+        Ok(Some(Self {
+            base,
+            is_manifest,
+            segments,
+            media,
+            init,
+            start,
+            duration: span.duration,
+            follows,
+            ahead,
+        }))
     }
 
     /// Where segment number `index` is, whose media time is `time`. The index counts from 0; `text` is room for a reference.
     pub(super) fn segment(&self, index: u64, time: i128, text: &mut String) -> Option<Place> {
-        let Some(segments) = &self.segments else { return Some((self.base.clone(), None)) };
+        let file = || (!self.is_manifest).then(|| (self.base.clone(), None));
+        let Some(segments) = &self.segments else { return file() };
         match segments.way {
-            Way::Base => Some((self.base.clone(), None)),
-            Way::List => place(&self.base, segments.urls.as_ref()?.get(usize::try_from(index).ok()?)?),
+            Way::Base => file(),
+            Way::List => {
+                let at = segments.urls.as_ref()?.get(usize::try_from(index).ok()?)?;
+                place(&self.base, self.is_manifest, at)
+            }
             Way::Template => {
                 let number = segments.start_number.unwrap_or(1).saturating_add(index);
                 let time = u64::try_from(time.max(0)).unwrap_or(u64::MAX);
@@ -119,8 +133,11 @@ impl Track {
         let media = match list {
             // As written, for to resolve them all takes long.
             Some(urls) => {
-                let written = |it: &UrlRange| it.url.as_ref().is_some_and(|url| url.contains('?'));
-                self.base.query().is_some() || urls.iter().any(written)
+                let inherits = self.base.query().is_some();
+                urls.iter().any(|it| match it.url.as_deref().map(str::trim) {
+                    Some(url) => url.contains('?') || inherits && (url.is_empty() || url.starts_with('#')),
+                    None => inherits && !self.is_manifest,
+                })
             }
             // All of a template are alike.
             None => has_query(&self.segment(0, 0, &mut String::new())),
@@ -162,10 +179,11 @@ pub(super) fn resolve(base: &Url, reference: &str) -> Option<Url> {
     Some(url)
 }
 
-fn place(base: &Url, at: &UrlRange) -> Option<Place> {
+/// Where `at` is. Without a URL it is the base URL's own file, unless that is the manifest.
+fn place(base: &Url, is_manifest: bool, at: &UrlRange) -> Option<Place> {
     let url = match &at.url {
         Some(url) => resolve(base, url)?,
-        None => base.clone(),
+        None => Some(base.clone()).filter(|_| !is_manifest)?,
     };
     Some((url, at.range))
 }

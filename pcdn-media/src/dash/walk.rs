@@ -226,7 +226,7 @@ impl Walk {
             // A file that grows would have to be asked for its index again and again.
             Some(_) if self.scene.present.dynamic => return Some(None),
             Some(it) => {
-                let (url, _) = track.segment(0, 0, &mut self.text)?;
+                let Some((url, _)) = track.segment(0, 0, &mut self.text) else { return Some(None) };
                 let offset = span(it.presentation_time_offset.unwrap_or(0).into(), it.timescale.unwrap_or(1));
                 Source::Index(Index::new(url, it.index_range, track.start, offset))
             }

@@ -54,6 +54,11 @@ impl<'t> Element<'t> {
         &self.raw[..end]
     }
 
+    /// Whether it ends where it begins: `<MPD/>`.
+    pub(super) fn is_empty(&self) -> bool {
+        self.raw.ends_with('/')
+    }
+
     pub(super) fn attributes(&self) -> Attributes<'t> {
         let name = self.name().len();
         Attributes { rest: &self.raw[name..], at: self.at + name }

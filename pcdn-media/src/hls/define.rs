@@ -84,6 +84,7 @@ impl<'d> Scope<'d> {
             return Err(malformed(format!("no value for the variable {}", echo(name)), at));
         };
         at_most(LINE_BYTES_MAX, value.len(), "bytes in a variable")?;
+        no_reference(&value, at)?;
         self.variables.0.insert(name.to_owned(), value.clone());
         at_most(VARIABLES_MAX, self.variables.0.len(), "variables")?;
         Ok((name.to_owned(), value))
@@ -105,6 +106,7 @@ impl<'d> Scope<'d> {
             out += &after[..next];
             rest = &after[next..];
         }
+        no_reference(&out, at)?;
         self.expanded_bytes += out.len();
         at_most(EXPANDED_BYTES_MAX, self.expanded_bytes, "bytes in lines with variables")?;
         Ok(Cow::Owned(out))
@@ -149,6 +151,14 @@ impl<'d> Scope<'d> {
     /// The absolute URL of `uri`, if it is one; for those who look at one URL at a time.
     pub(super) fn join(&self, uri: &str) -> Option<Url> {
         self.base.join(uri.trim()).ok()
+    }
+}
+
+/// Values are not looked at again, but a player would take what is put together from them for a reference.
+fn no_reference(text: &str, at: usize) -> Result<(), FragmentError> {
+    match text.contains("{$") {
+        true => Err(malformed("variables that make a reference to a variable", at)),
+        false => Ok(()),
     }
 }
 

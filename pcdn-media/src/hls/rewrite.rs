@@ -155,7 +155,7 @@ impl Writer<'_> {
         let (name, value) = self.scope.define(list, line.at)?;
         let depends = attributes(list).any(|found| matches!(found.name, "IMPORT" | "QUERYPARAM"));
         let writable = !format!("{name}{value}").contains(['"', '\r', '\n']);
-        let plain = depends && writable || list.contains("{$");
+        let plain = (depends || list.contains("{$")) && writable;
         Ok(plain.then(|| format!("#EXT-X-DEFINE:NAME=\"{name}\",VALUE=\"{value}\"")))
     }
 }
@@ -164,10 +164,10 @@ fn is_http(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
 }
 
-/// A gateway's word that cannot break out of its line or its quotation marks.
+/// A gateway's word that cannot break out of its line or its quotation marks, and is no variable.
 fn in_a_line(text: String) -> String {
-    match text.contains(['"', '\r', '\n']) {
-        true => text.replace('"', "%22").replace(['\r', '\n'], ""),
+    match text.contains(['"', '\r', '\n', '{']) {
+        true => text.replace('"', "%22").replace(['\r', '\n'], "").replace("{$", "%7B$"),
         false => text,
     }
 }

@@ -14,6 +14,8 @@ use super::name::Names;
 /// Loads in a row that may be older than what is known (another edge of the CDN lags) before they are taken for a stream that
 /// was set back.
 const STALE_LOADS_MAX: u32 = 3;
+/// Sequence numbers above this count as this, so that all segments after it can be counted on.
+const SEQUENCE_MAX: u64 = 1 << 62;
 /// Missing segments whose time is estimated; above that the numbers are no count of segments.
 const MISSED_MAX: u64 = 10_000;
 
@@ -98,7 +100,7 @@ impl Window {
             return if self.begun { Relation::Lost } else { Relation::Onward };
         };
         let Some(count) = ids.len().checked_sub(1) else { return Relation::Stale };
-        let (new_first, new_last) = (media.sequence(0), media.sequence(count));
+        let (new_first, new_last) = (sequence(media, 0), sequence(media, count));
         if new_first > last.sequence {
             return if new_first == last.sequence.saturating_add(1) {
                 Relation::Onward
@@ -131,7 +133,7 @@ impl Window {
         };
         let floor = self.entries.first().map_or(0, |entry| entry.sequence);
         if let (Relation::Lost, Some(last)) = (relation, self.entries.last()) {
-            let missed = media.sequence(0).saturating_sub(last.sequence).saturating_sub(1);
+            let missed = sequence(media, 0).saturating_sub(last.sequence).saturating_sub(1);
             let missed = if missed > MISSED_MAX { 0 } else { missed as u32 };
             self.end = self.end.saturating_add(media.target_duration.saturating_mul(missed));
         }
@@ -143,7 +145,7 @@ impl Window {
         self.begun |= !ids.is_empty();
         let mut entries = Vec::with_capacity(ids.len());
         for (index, (segment, named)) in media.segments.iter().zip(ids).enumerate() {
-            let sequence = media.sequence(index);
+            let sequence = sequence(media, index);
             // A longer window of another edge: what is before ours has passed.
             if sequence < floor && relation == Relation::Onward {
                 continue;
@@ -234,6 +236,11 @@ impl Window {
         let back = behind.checked_sub(1)? as usize;
         there.clone().nth(back).or_else(|| there.next_back())
     }
+}
+
+/// Number of the segment at `index`.
+fn sequence(media: &Media, index: usize) -> u64 {
+    media.sequence(0).min(SEQUENCE_MAX) + index as u64
 }
 
 fn named(media: &Media) -> Vec<Named> {

@@ -13,7 +13,7 @@ use pcdn_core::swarm::{Input, Output, Swarm, SwarmSetup};
 use pcdn_core::unit::Time;
 use pcdn_core::wire;
 
-use crate::targets::{SWARM, messages};
+use crate::targets::wire::{SWARM, messages};
 
 /// Outputs of one input at most: more would be an echo without end.
 const OUTPUTS_MAX: usize = 10_000;

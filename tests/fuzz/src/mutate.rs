@@ -11,11 +11,12 @@ const BYTES_MAX: usize = 64 * 1024;
 pub struct Corpus {
     inputs: Vec<Vec<u8>>,
     seeds: usize,
+    words: &'static [&'static str],
 }
 
 impl Corpus {
-    pub fn new(seeds: Vec<Vec<u8>>) -> Self {
-        Self { seeds: seeds.len(), inputs: seeds }
+    pub fn new(seeds: Vec<Vec<u8>>, words: &'static [&'static str]) -> Self {
+        Self { seeds: seeds.len(), inputs: seeds, words }
     }
 
     /// Keeps an input; a random learnt one makes room.
@@ -45,6 +46,10 @@ const EDGES: [u64; 10] = [0, 1, 127, 128, 255, 256, 65_535, 1 << 31, u32::MAX as
 fn damage(bytes: &mut Vec<u8>, corpus: &Corpus, dice: &mut Dice) {
     let at = dice.below(bytes.len() as u64 + 1) as usize;
     let span = (1 + dice.below(16) as usize).min(bytes.len() - at);
+    // Text is damaged by its words as often as by all else.
+    if !corpus.words.is_empty() && dice.below(2) == 0 {
+        return damage_text(bytes, at, corpus, dice);
+    }
     match dice.below(9) {
         0 if at < bytes.len() => bytes[at] ^= 1 << dice.below(8),
         1 if at < bytes.len() => bytes[at] = dice.next_u64() as u8,
@@ -70,6 +75,27 @@ fn damage(bytes: &mut Vec<u8>, corpus: &Corpus, dice: &mut Dice) {
             let from = dice.below(other.len() as u64 + 1) as usize;
             bytes.truncate(at);
             bytes.extend_from_slice(&other[from..]);
+        }
+    }
+}
+
+/// Puts in a word, or takes out, doubles or moves a line.
+fn damage_text(bytes: &mut Vec<u8>, at: usize, corpus: &Corpus, dice: &mut Dice) {
+    let from = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let to = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| at + end + 1);
+    match dice.below(4) {
+        0 => {
+            bytes.drain(from..to);
+        }
+        1 => {
+            let line = bytes[from..to].to_vec();
+            let there = dice.below(bytes.len() as u64 + 1) as usize;
+            bytes.splice(there..there, line);
+        }
+        _ => {
+            let word = dice.pick(corpus.words).copied().unwrap_or_default();
+            let there = if dice.below(2) == 0 { at } else { from };
+            bytes.splice(there..there, word.bytes());
         }
     }
 }

@@ -280,3 +280,19 @@ fn bounds_hold() {
     let forever = r#"<MPD mediaPresentationDuration="P99999999Y"><Period><AdaptationSet><SegmentTemplate timescale="4294967295" duration="1" media="$Number$"/><Representation id="v"/></AdaptationSet></Period></MPD>"#;
     assert_eq!(much(forever.into()), "segments");
 }
+
+/// Without a base URL a reference that names no file means the manifest. Fuzzing found it listed as media, and lost when a
+/// gateway gave a moved manifest its base.
+#[test]
+fn a_manifest_is_no_segment_of_itself() {
+    for inside in [
+        "<Representation id='v'/>",
+        "<SegmentBase/><Representation id='v'/>",
+        "<SegmentBase><Initialization range='0-9'/></SegmentBase><Representation id='v'/>",
+        "<SegmentList duration='4'><Initialization range='0-9'/><SegmentURL mediaRange='10-19'/></SegmentList><Representation id='v'/>",
+    ] {
+        let text = film(&format!("{inside}<Representation id='w'><BaseURL>w.mp4</BaseURL></Representation>"));
+        let all = shorts(&cuts(&text));
+        assert!(all.iter().all(|it| it.starts_with("w.mp4")), "{inside}: {all:?}");
+    }
+}

@@ -121,6 +121,7 @@ fn a_moved_manifest_is_given_its_base() {
         through("<MPD><Location>n.mpd</Location></MPD>", &MOVED),
         format!("<MPD>{base}<Location>http://gw/https/cdn.test/a/n.mpd</Location></MPD>")
     );
+    assert_eq!(through("<MPD/>", &MOVED), "<MPD/>", "there is no room: fuzzing found a base behind the end");
     let inner = "<MPD><Period><BaseURL>p/</BaseURL></Period></MPD>";
     assert_eq!(through(inner, &MOVED), inner.replace("<MPD>", &format!("<MPD>{base}")));
 }

@@ -33,7 +33,7 @@ fn millis_of_day(text: &str) -> Option<i64> {
     let mut millis = 0;
     for digit in 0..3 {
         let byte = fraction.as_bytes().get(digit).copied().unwrap_or(b'0');
-        millis = millis * 10 + i64::from(byte.is_ascii_digit().then_some(byte - b'0')?);
+        millis = millis * 10 + i64::from(byte.is_ascii_digit().then(|| byte - b'0')?);
     }
     Some(((hour * 60 + minute) * 60 + second) * 1000 + millis)
 }
@@ -80,6 +80,10 @@ mod tests {
         check("2000-02-29T12:00Z", Some(951_825_600_000));
         check("2024-12-31T23:59:60Z", Some(1_735_689_600_000));
         for bad in ["", "T", "2010-02-19", "2010-13-01T00:00:00Z", "2010-02-19T25:00:00Z", "x-y-zTa:b:c"] {
+            check(bad, None);
+        }
+        // A character below the digits where a digit should be made it panic: found by fuzzing.
+        for bad in ["2026-03-01T12:00:06.\u{0}", "2026-03-01T12:00:06.0/0"] {
             check(bad, None);
         }
         for bad in

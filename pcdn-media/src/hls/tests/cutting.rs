@@ -218,3 +218,13 @@ fn one_bad_reload_is_forgiven_and_a_bad_start_is_not() {
     assert!(node.slicing.supply(node.now, page()).is_err());
     assert_eq!(node.see("#EXTM3U\n#EXT-X-SKIP:SKIPPED-SEGMENTS=9"), "", "a delta is no window");
 }
+
+/// Numbers that cannot be counted on made one place of all segments, and every load a stream set back. Found by fuzzing.
+#[test]
+fn the_highest_sequence_numbers_are_one_stream_too() {
+    let text: Vec<u8> =
+        [&live(u64::MAX - 1, 1, |_| "a.ts".into())[..], b"#EXTINF:4,\nb.ts\n#EXTINF:4,\nc.ts\n"].concat();
+    let mut node = Node::new();
+    assert_eq!(node.see(text.clone()), "a.ts b.ts c.ts");
+    assert_eq!(node.see(text), "");
+}

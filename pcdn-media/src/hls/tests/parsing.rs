@@ -142,6 +142,11 @@ fn variables_are_substituted_within_bounds() {
     assert!(error(&with("#EXT-X-DEFINE:QUERYPARAM=\"absent\"\n", "a")).contains("no value for the variable"));
     assert!(error(&with("#EXT-X-DEFINE:IMPORT=\"dir\"\n", "a")).contains("no value"));
     assert!(error(&with("#EXT-X-DEFINE:VALUE=\"dir\"\n", "a")).contains("defines nothing"));
+    // A player would look for them in what a gateway gives it: found by fuzzing.
+    let brace = define("a", "{");
+    for (head, uri) in [(define("b", "{$a}$x}"), "u"), (String::new(), "u?{$a}$x}")] {
+        assert!(error(&with(&(brace.clone() + &head), uri)).contains("a reference to a variable"));
+    }
     let text = with("#EXT-X-DEFINE:IMPORT=\"dir\"\n", "{$dir}.ts");
     let imports = master(MASTER).variables;
     let Ok(Playlist::Media(media)) = Playlist::parse_with(text.as_bytes(), &base(), &imports) else {
