@@ -1,12 +1,18 @@
 //! Peers as others hear of them.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::PeerId;
+
+mod reach;
+mod signed;
+
+pub use reach::{Prefix, Reach};
+pub use signed::{Facts, RecordError, SignedRecord};
 
 /// An address and the transport that listens there: `udp://192.0.2.1:4000`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,6 +49,24 @@ impl Scheme {
             Scheme::Other => "other",
         }
     }
+
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Scheme::Udp => 1,
+            Scheme::Quic => 2,
+            Scheme::Mem => 3,
+            Scheme::Other => 255,
+        }
+    }
+
+    pub(crate) fn of_code(code: u8) -> Self {
+        match code {
+            1 => Scheme::Udp,
+            2 => Scheme::Quic,
+            3 => Scheme::Mem,
+            _ => Scheme::Other,
+        }
+    }
 }
 
 /// What one node tells others about a peer.
@@ -59,6 +83,28 @@ pub struct PeerRecord {
 impl PeerRecord {
     /// Addresses of one peer at most: LAN and public, IPv4 and IPv6, two transports.
     pub const ADDRS_MAX: usize = 8;
+}
+
+impl PeerAddr {
+    /// Lowest port that is dialled over a network: nobody shall make nodes talk to well-known services.
+    pub const PORT_MIN: u16 = 1_024;
+
+    /// How far it reaches. What is inside this process is on this machine.
+    pub fn reach(&self) -> Reach {
+        if self.scheme == Scheme::Mem { Reach::Machine } else { Reach::of(self.addr.ip()) }
+    }
+
+    /// Whether a stranger's word is enough to dial it: one host can have it, in the one form it has, and on a port of ours.
+    /// Low ports are left to tests on this machine.
+    pub fn is_dialable(&self) -> bool {
+        let (ip, port) = (self.addr.ip(), self.addr.port());
+        if matches!(self.scheme, Scheme::Mem | Scheme::Other) {
+            return port > 0;
+        }
+        let low = if self.reach() == Reach::Machine { 1 } else { Self::PORT_MIN };
+        let everybody = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast()) || ip.is_multicast();
+        port >= low && !everybody && !ip.is_unspecified() && ip.to_canonical() == ip
+    }
 }
 
 impl fmt::Display for PeerAddr {

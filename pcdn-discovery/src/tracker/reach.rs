@@ -6,30 +6,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use pcdn_core::peer::PeerRecord;
+pub(crate) use pcdn_core::peer::Reach;
 
 use super::wire::PORT_MIN;
-
-/// How far an address reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
-    /// This machine: loopback.
-    Machine,
-    /// This site: private and link-local networks.
-    Site,
-    /// Everyone.
-    World,
-}
-
-impl Reach {
-    pub(crate) fn of(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            ip if ip.is_loopback() => Self::Machine,
-            IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => Self::Site,
-            IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Self::Site,
-            _ => Self::World,
-        }
-    }
-}
 
 /// What a node may believe of the records of the tracker at `tracker`: addresses that reach as far as the tracker's own, that
 /// one host can have, with a port from 1024 up. Records without any are dropped.
