@@ -6,15 +6,17 @@
 //! ```text
 //!            Cut, Held, Manifest            Ask ──► upload ──► Serve / Refuse
 //!  fragmenter ───────────────► board
-//!  links ── Message ─────────► links, gossip, proof ──► Send
+//!  links ── Message ─────────► links, gossip, exchange, proof ──► Send
 //!  links ── Piece ───────────► proof ─ checked ─► board ──► Keep, Deliver
 //!  origin ─ OriginBytes ─────► runs ── own copy ─► proof, board
 //!  readers ─ Read, Pull ─────► readers (due times) ──► scheduler ──► Ask, Fetch
 //! ```
 
+mod acquaintances;
 mod background;
 pub mod board;
 mod company;
+mod exchange;
 mod flight;
 mod front;
 mod gossip;
@@ -28,9 +30,9 @@ mod receipts;
 pub mod report;
 mod slices;
 mod upload;
+mod whereabouts;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +43,7 @@ use crate::fragment::{Cut, Segment};
 use crate::id::{Identity, PeerId, SwarmKey};
 use crate::layout::{Layout, PieceKey, SegmentId};
 use crate::origin::OriginError;
-use crate::peer::{PeerRecord, Scheme};
+use crate::peer::{PeerAddr, PeerRecord};
 use crate::range::ByteRange;
 use crate::resource::Url;
 use crate::schedule::{Handle, Plan, Policy, Scheduler, Step, View};
@@ -83,8 +85,8 @@ pub struct SwarmSetup {
     pub take: bool,
     /// Whether pieces are given to peers.
     pub give: bool,
-    /// Ports this node listens on.
-    pub ports: Vec<(Scheme, u16)>,
+    /// Where this node listens; an unspecified IP means everywhere.
+    pub addrs: Vec<PeerAddr>,
     /// A pinned signer: manifests from peers are taken if it signed them.
     pub trust: Option<PeerId>,
     /// Its segments are resources of their own, as of a playlist: one that the origin refuses is lost, the others are not.
@@ -92,7 +94,7 @@ pub struct SwarmSetup {
     /// The origin can only be followed, not asked for parts: segments come as slices of this node's own connection to it, or
     /// from peers.
     pub follow: bool,
-    /// Seconds since 1970 at [`Time::ZERO`], for the minute that receipts bear.
+    /// Seconds since 1970 at [`Time::ZERO`], for the minute that receipts bear and the end of signed records.
     pub epoch_s: u64,
     /// Bounds.
     pub limits: Limits,
@@ -109,7 +111,7 @@ impl SwarmSetup {
             policy: Policy::Balanced,
             take: true,
             give: true,
-            ports: Vec::new(),
+            addrs: Vec::new(),
             trust: None,
             stream: false,
             follow: false,
@@ -127,7 +129,7 @@ pub struct Limits {
     pub neighbours: usize,
     /// Below this many the engine looks for more.
     pub neighbours_wanted: usize,
-    /// Peers remembered for later dialling.
+    /// Peers remembered that were only heard of, for later dialling.
     pub known_peers: usize,
     /// Requests of one peer waiting here.
     pub asks_per_peer: usize,
@@ -171,7 +173,7 @@ pub enum Input {
         /// Proven by the transport.
         peer: PeerId,
         /// The address at the other end, if it has one.
-        remote: Option<IpAddr>,
+        remote: Option<PeerAddr>,
         /// Round trip so far.
         rtt: Duration,
     },
@@ -425,6 +427,7 @@ pub struct Swarm {
     links: links::Links,
     gossip: gossip::Gossip,
     company: company::Company,
+    exchange: exchange::Exchange,
     proof: proof::Proof,
     flights: flight::Flights,
     origin: origin::Runs,
@@ -481,6 +484,7 @@ impl Swarm {
             told_complete: false,
             background: None,
             dice: dice.fork("scheduler"),
+            exchange: exchange::Exchange::new(&setup, now, dice.fork("exchange")),
             setup,
         }
     }
@@ -564,6 +568,7 @@ impl Swarm {
     pub fn report(&self, now: Time) -> Report {
         let mut report = self.report.clone();
         report.finish(now, &self.board, &self.links, &self.proof);
+        report.known = self.exchange.known.len() as u32;
         report
     }
 
@@ -575,6 +580,11 @@ impl Swarm {
     /// The neighbours now, with the bytes taken from and given to each.
     pub fn neighbours(&self) -> impl Iterator<Item = (&crate::schedule::Neighbour, u64, u64)> {
         self.links.iter()
+    }
+
+    /// The peers of this swarm that are known, linked or not.
+    pub fn known_peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.exchange.known.ids()
     }
 
     fn tick(&mut self, now: Time) {

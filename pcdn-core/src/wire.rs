@@ -15,15 +15,16 @@ mod codec;
 
 use bytes::Bytes;
 
-use crate::id::SwarmKey;
+use crate::id::{PeerId, SwarmKey};
 use crate::layout::{Layout, SegmentId};
-use crate::peer::{PeerRecord, Scheme};
+use crate::peer::{PeerAddr, Scheme, SignedRecord};
 use crate::receipt::Receipt;
 use crate::verify::witness::Statement;
 
 pub use codec::{WireError, decode, encode};
 
-/// Peers in one [`Message::Peers`] at most (scheduling of "flooding": BEP 11 allows 50, 20 keep it below 2 KiB).
+/// Peers added and peers dropped by one [`Message::Peers`] at most: BEP 11 allows 50 without signatures; 20 signed records
+/// keep it below 5 KiB.
 pub const PEERS_MAX: usize = 20;
 /// Segments in one [`Message::Have`] at most, so that it stays far below 64 KiB with bitmaps of 64 pieces.
 pub const HAVE_SEGMENTS_MAX: usize = 1_024;
@@ -41,6 +42,8 @@ pub enum Message {
         ports: Vec<(Scheme, u16)>,
         /// Whether the receiver shall answer with its own hello.
         answer: bool,
+        /// From where the sender sees the receiver: who is behind a NAT learns its address so.
+        appears: Option<PeerAddr>,
     },
     /// Pieces the sender can give, whole bitmaps of the segments that changed, and how it is doing.
     Have {
@@ -64,8 +67,17 @@ pub enum Message {
     Witness(Statement),
     /// Asks for all statements on a segment.
     AskWitness(SegmentId),
-    /// Peers the sender has links to.
-    Peers(Vec<PeerRecord>),
+    /// Who the sender is and where it can be reached, signed by itself, to be passed on.
+    Record(SignedRecord),
+    /// Peers the sender has links to, as a difference to what it told the receiver before.
+    Peers {
+        /// Whether the sender wants to know more peers.
+        hungry: bool,
+        /// Linked since, or with a newer record; at most [`PEERS_MAX`].
+        added: Vec<SignedRecord>,
+        /// Told before and linked no more; at most [`PEERS_MAX`].
+        dropped: Vec<PeerId>,
+    },
     /// Asks for the publisher's manifest from byte `at`.
     AskManifest {
         /// Offset in its binary form.

@@ -241,6 +241,8 @@ impl Driver {
 
     fn take(&mut self, message: ToSwarm) {
         match message {
+            // Who is no neighbour any more, or was never made one, needs no answer: a goodbye for a goodbye would never end.
+            ToSwarm::Message(link, Message::Bye) if !self.by_link.contains_key(&link.number) => {}
             ToSwarm::Message(link, message) => {
                 let handle = self.member(link);
                 self.give(Input::Message { link: handle, message });
@@ -345,8 +347,7 @@ impl Driver {
         let path = link.session.path();
         self.by_link.insert(link.number, handle);
         self.members.insert(handle, Member { link, outbox });
-        let remote = path.remote.map(|addr| addr.addr.ip());
-        self.give(Input::LinkUp { link: handle, peer, remote, rtt: path.rtt });
+        self.give(Input::LinkUp { link: handle, peer, remote: path.remote, rtt: path.rtt });
         self.drain();
         handle
     }

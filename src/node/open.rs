@@ -318,7 +318,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         policy: shared.settings.policy,
         take,
         give,
-        ports: record.addrs.iter().map(|addr| (addr.scheme, addr.addr.port())).collect(),
+        addrs: record.addrs.clone(),
         trust: shared.settings.trust.or(signer),
         limits: shared.settings.limits,
         stream: stream.is_some(),

@@ -55,6 +55,8 @@ pub struct SwarmReport {
     pub pieces: (u32, u32),
     /// Neighbours now.
     pub neighbours: u32,
+    /// Peers of the swarm known now, linked or not.
+    pub known: u32,
 }
 
 /// A swarm, as listed by the admin API.
@@ -134,6 +136,7 @@ impl SwarmReport {
             start_ms: report.start.map_or(0, |start| start.as_millis() as u64),
             pieces: report.pieces,
             neighbours: report.neighbours,
+            known: report.known,
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use pcdn_core::dice::Dice;
+use pcdn_core::peer::SignedRecord;
 use pcdn_core::unit::{Rate, Time};
 use pcdn_core::wire::Message;
 
@@ -133,15 +134,16 @@ pub(super) fn repair(dice: &mut Dice, loss: f64, len: f64, round_trip: u64) -> u
 /// Bytes of `message` on the wire. Its binary form is not made: this is asked millions of times.
 pub(super) fn message_bytes(message: &Message) -> u64 {
     let body = match message {
-        Message::Hello { ports, .. } => 2 + 3 * ports.len(),
+        Message::Hello { ports, appears, .. } => 3 + 3 * ports.len() + if appears.is_some() { 8 } else { 0 },
         Message::Have { segments, .. } => {
             11 + segments.iter().map(|s| 17 + s.bitmap.as_bytes().len()).sum::<usize>()
         }
         Message::Claim { .. } => 20,
         Message::Witness(statement) => 113 + statement.pieces.as_bytes().len() + 32 * statement.digests.len(),
         Message::AskWitness(_) => 8,
-        Message::Peers(records) => {
-            1 + records.iter().map(|record| 34 + 20 * record.addrs.len()).sum::<usize>()
+        Message::Record(record) => record.bytes(),
+        Message::Peers { added, dropped, .. } => {
+            3 + added.iter().map(SignedRecord::bytes).sum::<usize>() + 32 * dropped.len()
         }
         Message::AskManifest { .. } => 4,
         Message::ManifestPart { bytes, .. } => 8 + bytes.len(),

@@ -245,7 +245,10 @@ async fn a_download_ends_well_beside_junk_datagrams_and_a_peer_that_babbles() {
     let babbler = Udp::bind(listen, &id(2), Arc::new(Liar), UdpConfig::default()).await.unwrap();
     let session = babbler.connect(&node.record()).await.unwrap();
     let key = swarm().await;
-    session.send(wire::encode(&key, &Message::Hello { ports: Vec::new(), answer: true })).await.unwrap();
+    session
+        .send(wire::encode(&key, &Message::Hello { ports: Vec::new(), answer: true, appears: None }))
+        .await
+        .unwrap();
     until("the babbler is a neighbour", async || !asset.status().await.unwrap().peers.is_empty()).await;
     let babble = tokio::spawn({
         let session = session.clone();

@@ -134,7 +134,7 @@ async fn beside(answer: Answer, hangs: bool) -> (u64, pcdn::node::SwarmReport, P
     let status = Status { complete: true, ..Status::default() };
     let says = [
         Message::Have { status, segments: all.collect() },
-        Message::Hello { ports: Vec::new(), answer: true },
+        Message::Hello { ports: Vec::new(), answer: true, appears: None },
     ];
     let words = Mutex::new(says.iter().map(|message| wire::encode(&key, message)).collect());
     let open = Semaphore::new(0);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use pcdn::core::bitmap::Bitmap;
-use pcdn::core::id::{Digest, Identity, PeerId};
+use pcdn::core::id::{Digest, Identity};
 use pcdn::core::layout::{Layout, PIECES_MAX, SegmentId};
-use pcdn::core::peer::{PeerAddr, PeerRecord, Scheme};
+use pcdn::core::peer::{Facts, SignedRecord};
 use pcdn::core::swarm::Limits;
 use pcdn::core::verify::witness::Statement;
 use pcdn::core::wire::{
@@ -56,6 +56,15 @@ fn maimed(rogue: &Rogue, message: &Message, keep: usize, tail: &[u8]) -> Bytes {
     bytes.freeze()
 }
 
+/// What `key` would say of itself.
+async fn own_record(key: &Identity, addr: &str) -> SignedRecord {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let addrs = vec![addr.parse().unwrap()];
+    let (id, seq) = (key.peer_id(), now.as_millis() as u64);
+    let facts = Facts { id, seq, lifetime_s: 1_800, flags: 0, nat: 0, up: 0, addrs };
+    facts.sign(key, &swarm().await).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_breaks_the_format_is_shown_the_door_and_the_download_goes_on() {
     let hub = Hub::default();
@@ -63,7 +72,9 @@ async fn who_breaks_the_format_is_shown_the_door_and_the_download_goes_on() {
     let asset = node.open(&url()).await.unwrap();
     let rogue = Rogue::calls(&hub, 0, &node).await;
     let (record, nothing) =
-        (PeerRecord { id: PeerId([1; 32]), addrs: Vec::new(), seed: true }, have(Vec::new()));
+        (own_record(&Identity::from_secret([1; 32]), "udp://127.0.0.1:1").await, have(Vec::new()));
+    let peers = || Message::Peers { hungry: true, added: vec![record.clone()], dropped: Vec::new() };
+    let addresses = 1 + 1 + 32 + 8 + 2 + 3;
     let one = have(vec![HaveSegment { segment: SegmentId(0), layout: layout(), bitmap: full(64) }]);
     let mut long_layout = u64::MAX.to_be_bytes().to_vec();
     long_layout.push(10);
@@ -72,9 +83,31 @@ async fn who_breaks_the_format_is_shown_the_door_and_the_download_goes_on() {
         ("half a header", Bytes::from_static(&[1, 2, 3])),
         ("65,535 segments that are not there", maimed(&rogue, &nothing, 9, &[0xff, 0xff])),
         ("one segment that is not there", maimed(&rogue, &nothing, 9, &[0, 1])),
-        ("255 ports", maimed(&rogue, &Message::Hello { ports: Vec::new(), answer: true }, 1, &[255])),
-        ("255 peers", maimed(&rogue, &Message::Peers(vec![record.clone()]), 0, &[255])),
-        ("255 addresses", maimed(&rogue, &Message::Peers(vec![record]), 34, &[255])),
+        (
+            "255 ports",
+            maimed(&rogue, &Message::Hello { ports: Vec::new(), answer: true, appears: None }, 1, &[255]),
+        ),
+        ("255 peers", maimed(&rogue, &peers(), 1, &[255])),
+        ("255 addresses", maimed(&rogue, &peers(), addresses, &[255])),
+        ("no address", maimed(&rogue, &peers(), addresses, &[0; 65])),
+        (
+            "255 peers gone",
+            maimed(
+                &rogue,
+                &Message::Peers { hungry: true, added: Vec::new(), dropped: Vec::new() },
+                2,
+                &[255],
+            ),
+        ),
+        (
+            "half an own address",
+            maimed(
+                &rogue,
+                &Message::Hello { ports: Vec::new(), answer: true, appears: None },
+                2,
+                &[1, 1, 4, 9],
+            ),
+        ),
         ("a bitmap that is cut short", maimed(&rogue, &one, 11 + 17, &[0xff; 7])),
         ("a segment of 2^64 bytes", maimed(&rogue, &one, 11 + 8, &long_layout)),
         ("a claim that is cut short", {
@@ -98,7 +131,7 @@ async fn who_breaks_the_format_is_shown_the_door_and_the_download_goes_on() {
 async fn old_versions_unknown_kinds_and_other_swarms_are_passed_over() {
     let (_hub, node, asset, rogue) = meeting(Settings::default()).await;
     let talking = rogue.listens();
-    let hello = rogue.encoded(&Message::Hello { ports: Vec::new(), answer: true });
+    let hello = rogue.encoded(&Message::Hello { ports: Vec::new(), answer: true, appears: None });
     for version in [0, 2, 255] {
         for kind in [0, 1, 2, 77, 255] {
             let mut bytes = BytesMut::from(&hello[..34]);
@@ -218,27 +251,26 @@ async fn claims_in_masses_that_nobody_fulfils_cost_time_at_most() {
 async fn lists_full_of_junk_addresses_lead_nowhere() {
     let (_hub, node, asset, rogue) = meeting(Settings::default()).await;
     let talking = rogue.listens();
-    let addrs: Vec<PeerAddr> = [
-        (Scheme::Mem, "0.0.0.0:0"),
-        (Scheme::Mem, "255.255.255.255:65535"),
-        (Scheme::Udp, "127.0.0.1:1"),
-        (Scheme::Other, "[::]:0"),
-    ]
-    .into_iter()
-    .map(|(scheme, addr)| PeerAddr { scheme, addr: addr.parse().unwrap() })
-    .collect();
-    let records = |n: u32| -> Vec<PeerRecord> {
-        let id = |k: usize| {
-            let mut id = [7; 32];
-            // Every fourth is the same peer again; one is the victim.
-            id[..4].copy_from_slice(&(n * PEERS_MAX as u32 + k as u32 / 4 * 4).to_be_bytes());
-            if k == 0 { node.peer_id() } else { PeerId(id) }
-        };
-        (0..PEERS_MAX).map(|k| PeerRecord { id: id(k), addrs: addrs.clone(), seed: k % 2 == 0 }).collect()
+    let junk =
+        ["mem://255.255.255.255:65535", "udp://127.0.0.1:1", "other://[::]:9", "udp://198.51.100.1:4000"];
+    let records = async |n: u32| {
+        let mut records = Vec::new();
+        for k in 0..PEERS_MAX as u32 {
+            let mut secret = [7; 32];
+            // Every fourth is the same peer again; one is the rogue itself.
+            secret[..4].copy_from_slice(&(n * PEERS_MAX as u32 + k / 4 * 4).to_be_bytes());
+            let key = if k == 0 { rogue.me.clone() } else { Identity::from_secret(secret) };
+            records.push(own_record(&key, junk[k as usize % junk.len()]).await);
+        }
+        records
     };
+    // As the rules allow it, then without any measure.
     for n in 0..500 {
-        rogue.says(&Message::Peers(records(n))).await;
+        let (added, dropped) = (records(n % 50).await, vec![node.peer_id(), rogue.me.peer_id()]);
+        rogue.says(&Message::Peers { hungry: n % 2 == 0, added, dropped }).await;
     }
+    let of_others = own_record(&Identity::from_secret([1; 32]), "udp://127.0.0.1:1").await;
+    rogue.says(&Message::Record(of_others)).await;
     delivered(&asset).await;
     let all = status(&asset).await;
     assert_eq!(all.peers.len(), 1, "nobody was reached");
@@ -340,7 +372,7 @@ async fn manifest_parts_with_lying_totals_lead_nowhere() {
 async fn who_never_reads_is_left_and_holds_nobody_up() {
     let (_hub, node, asset, rogue) = meeting(Settings::default()).await;
     let (hello, question) = (
-        rogue.encoded(&Message::Hello { ports: Vec::new(), answer: true }),
+        rogue.encoded(&Message::Hello { ports: Vec::new(), answer: true, appears: None }),
         rogue.encoded(&Message::AskWitness(SegmentId(0))),
     );
     // Questions and greetings that are answered, one by one; the answers are never read.

@@ -132,7 +132,7 @@ impl Rogue {
         let memory = hub.join(me.peer_id(), Arc::new(Liar));
         let session = memory.connect(&victim.record()).await.unwrap();
         let rogue = Self { me, session, swarm: swarm().await, _memory: memory };
-        rogue.says(&Message::Hello { ports: Vec::new(), answer: true }).await;
+        rogue.says(&Message::Hello { ports: Vec::new(), answer: true, appears: None }).await;
         rogue
     }
 

@@ -32,13 +32,13 @@ impl Company {
 impl Swarm {
     /// Whether company may be here in a moment.
     pub(super) fn awaits_company(&self, now: Time) -> bool {
-        let open = || !self.company.answered || self.gossip.dials() || self.links.has_silent();
+        let open = || !self.company.answered || self.exchange.known.dials() || self.links.has_silent();
         self.setup.take && now < self.company.until && open()
     }
 
     /// A peer cannot be reached: it is no company.
     pub(super) fn not_reached(&mut self, now: Time, peer: &PeerId) {
-        self.gossip.not_reached(now, peer);
+        self.exchange.known.not_reached(now, peer);
         self.dirty = true;
     }
 

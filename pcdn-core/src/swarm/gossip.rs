@@ -1,7 +1,6 @@
-//! What neighbours tell one another: greetings, holdings, claims, other peers, manifests.
+//! What neighbours tell one another: greetings, holdings, claims, manifests. Whom else there is: [`exchange`](super::exchange).
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,16 +8,12 @@ use bytes::{Bytes, BytesMut};
 use super::board::Board;
 use super::{Output, Swarm};
 use crate::dice::Dice;
-use crate::id::PeerId;
 use crate::layout::SegmentId;
-use crate::peer::{PeerAddr, PeerRecord};
 use crate::schedule::{Handle, Slot};
 use crate::unit::Time;
 use crate::verify::Manifest;
 use crate::verify::manifest::MANIFEST_BYTES_MAX;
-use crate::wire::{
-    HAVE_BYTES_MAX, HAVE_SEGMENTS_MAX, HaveSegment, MANIFEST_PART_BYTES, Message, PEERS_MAX, Status,
-};
+use crate::wire::{HAVE_BYTES_MAX, HAVE_SEGMENTS_MAX, HaveSegment, MANIFEST_PART_BYTES, Message, Status};
 
 /// Holdings are told in batches, never piece by piece (HOUSE: per-piece HAVE is 160 messages a second at live rates).
 const HAVE_EVERY: Duration = Duration::from_millis(250);
@@ -26,22 +21,6 @@ const HAVE_EVERY: Duration = Duration::from_millis(250);
 const HAVE_EARLY: Duration = Duration::from_millis(100);
 /// How one is doing is told at least this often while downloading.
 const STATUS_EVERY: Duration = Duration::from_millis(1_000);
-/// Peer exchange: first after this, then every [`PEERS_EVERY`].
-const PEERS_FIRST: Duration = Duration::from_secs(2);
-const PEERS_EVERY: Duration = Duration::from_secs(20);
-/// Messages of peers taken from one neighbour in that time: one more than an honest one sends.
-const PEERS_HEARD: u32 = 3;
-/// Who knows so many learns no more from neighbours: several times what is ever linked, for those that have left meanwhile.
-const KNOWN_ENOUGH: usize = 200;
-/// Discovery is asked again after this while more neighbours are wanted.
-const FIND_EVERY: Duration = Duration::from_secs(10);
-/// Sooner while there are none: whoever started at the same moment was not yet announced.
-const FIND_LONELY: Duration = Duration::from_secs(1);
-/// Dials at once (reliability notes: half-open 32 a node; a swarm takes a part).
-const DIALS: usize = 8;
-/// A peer that could not be reached is tried again after this, doubling, at most five times.
-const REDIAL: Duration = Duration::from_secs(5);
-const REDIALS: u32 = 5;
 /// Claims kept of all neighbours.
 const CLAIMS_MAX: usize = 1_024;
 /// Statements are asked for a segment at most this often.
@@ -50,31 +29,13 @@ const ASK_WITNESS_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Gossip {
     dice: Dice,
-    known: BTreeMap<PeerId, Known>,
     claims: Vec<Claim>,
     early: VecDeque<EarlyClaim>,
     next_have: Time,
     next_status: Time,
-    next_peers: Time,
-    next_find: Time,
     next_witness: Time,
-    heard: BTreeMap<Handle, u32>,
     incoming: Option<(Handle, BytesMut, u32)>,
     told_complete: bool,
-}
-
-#[derive(Debug)]
-struct Known {
-    record: PeerRecord,
-    state: State,
-    tries: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Idle(Time),
-    Dialling,
-    Linked,
 }
 
 /// A claim on a segment that is not cut here yet.
@@ -103,46 +64,13 @@ impl Gossip {
     pub(super) fn new(now: Time, dice: Dice) -> Self {
         Self {
             dice,
-            known: BTreeMap::new(),
             claims: Vec::new(),
             early: VecDeque::new(),
             next_have: now,
             next_status: now,
-            next_peers: now + PEERS_FIRST,
-            next_find: now,
             next_witness: now,
-            heard: BTreeMap::new(),
             incoming: None,
             told_complete: false,
-        }
-    }
-
-    /// Whether somebody is being dialled for the first time.
-    pub(super) fn dials(&self) -> bool {
-        self.known.values().any(|known| known.state == State::Dialling && known.tries == 0)
-    }
-
-    pub(super) fn reached(&mut self, peer: &PeerId) {
-        if let Some(known) = self.known.get_mut(peer) {
-            known.state = State::Linked;
-            known.tries = 0;
-        }
-    }
-
-    pub(super) fn left(&mut self, now: Time, peer: &PeerId) {
-        if let Some(known) = self.known.get_mut(peer) {
-            known.state = State::Idle(now + REDIAL);
-            known.tries += 1;
-        }
-    }
-
-    pub(super) fn not_reached(&mut self, now: Time, peer: &PeerId) {
-        if let Some(known) = self.known.get_mut(peer) {
-            known.tries += 1;
-            known.state = State::Idle(now + REDIAL * 2u32.pow(known.tries.min(6)));
-            if known.tries > REDIALS {
-                self.known.remove(peer);
-            }
         }
     }
 }
@@ -199,7 +127,9 @@ impl Swarm {
 
     /// First words on a link: who listens where, and everything that can be given.
     pub(super) fn greet(&mut self, now: Time, link: Handle) {
-        let hello = Message::Hello { ports: self.setup.ports.clone(), answer: true };
+        let ports = self.setup.addrs.iter().map(|addr| (addr.scheme, addr.addr.port())).collect();
+        let appears = self.links.side(link).and_then(|side| side.remote);
+        let hello = Message::Hello { ports, answer: true, appears };
         self.tell(link, hello);
         for note in self.slices.newest() {
             self.tell(link, Message::Slice(note));
@@ -226,9 +156,8 @@ impl Swarm {
     }
 
     pub(super) fn message(&mut self, now: Time, link: Handle, message: Message) {
-        let Some(peer) = self.links.peer_of(link) else { return };
         match message {
-            Message::Hello { ports, .. } => self.hello(link, peer, ports),
+            Message::Hello { ports, appears, .. } => self.hello_came(now, link, ports, appears),
             Message::Have { status, segments } => {
                 self.have_came(now, link, status, segments);
                 self.settle_claims(now, Some(link));
@@ -238,7 +167,8 @@ impl Swarm {
             }
             Message::Witness(statement) => self.witness_came(now, statement),
             Message::AskWitness(segment) => self.tell_witnesses(link, segment),
-            Message::Peers(records) => self.peers_came(now, link, records),
+            Message::Record(record) => self.record_came(now, link, record),
+            Message::Peers { hungry, added, dropped } => self.peers_came(now, link, hungry, added, &dropped),
             Message::AskManifest { at } => self.tell_manifest(link, at),
             Message::ManifestPart { at, total, bytes } => self.manifest_part(link, at, total, &bytes),
             Message::Slice(note) => self.slice_noted(link, note),
@@ -256,22 +186,6 @@ impl Swarm {
             self.tell_all(&Message::Witness(statement));
         }
         self.tell_all(&Message::Bye);
-    }
-
-    fn hello(&mut self, link: Handle, peer: PeerId, ports: Vec<(crate::peer::Scheme, u16)>) {
-        let Some(side) = self.links.side_mut(link) else { return };
-        side.greeted = true;
-        side.ports = ports;
-        let Some(remote) = side.remote else { return };
-        let addrs: Vec<PeerAddr> = side
-            .ports
-            .iter()
-            .map(|(scheme, port)| PeerAddr { scheme: *scheme, addr: SocketAddr::new(remote, *port) })
-            .collect();
-        if !addrs.is_empty() && self.gossip.known.len() < self.setup.limits.known_peers {
-            let record = PeerRecord { id: peer, addrs, seed: false };
-            self.gossip.known.insert(peer, Known { record, state: State::Linked, tries: 0 });
-        }
     }
 
     /// Periodic talk. Called every tick.
@@ -296,16 +210,12 @@ impl Swarm {
                 self.tell_all(&Message::Witness(statement));
             }
         }
-        if now >= self.gossip.next_peers {
-            self.gossip.next_peers = now + PEERS_EVERY.mul_f64(0.8 + 0.4 * self.gossip.dice.unit());
-            self.gossip.heard.clear();
-            self.exchange_peers();
-        }
+        self.exchange_peers(now);
         self.look_for_peers(now);
         self.ask_for_witnesses(now);
     }
 
-    fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.board.is_closed() && self.board.missing() == 0
     }
 
@@ -409,87 +319,6 @@ impl Swarm {
         for claim in of.into_iter().filter(|claim| claim.until > now) {
             let within_ms = claim.until.since(now).as_millis().min(30_000) as u32;
             self.claim_came(now, claim.link, id, claim.first, claim.count, within_ms);
-        }
-    }
-
-    fn exchange_peers(&mut self) {
-        let sides: Vec<(Handle, PeerId)> =
-            self.links.sides().filter(|(_, side)| side.greeted).map(|(n, _)| (n.handle, n.peer)).collect();
-        let mut offered: Vec<PeerRecord> = sides
-            .iter()
-            .filter_map(|(_, peer)| self.gossip.known.get(peer))
-            .filter(|known| known.state == State::Linked && known.tries == 0)
-            .map(|known| known.record.clone())
-            .collect();
-        self.gossip.dice.shuffle(&mut offered);
-        for (link, peer) in sides {
-            let others: Vec<PeerRecord> =
-                offered.iter().filter(|record| record.id != peer).take(PEERS_MAX).cloned().collect();
-            if !others.is_empty() {
-                self.tell(link, Message::Peers(others));
-            }
-        }
-    }
-
-    fn peers_came(&mut self, now: Time, link: Handle, records: Vec<PeerRecord>) {
-        let heard = self.gossip.heard.entry(link).or_default();
-        *heard += 1;
-        if *heard <= PEERS_HEARD && self.gossip.known.len() < KNOWN_ENOUGH {
-            self.found(now, records);
-        }
-    }
-
-    pub(super) fn found(&mut self, now: Time, records: Vec<PeerRecord>) {
-        for record in records {
-            let usable =
-                record.id != self.me && !record.addrs.is_empty() && !self.proof.is_banned(&record.id);
-            if !usable || self.gossip.known.contains_key(&record.id) {
-                continue;
-            }
-            if self.gossip.known.len() >= self.setup.limits.known_peers {
-                break;
-            }
-            let linked = self.links.link_of(&record.id).is_some();
-            let state = if linked { State::Linked } else { State::Idle(now) };
-            self.gossip.known.insert(record.id, Known { record, state, tries: 0 });
-        }
-        self.look_for_peers(now);
-    }
-
-    fn look_for_peers(&mut self, now: Time) {
-        if !self.setup.take && !self.setup.give {
-            return;
-        }
-        let linked = self.links.len();
-        let wanted = self.setup.limits.neighbours_wanted.saturating_sub(linked);
-        if wanted > 0 {
-            self.dial(now, wanted);
-        }
-        // Who is complete waits to be found.
-        let lonely = linked == 0 && self.board.missing() > 0;
-        if wanted > 0 && now >= self.gossip.next_find {
-            self.gossip.next_find = now + if lonely { FIND_LONELY } else { FIND_EVERY };
-            self.out.push_back(Output::Find { want: wanted.min(30) });
-        }
-    }
-
-    /// Dials up to `wanted` known peers, drawn by lot: if all took the first of the list, a few would be dialled by everyone.
-    fn dial(&mut self, now: Time, wanted: usize) {
-        let mut start = PeerId([0; 32]);
-        start.0[..8].copy_from_slice(&self.gossip.dice.next_u64().to_be_bytes());
-        let known = &mut self.gossip.known;
-        let dialling = known.values().filter(|known| known.state == State::Dialling).count();
-        let room = wanted.min(DIALS.saturating_sub(dialling));
-        if room == 0 {
-            return;
-        }
-        let (before, after): (Vec<_>, Vec<_>) = known
-            .iter_mut()
-            .filter(|(_, known)| matches!(known.state, State::Idle(at) if at <= now))
-            .partition(|(peer, _)| **peer < start);
-        for (_, known) in after.into_iter().chain(before).take(room) {
-            known.state = State::Dialling;
-            self.out.push_back(Output::Connect(known.record.clone()));
         }
     }
 

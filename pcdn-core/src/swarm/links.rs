@@ -1,7 +1,6 @@
 //! Neighbours: who is linked, what they hold, how fast they are.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::{Output, Swarm};
 use crate::bitmap::Bitmap;
 use crate::id::PeerId;
 use crate::layout::{Layout, SegmentId};
-use crate::peer::Scheme;
+use crate::peer::{PeerAddr, Scheme};
 use crate::schedule::{Handle, Neighbour, Slot, SlotSet};
 use crate::swarm::report::Event;
 use crate::unit::Time;
@@ -39,7 +38,7 @@ pub(super) struct Links {
 /// What the engine knows of a neighbour beside what a scheduler sees.
 #[derive(Debug, Default)]
 pub(super) struct Side {
-    pub(super) remote: Option<IpAddr>,
+    pub(super) remote: Option<PeerAddr>,
     pub(super) ports: Vec<(Scheme, u16)>,
     pub(super) greeted: bool,
     /// It has said what it holds.
@@ -115,7 +114,7 @@ impl Links {
         self.neighbours.iter().filter(|n| !n.complete).map(|n| n.handle)
     }
 
-    fn add(&mut self, link: Handle, peer: PeerId, remote: Option<IpAddr>, rtt: Duration) {
+    fn add(&mut self, link: Handle, peer: PeerId, remote: Option<PeerAddr>, rtt: Duration) {
         let at = self.handles.partition_point(|handle| *handle < link);
         let neighbour = Neighbour {
             handle: link,
@@ -284,19 +283,19 @@ impl Swarm {
         now: Time,
         link: Handle,
         peer: PeerId,
-        remote: Option<IpAddr>,
+        remote: Option<PeerAddr>,
         rtt: Duration,
     ) {
-        let refused = peer == self.me
-            || self.proof.is_banned(&peer)
-            || self.links.link_of(&peer).is_some()
-            || self.links.len() >= self.setup.limits.neighbours;
-        if refused {
+        let refused = peer == self.me || self.proof.is_banned(&peer) || self.links.link_of(&peer).is_some();
+        if refused || self.is_too_many(&peer) {
+            if !refused {
+                self.met_in_passing(now, link, &peer, remote);
+            }
             self.out.push_back(Output::Close(link));
             return;
         }
         self.links.add(link, peer, remote, rtt);
-        self.gossip.reached(&peer);
+        self.exchange_with(now, link, peer);
         self.note(Event::LinkUp { peer });
         self.greet(now, link);
         self.dirty = true;
@@ -309,7 +308,7 @@ impl Swarm {
         // A link that was refused goes down, too.
         let Some(gone) = self.links.remove(link, &mut self.board) else { return };
         self.gossip.drop_claims(link, &mut self.board);
-        self.gossip.left(now, &gone.peer);
+        self.exchange_no_more(now, link, &gone.peer);
         self.note(Event::LinkDown { peer: gone.peer });
         self.dirty = true;
     }

@@ -89,6 +89,8 @@ pub struct Report {
     pub stalled: Duration,
     /// Links now.
     pub neighbours: u32,
+    /// Peers of the swarm known now, linked or not.
+    pub known: u32,
     /// Pieces held and in all.
     pub pieces: (u32, u32),
     pub(super) opened: Time,
@@ -115,6 +117,7 @@ impl Report {
             stalls: 0,
             stalled: Duration::ZERO,
             neighbours: 0,
+            known: 0,
             pieces: (0, 0),
             opened: now,
             gone_givers: 0,

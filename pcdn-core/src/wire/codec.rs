@@ -1,7 +1,5 @@
 //! The bytes of a [`Message`].
 
-use std::net::{IpAddr, SocketAddr};
-
 use bytes::Bytes;
 
 use super::{
@@ -11,7 +9,7 @@ use super::{
 use crate::bitmap::Bitmap;
 use crate::id::{Digest, PeerId, SwarmKey};
 use crate::layout::{Layout, SegmentId};
-use crate::peer::{PeerAddr, PeerRecord, Scheme};
+use crate::peer::{PeerAddr, PeerRecord, Scheme, SignedRecord};
 use crate::receipt::Receipt;
 use crate::transport::MESSAGE_BYTES_MAX;
 use crate::verify::witness::Statement;
@@ -22,12 +20,14 @@ const HAVE: u8 = 2;
 const CLAIM: u8 = 3;
 const WITNESS: u8 = 4;
 const ASK_WITNESS: u8 = 5;
-const PEERS: u8 = 6;
 const ASK_MANIFEST: u8 = 7;
 const MANIFEST_PART: u8 = 8;
 const BYE: u8 = 9;
 const SLICE: u8 = 10;
 const RECEIPT: u8 = 11;
+// 6 was peers without signatures: it is passed over like any unknown kind.
+const RECORD: u8 = 12;
+const PEERS: u8 = 13;
 
 /// What is wrong with a message, and at which byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,12 +45,16 @@ pub fn encode(swarm: &SwarmKey, message: &Message) -> Bytes {
     out.0.extend_from_slice(&[VERSION, kind_of(message)]);
     out.0.extend_from_slice(&swarm.0);
     match message {
-        Message::Hello { ports, answer } => {
+        Message::Hello { ports, answer, appears } => {
             out.u8(u8::from(*answer));
             out.u8(ports.len().min(PeerRecord::ADDRS_MAX) as u8);
             for (scheme, port) in ports.iter().take(PeerRecord::ADDRS_MAX) {
-                out.u8(scheme_code(*scheme));
+                out.u8(scheme.code());
                 out.u16(*port);
+            }
+            out.u8(u8::from(appears.is_some()));
+            if let Some(addr) = appears {
+                addr.put(&mut out.0);
             }
         }
         Message::Have { status, segments } => {
@@ -79,9 +83,13 @@ pub fn encode(swarm: &SwarmKey, message: &Message) -> Bytes {
             out.0.extend_from_slice(&statement.signature);
         }
         Message::AskWitness(segment) => out.u64(segment.0),
-        Message::Peers(records) => {
-            out.u8(records.len().min(PEERS_MAX) as u8);
-            records.iter().take(PEERS_MAX).for_each(|record| out.record(record));
+        Message::Record(record) => record.encode_to(&mut out.0),
+        Message::Peers { hungry, added, dropped } => {
+            out.u8(u8::from(*hungry));
+            out.u8(added.len().min(PEERS_MAX) as u8);
+            added.iter().take(PEERS_MAX).for_each(|record| record.encode_to(&mut out.0));
+            out.u8(dropped.len().min(PEERS_MAX) as u8);
+            dropped.iter().take(PEERS_MAX).for_each(|peer| out.0.extend_from_slice(&peer.0));
         }
         Message::AskManifest { at } => out.u32(*at),
         Message::ManifestPart { at, total, bytes } => {
@@ -121,7 +129,7 @@ pub fn decode(bytes: &Bytes) -> Result<Envelope, WireError> {
             let answer = from.u8()? != 0;
             let count = from.count(PeerRecord::ADDRS_MAX)?;
             let ports = (0..count).map(|_| Ok((from.scheme()?, from.u16()?))).collect::<Result<_, _>>()?;
-            Message::Hello { ports, answer }
+            Message::Hello { ports, answer, appears: from.appears()? }
         }
         HAVE => from.have()?,
         CLAIM => Message::Claim {
@@ -132,10 +140,8 @@ pub fn decode(bytes: &Bytes) -> Result<Envelope, WireError> {
         },
         WITNESS => Message::Witness(from.statement(swarm)?),
         ASK_WITNESS => Message::AskWitness(SegmentId(from.u64()?)),
-        PEERS => {
-            let count = from.count(PEERS_MAX)?;
-            Message::Peers((0..count).map(|_| from.record()).collect::<Result<_, _>>()?)
-        }
+        RECORD => Message::Record(from.record()?),
+        PEERS => from.peers()?,
         ASK_MANIFEST => Message::AskManifest { at: from.u32()? },
         MANIFEST_PART => {
             let (at, total) = (from.u32()?, from.u32()?);
@@ -175,21 +181,13 @@ fn kind_of(message: &Message) -> u8 {
         Message::Claim { .. } => CLAIM,
         Message::Witness(_) => WITNESS,
         Message::AskWitness(_) => ASK_WITNESS,
-        Message::Peers(_) => PEERS,
+        Message::Record(_) => RECORD,
+        Message::Peers { .. } => PEERS,
         Message::AskManifest { .. } => ASK_MANIFEST,
         Message::ManifestPart { .. } => MANIFEST_PART,
         Message::Slice(_) => SLICE,
         Message::Receipt(_) => RECEIPT,
         Message::Bye => BYE,
-    }
-}
-
-fn scheme_code(scheme: Scheme) -> u8 {
-    match scheme {
-        Scheme::Udp => 1,
-        Scheme::Quic => 2,
-        Scheme::Mem => 3,
-        Scheme::Other => 255,
     }
 }
 
@@ -211,25 +209,6 @@ impl Writer {
     fn layout(&mut self, layout: &Layout) {
         self.u64(layout.len());
         self.u8(layout.piece_log2());
-    }
-    fn record(&mut self, record: &PeerRecord) {
-        self.0.extend_from_slice(&record.id.0);
-        self.u8(u8::from(record.seed));
-        self.u8(record.addrs.len().min(PeerRecord::ADDRS_MAX) as u8);
-        for addr in record.addrs.iter().take(PeerRecord::ADDRS_MAX) {
-            self.u8(scheme_code(addr.scheme));
-            match addr.addr.ip() {
-                IpAddr::V4(ip) => {
-                    self.u8(4);
-                    self.0.extend_from_slice(&ip.octets());
-                }
-                IpAddr::V6(ip) => {
-                    self.u8(6);
-                    self.0.extend_from_slice(&ip.octets());
-                }
-            }
-            self.u16(addr.addr.port());
-        }
     }
 }
 
@@ -270,12 +249,7 @@ impl<'b> Reader<'b> {
         if count > max { Err(self.bad("more entries than allowed")) } else { Ok(count) }
     }
     fn scheme(&mut self) -> Result<Scheme, WireError> {
-        Ok(match self.u8()? {
-            1 => Scheme::Udp,
-            2 => Scheme::Quic,
-            3 => Scheme::Mem,
-            _ => Scheme::Other,
-        })
+        Ok(Scheme::of_code(self.u8()?))
     }
     fn layout(&mut self) -> Result<Layout, WireError> {
         let (len, log2) = (self.u64()?, self.u8()?);
@@ -314,21 +288,28 @@ impl<'b> Reader<'b> {
         let signature = self.array()?;
         Ok(Statement { swarm, segment, layout, pieces, digests, witness, signature })
     }
-    fn record(&mut self) -> Result<PeerRecord, WireError> {
-        let id = PeerId(self.array()?);
-        let seed = self.u8()? != 0;
-        let count = self.count(PeerRecord::ADDRS_MAX)?;
-        let mut addrs = Vec::new();
-        for _ in 0..count {
-            let scheme = self.scheme()?;
-            let ip: IpAddr = match self.u8()? {
-                4 => self.array::<4>()?.into(),
-                6 => self.array::<16>()?.into(),
-                _ => return Err(self.bad("an unknown address family")),
-            };
-            addrs.push(PeerAddr { scheme, addr: SocketAddr::new(ip, self.u16()?) });
+    fn appears(&mut self) -> Result<Option<PeerAddr>, WireError> {
+        // Hellos were shorter once.
+        if self.at == self.bytes.len() || self.u8()? != 1 {
+            return Ok(None);
         }
-        Ok(PeerRecord { id, addrs, seed })
+        let read = PeerAddr::get(&self.bytes[self.at..]).ok_or_else(|| self.bad("half an address"))?;
+        self.at += read.1;
+        Ok(Some(read.0))
+    }
+    fn record(&mut self) -> Result<SignedRecord, WireError> {
+        let (record, len) =
+            SignedRecord::decode(&self.bytes[self.at..]).map_err(|error| self.bad(error.0))?;
+        self.at += len;
+        Ok(record)
+    }
+    fn peers(&mut self) -> Result<Message, WireError> {
+        let hungry = self.u8()? & 1 != 0;
+        let count = self.count(PEERS_MAX)?;
+        let added = (0..count).map(|_| self.record()).collect::<Result<_, _>>()?;
+        let count = self.count(PEERS_MAX)?;
+        let dropped = (0..count).map(|_| Ok(PeerId(self.array()?))).collect::<Result<_, _>>()?;
+        Ok(Message::Peers { hungry, added, dropped })
     }
 }
 
@@ -348,13 +329,26 @@ mod tests {
         let statement =
             Statement::sign(&key, SwarmKey([7; 32]), SegmentId(3), layout, bitmap.clone(), digests);
         let tally = crate::receipt::Tally { bytes: 3 << 20, pieces: 48, bad: 1 };
-        let record = PeerRecord {
-            id: PeerId([3; 32]),
-            addrs: vec!["udp://192.0.2.1:4".parse().unwrap(), "quic://[2001:db8::1]:5".parse().unwrap()],
-            seed: true,
+        let facts = crate::peer::Facts {
+            id: key.peer_id(),
+            seq: 1_700_000_000_000,
+            lifetime_s: 1_800,
+            flags: 0,
+            nat: 0,
+            up: 0,
+            addrs: vec![
+                "udp://192.0.2.1:4000".parse().unwrap(),
+                "quic://[2001:db8::1]:4001".parse().unwrap(),
+            ],
         };
+        let record = facts.sign(&key, &SwarmKey([7; 32])).unwrap();
         vec![
-            Message::Hello { ports: vec![(Scheme::Udp, 9)], answer: true },
+            Message::Hello { ports: vec![(Scheme::Udp, 9)], answer: true, appears: None },
+            Message::Hello {
+                ports: vec![(Scheme::Udp, 9)],
+                answer: true,
+                appears: Some("udp://[2001:db8::1]:5".parse().unwrap()),
+            },
             Message::Have {
                 status: Status { origin_rate: 1, peer_rate: 2, complete: true },
                 segments: vec![HaveSegment { segment: SegmentId(3), layout, bitmap }],
@@ -362,7 +356,9 @@ mod tests {
             Message::Claim { segment: SegmentId(1), first: 2, count: 3, within_ms: 4 },
             Message::Witness(statement),
             Message::AskWitness(SegmentId(9)),
-            Message::Peers(vec![record]),
+            Message::Record(record.clone()),
+            Message::Peers { hungry: true, added: vec![record], dropped: vec![PeerId([3; 32])] },
+            Message::Peers { hungry: false, added: Vec::new(), dropped: Vec::new() },
             Message::AskManifest { at: 5 },
             Message::ManifestPart { at: 5, total: 9, bytes: Bytes::from_static(b"abcd") },
             Message::Slice(SliceNote {
@@ -398,6 +394,28 @@ mod tests {
     }
 
     #[test]
+    fn a_hello_of_before_the_address_is_read() {
+        let bytes = encode(
+            &SwarmKey([7; 32]),
+            &Message::Hello { ports: vec![(Scheme::Udp, 9)], answer: true, appears: None },
+        );
+        let old = bytes.slice(..bytes.len() - 1);
+        assert_eq!(decode(&old).unwrap(), decode(&bytes).unwrap());
+    }
+
+    /// Other versions must read these very bytes.
+    #[test]
+    fn the_frame_of_an_exchange_stands() {
+        let dropped = vec![PeerId([3; 32])];
+        let bytes = encode(&SwarmKey([7; 32]), &Message::Peers { hungry: true, added: Vec::new(), dropped });
+        let mut want = vec![1, 13];
+        want.extend([7; 32]);
+        want.extend([1, 0, 1]);
+        want.extend([3; 32]);
+        assert_eq!(bytes, want);
+    }
+
+    #[test]
     fn an_unknown_kind_or_version_is_no_error() {
         let mut bytes = vec![VERSION, 200];
         bytes.extend([0; 40]);
@@ -408,7 +426,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_in_peace(mut junk in proptest::collection::vec(any::<u8>(), 0..300), kind in 0u8..13) {
+        fn any_bytes_are_read_in_peace(mut junk in proptest::collection::vec(any::<u8>(), 0..300), kind in 0u8..15) {
             if junk.len() > 2 {
                 junk[0] = VERSION;
                 junk[1] = kind;

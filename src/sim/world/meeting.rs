@@ -15,7 +15,7 @@ use crate::sim::net;
 use crate::sim::scenario::TrackerSpec;
 
 /// Every peer listens here, at an address made of its number.
-pub(super) const PORT: u16 = 7_400;
+const PORT: u16 = 7_400;
 /// A dial that nobody answers is given up after this; the transports' own limit.
 const DIAL: u64 = 10_000_000;
 /// A link whose other end died without a goodbye is found dead after this.
@@ -110,12 +110,7 @@ impl World<'_> {
     }
 
     fn record(&self, peer: u32) -> PeerRecord {
-        let addr = SocketAddr::new(address(peer), PORT);
-        PeerRecord {
-            id: self.peers[peer as usize].id,
-            addrs: vec![PeerAddr { scheme: Scheme::Udp, addr }],
-            seed: false,
-        }
+        PeerRecord { id: self.peers[peer as usize].id, addrs: vec![door(peer)], seed: false }
     }
 
     /// A dial: the dialler's end is up after one round trip, the other's half of one later. One link a pair.
@@ -164,7 +159,7 @@ impl World<'_> {
         self.links[link].up[side] = true;
         let rtt = Duration::from_micros(2 * self.latency(peer, other));
         let id = self.peers[other as usize].id;
-        self.give(peer, Input::LinkUp { link: handle, peer: id, remote: Some(address(other)), rtt });
+        self.give(peer, Input::LinkUp { link: handle, peer: id, remote: Some(door(other)), rtt });
     }
 
     pub(super) fn not_reached(&mut self, peer: u32, other: u32) {
@@ -290,8 +285,9 @@ impl World<'_> {
 }
 
 /// 10.x.y.z, by number.
-fn address(peer: u32) -> IpAddr {
-    Ipv4Addr::from(0x0a00_0000 + peer).into()
+pub(super) fn door(peer: u32) -> PeerAddr {
+    let ip = Ipv4Addr::from(0x0a00_0000 + peer).into();
+    PeerAddr { scheme: Scheme::Udp, addr: SocketAddr::new(ip, PORT) }
 }
 
 fn number(address: IpAddr) -> Option<u32> {

@@ -5,7 +5,6 @@ use pcdn_core::dice::Dice;
 use pcdn_core::fragment::Cut;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::layout::PieceKey;
-use pcdn_core::peer::Scheme;
 use pcdn_core::store::Kept;
 use pcdn_core::swarm::{Event as Fact, Input, ReaderId, Swarm, SwarmSetup};
 use pcdn_core::unit::Time;
@@ -151,7 +150,7 @@ impl World<'_> {
             policy: scenario.policy,
             take: self.rules.p2p,
             give: self.rules.p2p,
-            ports: vec![(Scheme::Udp, super::meeting::PORT)],
+            addrs: vec![super::meeting::door(peer)],
             limits: pcdn_core::swarm::Limits { cache_bytes: scenario.cache.0, ..Default::default() },
             ..SwarmSetup::new(content.swarm, identity(scenario.seed, peer))
         };

@@ -57,7 +57,7 @@ impl World {
         world.give(Input::Whole(true));
         for link in 0..2 {
             let peer = Identity::from_secret([link as u8 + 5; 32]).peer_id();
-            let remote = Some([192, 0, 2, 1 + link as u8].into());
+            let remote = format!("udp://192.0.2.{}:4000", 1 + link).parse().ok();
             world.give(Input::LinkUp { link: Handle(link), peer, remote, rtt: Duration::from_millis(20) });
         }
         world

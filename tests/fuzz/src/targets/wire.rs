@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pcdn_core::bitmap::Bitmap;
 use pcdn_core::id::{Digest, Identity, PeerId, RuleId, SwarmKey};
 use pcdn_core::layout::{Layout, SegmentId};
-use pcdn_core::peer::{PeerRecord, Scheme};
+use pcdn_core::peer::{Facts, Scheme, SignedRecord};
 use pcdn_core::receipt::{Receipt, Tally};
 use pcdn_core::verify::Manifest;
 use pcdn_core::verify::witness::Statement;
@@ -38,12 +38,21 @@ pub fn messages() -> Vec<Vec<u8>> {
     let status = Status { origin_rate: 1, peer_rate: 2, complete: false };
     let have = |segment| HaveSegment { segment: SegmentId(segment), layout, bitmap: some.clone() };
     let messages = [
-        Message::Hello { ports: vec![(Scheme::Udp, 4000), (Scheme::Quic, 4001)], answer: true },
+        Message::Hello {
+            ports: vec![(Scheme::Udp, 4000), (Scheme::Quic, 4001)],
+            answer: true,
+            appears: Some("udp://192.0.2.9:4000".parse().expect("valid")),
+        },
         Message::Have { status, segments: vec![have(0), have(2)] },
         Message::Claim { segment: SegmentId(1), first: 2, count: 3, within_ms: 500 },
         Message::Witness(statement),
         Message::AskWitness(SegmentId(1)),
-        Message::Peers(vec![record("udp://192.0.2.1:4000"), record("quic://[2001:db8::1]:4001")]),
+        Message::Record(record(1, "udp://192.0.2.1:4000")),
+        Message::Peers {
+            hungry: true,
+            added: vec![record(1, "udp://192.0.2.1:4000"), record(2, "quic://[2001:db8::1]:4001")],
+            dropped: vec![PeerId([7; 32])],
+        },
         Message::AskManifest { at: 0 },
         Message::ManifestPart { at: 0, total: manifest().len() as u32, bytes: manifest().into() },
         Message::Receipt(Receipt::sign(&key, [6; 16], PeerId([8; 32]), SWARM, 29_000_000, tally)),
@@ -52,8 +61,11 @@ pub fn messages() -> Vec<Vec<u8>> {
     messages.iter().map(|message| wire::encode(&SWARM, message).to_vec()).collect()
 }
 
-fn record(addr: &str) -> PeerRecord {
-    PeerRecord { id: PeerId([7; 32]), addrs: vec![addr.parse().expect("valid")], seed: false }
+fn record(key: u8, addr: &str) -> SignedRecord {
+    let key = Identity::from_secret([key; 32]);
+    let addrs = vec![addr.parse().expect("valid")];
+    let facts = Facts { id: key.peer_id(), seq: 1, lifetime_s: 1_800, flags: 0, nat: 0, up: 0, addrs };
+    facts.sign(&key, &SWARM).expect("sound")
 }
 
 fn wire(input: &[u8]) -> bool {
