@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pcdn_discovery::tracker::networks::Networks;
-use pcdn_discovery::tracker::store::{Elsewhere, Memory, PeerStore, redis::Redis};
+use pcdn_discovery::tracker::store::{Elsewhere, Memory, PeerStore};
 use pcdn_discovery::{TrackerConfig, TrackerServer};
 
 use super::compose::secret;
@@ -44,10 +44,21 @@ async fn store(url: &str, setup: &TrackerConfig) -> Result<Store, Failure> {
     if url == "memory" {
         return Ok((Arc::new(memory), None));
     }
+    shared(url, memory).await
+}
+
+#[cfg(feature = "redis")]
+async fn shared(url: &str, memory: Memory) -> Result<Store, Failure> {
+    use pcdn_discovery::tracker::store::redis::Redis;
     // The URL may hold a password: it is not repeated.
     let shared = Redis::at(url, memory).map_err(|e| Failure::new(Exit::Config, format!("--store: {e}")))?;
     let remedy = "start it, or keep the table in this process with --store memory";
     shared.ping().await.map_err(|e| Failure::other(format!("--store: {e}; {remedy}")))?;
     let shared = Arc::new(shared);
     Ok((shared.clone(), Some(shared)))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn shared(_: &str, _: Memory) -> Result<Store, Failure> {
+    Err(Failure::new(Exit::Config, "--store: this build knows no Redis; write memory"))
 }

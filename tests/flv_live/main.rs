@@ -174,3 +174,16 @@ async fn a_feeder_that_says_goodbye_costs_nothing() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Once only who read the origin forgot old slices: whoever followed for hours filled its memory.
+#[tokio::test(start_paused = true)]
+async fn a_stream_costs_what_its_window_costs_whoever_feeds() {
+    let all = Audience::gather(1, Server::new(1_000, Habit::Absolute), &[0.3, 1.0, 3.0, 4.0]).await;
+    all.until(180.0).await;
+    for (number, viewer) in all.viewers.iter().enumerate() {
+        let segments = viewer.segments().await;
+        // What is kept for players and neighbours, and what is on its way.
+        assert!((32..=72).contains(&segments), "viewer {number} has {segments} of 180");
+    }
+    all.end().await;
+}

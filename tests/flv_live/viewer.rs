@@ -89,6 +89,11 @@ impl Viewer {
         self.node.shutdown(Duration::from_secs(1)).await;
     }
 
+    /// Segments its swarm knows.
+    pub(crate) async fn segments(&self) -> usize {
+        self.node.swarms().await.iter().map(|swarm| swarm.segments.len()).sum()
+    }
+
     /// Bytes from (peers, origin).
     pub(crate) async fn sources(&self) -> (u64, u64) {
         let swarms = self.node.swarms().await;

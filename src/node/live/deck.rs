@@ -203,9 +203,7 @@ impl Deck {
     async fn share(&mut self, slice: Slice) -> bool {
         self.told(slice.segment.id);
         self.broadcast.inner.news.notify_waiters();
-        let sent = self.broadcast.inner.asset.tell(ToSwarm::Sliced(slice)).await.is_ok();
-        self.forget_old().await;
-        sent
+        self.broadcast.inner.asset.tell(ToSwarm::Sliced(slice)).await.is_ok()
     }
 
     /// The first slice that neighbours know, too: those before it are fetched from them, so that a player begins as far behind the
@@ -311,6 +309,7 @@ impl Deck {
             signed.look(&shared);
         }
         let signed = self.signed.as_ref().is_some_and(Signed::is_live);
+        self.forget_old().await;
         let inner = &self.broadcast.inner;
         // A player may begin by the time that has passed.
         inner.news.notify_waiters();
@@ -361,6 +360,7 @@ impl Deck {
         self.end += segment.layout.len();
     }
 
+    /// What left the tape leaves the swarm, whoever it came from.
     async fn forget_old(&mut self) {
         let old: Vec<SegmentId> = self.broadcast.tape().old();
         for id in old {

@@ -15,7 +15,7 @@ use crate::node::open::{ManifestPlace, fetch_checked};
 /// A slice was told of that the manifest does not name: it is fetched again after this, and so often until it does. Else it is left
 /// alone, for it is long.
 const LOOK: Duration = Duration::from_millis(250);
-/// There is none (yet): looked for so often.
+/// There is none yet, or its signer has stopped: looked for so often.
 const LOOK_FOR: Duration = Duration::from_secs(5);
 /// One that did not change for so long is not followed any more, and slices need witnesses.
 const STALE: Duration = Duration::from_secs(30);
@@ -50,7 +50,7 @@ impl Signed {
     pub(super) fn told(&mut self, id: SegmentId) {
         if !self.names(id) && self.lacks != Some(id) {
             self.lacks = Some(id);
-            if self.newest.is_some() {
+            if self.is_live() {
                 self.next = Instant::now() + LOOK;
             }
         }
@@ -62,7 +62,7 @@ impl Signed {
         if self.looking.is_some() || !needed || Instant::now() < self.next {
             return;
         }
-        self.next = Instant::now() + if self.newest.is_some() { LOOK } else { LOOK_FOR };
+        self.next = Instant::now() + if self.is_live() { LOOK } else { LOOK_FOR };
         let (to, found) = oneshot::channel();
         self.looking = Some(found);
         let (node, place) = (shared.clone(), self.place.clone());

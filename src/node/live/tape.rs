@@ -192,6 +192,7 @@ impl Tape {
     pub(crate) fn start(&self, behind: usize) -> Next {
         // The next slice has been under way for a while.
         let needed = (self.next_lasts().min(LASTS_MAX) + CUSHION).saturating_sub(self.quiet());
+        let enough = |span| span >= needed || behind <= 1;
         let mut here = Vec::new();
         let mut span = Duration::ZERO;
         for back in 1..=self.order.len() {
@@ -205,13 +206,12 @@ impl Tape {
                 None if here.is_empty() => {}
                 None => break,
             }
-            if here.len() >= behind.max(1) && (span >= needed || behind <= 1) {
+            if here.len() >= behind.max(1) && enough(span) {
                 break;
             }
         }
-        let enough = span >= needed || behind <= 1;
         match here.pop() {
-            Some((place, kept)) if enough => Next::Slice(place, kept.clone()),
+            Some((place, kept)) if enough(span) => Next::Slice(place, kept.clone()),
             _ if self.over => Next::Over,
             _ => Next::Wait,
         }
@@ -237,12 +237,7 @@ impl Tape {
                 None => break,
             }
         }
-        // After a new beginning the old places lie behind all that is known.
-        match self.order.behind(1) {
-            Some((newest, _)) if newest < at => self.start(usize::MAX),
-            _ if self.over => Next::Over,
-            _ => Next::Wait,
-        }
+        if self.over { Next::Over } else { Next::Wait }
     }
 }
 
