@@ -1,15 +1,18 @@
 //! The shell around one swarm engine: it waits for one thing, hands it in, and does what comes out.
 
+mod flow;
+mod told;
+
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use pcdn_core::discovery::Discovery;
-use pcdn_core::fragment::{Cut, Segment, Slice};
+use pcdn_core::fragment::Cut;
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::layout::{PieceKey, SegmentId};
 use pcdn_core::origin::{Origin, OriginError, OriginGet};
@@ -18,15 +21,18 @@ use pcdn_core::range::ByteRange;
 use pcdn_core::receipt::Receipt;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::schedule::Handle;
-use pcdn_core::swarm::{AskId, Event, Expected, Input, Output, ReaderId, Source, Swarm};
-use pcdn_core::transport::{Fetch, FetchError, Refuse};
+use pcdn_core::swarm::{AskId, Event, Input, Output, ReaderId, Swarm};
+use pcdn_core::transport::{Fetch, Refuse};
 use pcdn_core::unit::{Rate, Time};
-use pcdn_core::verify::{Manifest, Verified};
+use pcdn_core::verify::Verified;
 use pcdn_core::wire::{self, Message, SliceNote};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
+
+use flow::{assemble, send_all, stream};
+pub(crate) use told::{Backing, Delivery, ToSwarm};
 
 use super::keeper::Job;
 use super::links::{Link, Links};
@@ -43,86 +49,6 @@ const OUTBOX: usize = 256;
 
 /// How long a tracker may take to hear that this node leaves; its entry expires anyway.
 const GOODBYE: Duration = Duration::from_millis(250);
-
-/// What a swarm's task is told.
-#[derive(Debug)]
-pub(crate) enum ToSwarm {
-    Message(Link, Message),
-    Joined(Link),
-    NotReached(PeerId),
-    Gone(u64),
-    Ask {
-        peer: PeerId,
-        ask: AskId,
-        piece: PieceKey,
-        answer: oneshot::Sender<Result<Verified<Bytes>, Refuse>>,
-    },
-    AskGone(AskId),
-    Piece {
-        flight: u64,
-        result: Result<Bytes, FetchError>,
-    },
-    OriginBytes {
-        run: u64,
-        bytes: Bytes,
-    },
-    OriginEnd {
-        run: u64,
-        result: Result<(), OriginError>,
-    },
-    Loaded {
-        key: PieceKey,
-        bytes: Option<Bytes>,
-    },
-    Found(Vec<PeerRecord>),
-    /// A search has ended.
-    Searched,
-    /// A stream's next segment, and what the origin said of its URL.
-    Cut(Segment, ResourceHead),
-    Sliced(Slice),
-    Follow(Segment, SliceNote),
-    Retire(SegmentId),
-    /// What others stand for: see [`Backing`].
-    Backing {
-        of: Vec<SegmentId>,
-        doubted: Vec<SegmentId>,
-        answer: oneshot::Sender<Backing>,
-    },
-    Expect(Vec<Expected>),
-    Manifest(Arc<Manifest>, Bytes),
-    Read {
-        reader: ReaderId,
-        at: u64,
-        end: u64,
-        playing: bool,
-        to: mpsc::Sender<Delivery>,
-    },
-    Pull(ReaderId),
-    ReadEnd(ReaderId),
-    Whole(bool),
-    /// Bytes more from the origin and bytes a second in all, for what nobody reads; `None`: as usual.
-    Background(Option<(u64, Rate)>),
-    P2p {
-        take: bool,
-        give: bool,
-    },
-    Status(oneshot::Sender<SwarmStatus>),
-    Close(oneshot::Sender<()>),
-}
-
-/// What the neighbours of a swarm stand for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Backing {
-    /// Of each segment asked for: who could give it and vouch for it.
-    pub(crate) of: Vec<Vec<PeerId>>,
-    /// Of the doubted ones, how many cannot be proven.
-    pub(crate) unproven: usize,
-    /// Who is there.
-    pub(crate) peers: Vec<PeerId>,
-}
-
-/// What a reader is given.
-pub(crate) type Delivery = Result<(Bytes, Source), OpenError>;
 
 /// Everything a swarm's task needs beside its engine.
 pub(crate) struct Surroundings {
@@ -666,79 +592,4 @@ impl Driver {
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         }
     }
-}
-
-/// Sends a neighbour's messages in order until either side is gone.
-async fn send_all(session: Arc<dyn pcdn_core::transport::Session>, mut queue: mpsc::Receiver<Bytes>) {
-    while let Some(message) = queue.recv().await {
-        if session.send(message).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Puts the chunks of a piece together: one copy, none if it comes in one.
-async fn assemble(fetching: &mut pcdn_core::transport::Fetching, len: usize) -> Result<Bytes, FetchError> {
-    let mut buffer = BytesMut::new();
-    let mut filled = 0;
-    while let Some(chunk) = fetching.next().await {
-        let chunk = chunk?;
-        if chunk.offset == 0 && chunk.bytes.len() == len {
-            return Ok(chunk.bytes);
-        }
-        let start = chunk.offset as usize;
-        let end = start + chunk.bytes.len();
-        if end > len {
-            return Err(FetchError::Violation("bytes beyond the piece".to_owned()));
-        }
-        if buffer.is_empty() {
-            buffer.resize(len, 0);
-        }
-        buffer[start..end].copy_from_slice(&chunk.bytes);
-        filled += chunk.bytes.len();
-    }
-    if filled == len { Ok(buffer.freeze()) } else { Err(FetchError::Closed) }
-}
-
-/// Bytes of an origin run handed to the engine at once, and how long the first of them may wait for the rest: at 100 Mbit/s
-/// they come in packets, and waking the swarm for each costs more than hashing them.
-const GULP: usize = 32 << 10;
-const GULP_WAIT: Duration = Duration::from_millis(5);
-
-async fn stream(
-    origin: &dyn Origin,
-    want: &OriginGet,
-    own: &mpsc::Sender<ToSwarm>,
-    run: u64,
-    throttles: &[Arc<Throttle>; 2],
-) -> Result<(), OriginError> {
-    // Fused: it is asked again after its end.
-    let mut body = origin.get(want).await?.bytes.fuse();
-    while let Some(bytes) = body.next().await {
-        let mut gulp = bytes?;
-        let mut after = Ok(());
-        if gulp.len() < GULP {
-            let mut more = BytesMut::from(gulp);
-            let until = tokio::time::Instant::now() + GULP_WAIT;
-            while more.len() < GULP {
-                match tokio::time::timeout_at(until, body.next()).await {
-                    Ok(Some(Ok(bytes))) => more.extend_from_slice(&bytes),
-                    Ok(Some(Err(error))) => {
-                        after = Err(error);
-                        break;
-                    }
-                    Ok(None) | Err(_) => break,
-                }
-            }
-            gulp = more.freeze();
-        }
-        for throttle in throttles {
-            throttle.take(gulp.len()).await;
-        }
-        if own.send(ToSwarm::OriginBytes { run, bytes: gulp }).await.is_err() {
-            return Ok(());
-        }
-        after?;
-    }
-    Ok(())
 }

@@ -1,0 +1,94 @@
+//! Bytes between a swarm's engine and its links and origins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use pcdn_core::origin::{Origin, OriginError, OriginGet};
+use pcdn_core::transport::FetchError;
+use tokio::sync::mpsc;
+
+use super::ToSwarm;
+use crate::node::Throttle;
+
+/// Sends a neighbour's messages in order until either side is gone.
+pub(super) async fn send_all(
+    session: Arc<dyn pcdn_core::transport::Session>,
+    mut queue: mpsc::Receiver<Bytes>,
+) {
+    while let Some(message) = queue.recv().await {
+        if session.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Puts the chunks of a piece together: one copy, none if it comes in one.
+pub(super) async fn assemble(
+    fetching: &mut pcdn_core::transport::Fetching,
+    len: usize,
+) -> Result<Bytes, FetchError> {
+    let mut buffer = BytesMut::new();
+    let mut filled = 0;
+    while let Some(chunk) = fetching.next().await {
+        let chunk = chunk?;
+        if chunk.offset == 0 && chunk.bytes.len() == len {
+            return Ok(chunk.bytes);
+        }
+        let start = chunk.offset as usize;
+        let end = start + chunk.bytes.len();
+        if end > len {
+            return Err(FetchError::Violation("bytes beyond the piece".to_owned()));
+        }
+        if buffer.is_empty() {
+            buffer.resize(len, 0);
+        }
+        buffer[start..end].copy_from_slice(&chunk.bytes);
+        filled += chunk.bytes.len();
+    }
+    if filled == len { Ok(buffer.freeze()) } else { Err(FetchError::Closed) }
+}
+
+/// Bytes of an origin run handed to the engine at once, and how long the first of them may wait for the rest: at 100 Mbit/s
+/// they come in packets, and waking the swarm for each costs more than hashing them.
+const GULP: usize = 32 << 10;
+const GULP_WAIT: Duration = Duration::from_millis(5);
+
+pub(super) async fn stream(
+    origin: &dyn Origin,
+    want: &OriginGet,
+    own: &mpsc::Sender<ToSwarm>,
+    run: u64,
+    throttles: &[Arc<Throttle>; 2],
+) -> Result<(), OriginError> {
+    // Fused: it is asked again after its end.
+    let mut body = origin.get(want).await?.bytes.fuse();
+    while let Some(bytes) = body.next().await {
+        let mut gulp = bytes?;
+        let mut after = Ok(());
+        if gulp.len() < GULP {
+            let mut more = BytesMut::from(gulp);
+            let until = tokio::time::Instant::now() + GULP_WAIT;
+            while more.len() < GULP {
+                match tokio::time::timeout_at(until, body.next()).await {
+                    Ok(Some(Ok(bytes))) => more.extend_from_slice(&bytes),
+                    Ok(Some(Err(error))) => {
+                        after = Err(error);
+                        break;
+                    }
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            gulp = more.freeze();
+        }
+        for throttle in throttles {
+            throttle.take(gulp.len()).await;
+        }
+        if own.send(ToSwarm::OriginBytes { run, bytes: gulp }).await.is_err() {
+            return Ok(());
+        }
+        after?;
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! What a swarm's task is told, and what it answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pcdn_core::fragment::{Segment, Slice};
+use pcdn_core::id::PeerId;
+use pcdn_core::layout::{PieceKey, SegmentId};
+use pcdn_core::origin::OriginError;
+use pcdn_core::peer::PeerRecord;
+use pcdn_core::resource::ResourceHead;
+use pcdn_core::swarm::{AskId, Expected, ReaderId, Source};
+use pcdn_core::transport::{FetchError, Refuse};
+use pcdn_core::unit::Rate;
+use pcdn_core::verify::{Manifest, Verified};
+use pcdn_core::wire::{Message, SliceNote};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::node::OpenError;
+use crate::node::links::Link;
+use crate::node::status::SwarmStatus;
+
+/// What a swarm's task is told.
+#[derive(Debug)]
+pub(crate) enum ToSwarm {
+    Message(Link, Message),
+    Joined(Link),
+    NotReached(PeerId),
+    Gone(u64),
+    Ask {
+        peer: PeerId,
+        ask: AskId,
+        piece: PieceKey,
+        answer: oneshot::Sender<Result<Verified<Bytes>, Refuse>>,
+    },
+    AskGone(AskId),
+    Piece {
+        flight: u64,
+        result: Result<Bytes, FetchError>,
+    },
+    OriginBytes {
+        run: u64,
+        bytes: Bytes,
+    },
+    OriginEnd {
+        run: u64,
+        result: Result<(), OriginError>,
+    },
+    Loaded {
+        key: PieceKey,
+        bytes: Option<Bytes>,
+    },
+    Found(Vec<PeerRecord>),
+    /// A search has ended.
+    Searched,
+    /// A stream's next segment, and what the origin said of its URL.
+    Cut(Segment, ResourceHead),
+    Sliced(Slice),
+    Follow(Segment, SliceNote),
+    Retire(SegmentId),
+    /// What others stand for: see [`Backing`].
+    Backing {
+        of: Vec<SegmentId>,
+        doubted: Vec<SegmentId>,
+        answer: oneshot::Sender<Backing>,
+    },
+    Expect(Vec<Expected>),
+    Manifest(Arc<Manifest>, Bytes),
+    Read {
+        reader: ReaderId,
+        at: u64,
+        end: u64,
+        playing: bool,
+        to: mpsc::Sender<Delivery>,
+    },
+    Pull(ReaderId),
+    ReadEnd(ReaderId),
+    Whole(bool),
+    /// Bytes more from the origin and bytes a second in all, for what nobody reads; `None`: as usual.
+    Background(Option<(u64, Rate)>),
+    P2p {
+        take: bool,
+        give: bool,
+    },
+    Status(oneshot::Sender<SwarmStatus>),
+    Close(oneshot::Sender<()>),
+}
+
+/// What the neighbours of a swarm stand for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backing {
+    /// Of each segment asked for: who could give it and vouch for it.
+    pub(crate) of: Vec<Vec<PeerId>>,
+    /// Of the doubted ones, how many cannot be proven.
+    pub(crate) unproven: usize,
+    /// Who is there.
+    pub(crate) peers: Vec<PeerId>,
+}
+
+/// What a reader is given.
+pub(crate) type Delivery = Result<(Bytes, Source), OpenError>;
