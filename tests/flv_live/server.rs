@@ -25,6 +25,8 @@ pub(crate) enum Habit {
     Absolute,
     /// Every client's timestamps begin at 0.
     Rebased,
+    /// The same, and a client is sent nothing before the next keyframe: such servers keep no group of pictures.
+    Uncached,
 }
 
 /// The server.
@@ -93,8 +95,9 @@ impl Server {
 
     /// What a client that joins now is sent first, and its next tag.
     fn greeting(&self) -> (Vec<u8>, Tag, u64) {
-        let first_ms = self.now_ms() / self.gop_ms * self.gop_ms;
-        let base = if self.habit == Habit::Rebased { first_ms } else { 0 };
+        let gops = self.now_ms() / self.gop_ms + u64::from(self.habit == Habit::Uncached);
+        let first_ms = gops * self.gop_ms;
+        let base = if self.habit == Habit::Absolute { 0 } else { first_ms };
         let mut greeting = tag::stream_header(true, true).to_vec();
         tag::write(&mut greeting, Kind::Video, 0, &[0x17, 0, 0, 0, 0, 1, 2, 3]);
         tag::write(&mut greeting, Kind::Audio, 0, &[0xaf, 0, 0x12, 0x10]);
