@@ -3,6 +3,7 @@
 //! | read | for |
 //! |---|---|
 //! | [`udp`] | our own UDP protocol, sub-piece pull: what nodes use |
+//! | [`quic`] | the same seam over QUIC, for networks that let nothing else pass |
 //! | [`memory`] | links inside one process, for tests and embedders |
 //! | [`channel`] | a session over any byte stream, for writing a transport of one's own |
 //! | [`origin`] | the CDN side over HTTP |
@@ -11,6 +12,9 @@ pub mod channel;
 mod fetching;
 pub mod memory;
 pub mod origin;
+pub mod quic;
+mod request;
+mod secret;
 #[cfg(test)]
 mod testing;
 pub mod udp;

@@ -37,7 +37,6 @@ pub mod packet;
 mod pull;
 mod rtt;
 mod seal;
-mod secret;
 mod serve;
 mod session;
 mod socket;
@@ -59,8 +58,9 @@ use tokio::sync::{mpsc, oneshot};
 pub use config::UdpConfig;
 use driver::{Command, Driver};
 pub use endpoint::{Counters, Endpoint, Event, SessionId, Transmit};
-pub use secret::SwarmSecret;
 use socket::Socket;
+
+pub use crate::secret::SwarmSecret;
 
 /// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.
 const ACCEPTED_MAX: usize = 128;

@@ -12,6 +12,7 @@ use pcdn_core::unit::ByteSize;
 use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
 use pcdn_mapping::{FirstOf, Template, UrlHash};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
+use pcdn_transport::quic::{Quic, QuicConfig};
 use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
 use super::dht::{self, Dht};
@@ -91,18 +92,28 @@ fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery
 async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Result<Builder, Failure> {
     let secret = link_secret(node)?;
     for at in &node.listen {
-        if at.scheme != Scheme::Udp {
-            let line = format!("--listen {at}: this build speaks udp only; write udp://IP:PORT");
-            return Err(Failure::new(Exit::Config, line));
-        }
-        let config =
-            UdpConfig { upload_limit: node.upload_limit, secret: secret.clone(), ..UdpConfig::default() };
-        let udp = Udp::bind(at.addr, me, builder.provider(), config).await.map_err(|e| {
+        let (upload_limit, secret) = (node.upload_limit, secret.clone());
+        let cannot = |e| {
             Failure::other(format!(
                 "cannot listen on {at}: {e}; give another address or port 0 with --listen"
             ))
-        })?;
-        builder = builder.transport(udp);
+        };
+        builder = match at.scheme {
+            Scheme::Udp => {
+                let config = UdpConfig { upload_limit, secret, ..UdpConfig::default() };
+                let udp = Udp::bind(at.addr, me, builder.provider(), config).await;
+                builder.transport(udp.map_err(cannot)?)
+            }
+            Scheme::Quic => {
+                let config = QuicConfig { upload_limit, secret, ..QuicConfig::default() };
+                let quic = Quic::bind(at.addr, me, builder.provider(), config).await;
+                builder.transport(quic.map_err(cannot)?)
+            }
+            _ => {
+                let line = format!("--listen {at}: write udp://IP:PORT or quic://IP:PORT");
+                return Err(Failure::new(Exit::Config, line));
+            }
+        };
     }
     Ok(builder)
 }
@@ -306,13 +317,17 @@ mod tests {
 
     use super::*;
 
-    async fn connects(secret: Option<SwarmSecret>, to: &Node) -> bool {
-        let me = Identity::from_secret([7; 32]);
+    /// Whether a node with `secret` gets through by UDP, and by QUIC.
+    async fn connects(secret: Option<SwarmSecret>, to: &Node) -> [bool; 2] {
+        let (me, any) = (Identity::from_secret([7; 32]), "127.0.0.1:0".parse().unwrap());
         let handshake_timeout = std::time::Duration::from_millis(300);
-        let config = UdpConfig { secret, handshake_timeout, ..UdpConfig::default() };
+        let config = UdpConfig { secret: secret.clone(), handshake_timeout, ..UdpConfig::default() };
         let provider = Node::builder(me.clone()).provider();
-        let udp = Udp::bind("127.0.0.1:0".parse().unwrap(), &me, provider, config).await.unwrap();
-        udp.connect(&to.record()).await.is_ok()
+        let udp = Udp::bind(any, &me, provider.clone(), config).await.unwrap();
+        // What is refused is told; only a loaded machine waits.
+        let quic = QuicConfig { secret, ..QuicConfig::default() };
+        let quic = Quic::bind(any, &me, provider, quic).await.unwrap();
+        [udp.connect(&to.record()).await.is_ok(), quic.connect(&to.record()).await.is_ok()]
     }
 
     #[tokio::test]
@@ -321,12 +336,13 @@ mod tests {
         let file = dir.path().join("secret");
         std::fs::write(&file, "sixteen bytes or more\n").unwrap();
         let mut config = Config::default();
-        config.node.listen = vec!["udp://127.0.0.1:0".parse().unwrap()];
+        config.node.listen =
+            ["udp://127.0.0.1:0", "quic://127.0.0.1:0"].map(|at| at.parse().unwrap()).to_vec();
         config.node.swarm_secret = Some(file.display().to_string());
         let private = compose(&config, Keep::Memory).await.map_err(|e| e.to_string()).unwrap().node;
-        assert!(connects(SwarmSecret::new(b"sixteen bytes or more"), &private).await);
-        assert!(!connects(SwarmSecret::new(b"sixteen other bytes"), &private).await);
-        assert!(!connects(None, &private).await);
+        assert_eq!(connects(SwarmSecret::new(b"sixteen bytes or more"), &private).await, [true; 2]);
+        assert_eq!(connects(SwarmSecret::new(b"sixteen other bytes"), &private).await, [false; 2]);
+        assert_eq!(connects(None, &private).await, [false; 2]);
         private.shutdown(std::time::Duration::from_secs(1)).await;
 
         std::fs::write(&file, "short").unwrap();

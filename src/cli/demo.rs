@@ -4,7 +4,7 @@ use super::stop::Stop;
 use super::{Exit, Failure, tell};
 use crate::admin::Admin;
 use crate::config::{Config, DemoConfig};
-use crate::demo::{self, Demo, DemoDiscovery, DemoOptions};
+use crate::demo::{self, Demo, DemoDiscovery, DemoOptions, DemoTransport};
 use crate::gateway::Gateway;
 
 /// Runs the verb.
@@ -58,16 +58,18 @@ async fn keep_running(demo: &Demo, config: &Config, stop: &mut Stop) -> Result<(
 }
 
 fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> {
-    for (option, value, known) in
-        [("--media", &config.media, "file"), ("--transport", &config.transport, "udp")]
-    {
-        if value != known {
-            return Err(Failure::new(
-                Exit::Config,
-                format!("{option} {value}: this build knows {option} {known}"),
-            ));
-        }
+    if config.media != "file" {
+        let line = format!("--media {}: this build knows --media file", config.media);
+        return Err(Failure::new(Exit::Config, line));
     }
+    let transport = match config.transport.as_str() {
+        "udp" => DemoTransport::Udp,
+        "quic" => DemoTransport::Quic,
+        other => {
+            let line = format!("--transport {other}: write udp or quic");
+            return Err(Failure::new(Exit::Config, line));
+        }
+    };
     let discovery = match config.discovery.as_str() {
         "tracker" => DemoDiscovery::Tracker,
         #[cfg(feature = "kad")]
@@ -89,6 +91,7 @@ fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> 
         origin_rate: config.origin_rate,
         peer_up: config.peer_up,
         discovery,
+        transport,
         progress,
         ..DemoOptions::default()
     })
@@ -110,6 +113,8 @@ mod tests {
         };
         assert!(with(|_| ()).is_ok());
         assert_eq!(with(|c| c.media = "hls".into()).err(), Some(Exit::Config));
+        assert!(with(|c| c.transport = "quic".into()).is_ok());
+        assert_eq!(with(|c| c.transport = "tcp".into()).err(), Some(Exit::Config));
         assert_eq!(with(|c| c.peers = 0).err(), Some(Exit::Config));
     }
 }

@@ -74,7 +74,8 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
             let report = Report::new(&url, asset.as_ref(), done, report, started.elapsed(), me);
             let told = report.tell(&target, config.json);
             if config.get.seed && told.is_ok() {
-                let places: Vec<_> = composed.node.record().addrs.iter().map(|a| ("peer", a.addr)).collect();
+                let places: Vec<_> =
+                    composed.node.record().addrs.iter().map(|a| ("peer", tell::place(a))).collect();
                 tell::ready(&places);
                 stop.asked().await;
             } else if let Some(asset) = asset {

@@ -116,10 +116,10 @@ pub const OPTIONS: &[Opt] = &[
     opt(
         "node.listen",
         "listen",
-        "udp://IP:PORT",
+        "udp://IP:PORT|quic://IP:PORT",
         List,
         NODE,
-        "Where peers reach this node. Repeatable; a bare IP:PORT means udp; port 0 is any free port.",
+        "Where peers reach this node. Repeatable, and both kinds may be used at once: udp costs less, quic passes where other UDP does not. A bare IP:PORT means udp; port 0 is any free port.",
     ),
     opt(
         "node.tracker",
@@ -627,7 +627,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("demo.peers", "peers", "N", Number, &["demo"], "Viewers."),
     opt("demo.size", "size", "SIZE", Text, &["demo"], "Length of the generated content."),
     opt("demo.media", "media", "file", Text, &["demo"], "What is generated."),
-    opt("demo.transport", "transport", "udp", Text, &["demo"], "What peers speak."),
+    opt("demo.transport", "transport", "udp|quic", Text, &["demo"], "What peers speak."),
     opt("demo.discovery", "discovery", "tracker|dht", Text, &["demo"], "How viewers find one another."),
     opt(
         "demo.origin_rate",

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use pcdn_core::unit::Rate;
 
-use super::secret::SwarmSecret;
 use super::subs::SUB_BYTES_MAX;
+use crate::secret::SwarmSecret;
 
 /// Settings of the UDP transport; `UdpConfig::default()` is right for most.
 #[derive(Clone, Debug, PartialEq, Eq)]

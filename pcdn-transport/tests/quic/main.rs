@@ -1,0 +1,4 @@
+//! The QUIC transport on real sockets of this machine.
+#![allow(clippy::unwrap_used)]
+
+mod contract;
