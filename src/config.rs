@@ -21,6 +21,7 @@ use pcdn_core::peer::{PeerAddr, Scheme};
 use pcdn_core::schedule::Policy;
 use pcdn_core::unit::{ByteSize, Rate, Span};
 use pcdn_core::verify::Integrity;
+use pcdn_transport::origin::OriginHttp;
 use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Loaded, Sources, load};
@@ -147,6 +148,8 @@ pub struct NodeConfig {
     /// A PEM file of further certificate authorities for origins.
     #[serde(with = "blank")]
     pub origin_ca: Option<String>,
+    /// Which version of HTTP is spoken to https origins.
+    pub origin_http: OriginHttp,
 }
 
 impl Default for NodeConfig {
@@ -175,6 +178,7 @@ impl Default for NodeConfig {
             header: Vec::new(),
             origin_bind: None,
             origin_ca: None,
+            origin_http: OriginHttp::Auto,
         }
     }
 }

@@ -65,7 +65,9 @@ async fn start(change: impl FnOnce(&mut Config)) -> (Admin, SocketAddr, Arc<Fake
     config.node.header = vec!["Authorization: Bearer origin-secret".into()];
     change(&mut config);
     let fake = Arc::new(Fake { p2p: Mutex::new(P2p::On), events: broadcast::channel(8).0 });
-    let admin = Admin::over(fake.clone(), &config, Some(Arc::default())).await.unwrap();
+    let admin =
+        Admin::over(fake.clone(), &config, Counted { gateway: Some(Arc::default()), origin: None }).await;
+    let admin = admin.unwrap();
     let addr = admin.local_addrs()[0];
     (admin, addr, fake)
 }

@@ -153,6 +153,7 @@ pub(crate) fn http_config(node: &NodeConfig) -> Result<HttpConfig, Failure> {
         config.headers.push(header.parse().map_err(fault)?);
     }
     config.ca = node.origin_ca.as_ref().map(PathBuf::from);
+    config.http = node.origin_http;
     Ok(config)
 }
 
@@ -299,7 +300,7 @@ pub(crate) fn make_private_dir(dir: &Path) -> Result<(), Failure> {
 /// The admin server, unless it is off.
 pub(crate) async fn admin(
     config: &Config,
-    node: &Node,
+    composed: &Composed,
     gateway: Option<&crate::gateway::Gateway>,
 ) -> Result<Option<crate::admin::Admin>, Failure> {
     let AdminConfig { listen, .. } = &config.admin;
@@ -307,7 +308,9 @@ pub(crate) async fn admin(
         return Ok(None);
     }
     let counters = gateway.map(|gateway| gateway.counters());
-    let admin = crate::admin::Admin::serve(node.clone(), config, counters).await;
+    let admin =
+        crate::admin::Admin::serve(composed.node.clone(), config, counters, Some(composed.origin.clone()))
+            .await;
     admin.map(Some).map_err(Failure::other)
 }
 

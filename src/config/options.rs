@@ -283,6 +283,14 @@ pub const OPTIONS: &[Opt] = &[
         "A PEM file of further certificate authorities to trust for origins.",
     ),
     opt(
+        "node.origin_http",
+        "origin-http",
+        "auto|1.1|2|3",
+        Text,
+        FETCHER,
+        "Which version of HTTP is spoken to https origins. auto: 2 or 1.1 as the server prefers, and 3 where it offers that (Alt-Svc) and UDP gets through; 3: at once, without waiting for an offer.",
+    ),
+    opt(
         "gateway.listen",
         "gateway",
         "IP:PORT|off",
