@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`udp`] | our own UDP protocol, sub-piece pull: what nodes use |
 //! | [`quic`] | the same seam over QUIC, for networks that let nothing else pass |
+//! | [`shared`] | both of these on one socket |
 //! | [`memory`] | links inside one process, for tests and embedders |
 //! | [`channel`] | a session over any byte stream, for writing a transport of one's own |
 //! | [`origin`] | the CDN side over HTTP |
@@ -15,6 +16,7 @@ pub mod origin;
 pub mod quic;
 mod request;
 mod secret;
+pub mod shared;
 #[cfg(test)]
 mod testing;
 pub mod udp;

@@ -51,7 +51,9 @@ use pcdn_core::id::Identity;
 use pcdn_core::peer::{PeerAddr, PeerRecord, Scheme};
 use pcdn_core::transport::{Provider, Session, Transport, TransportError};
 use pcdn_core::unit::Rate;
-use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{
+    AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, Runtime as _, ServerConfig, TokioRuntime,
+};
 use tokio::sync::mpsc;
 
 pub use config::QuicConfig;
@@ -86,10 +88,20 @@ impl Quic {
         provider: Arc<dyn Provider>,
         config: QuicConfig,
     ) -> Result<Self, TransportError> {
-        let io = |what: &str| {
-            let what = format!("{what} {addr}");
-            move |source| TransportError::Io { what, source }
-        };
+        let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
+        let runtime = TokioRuntime;
+        let socket = socket(addr).and_then(|socket| runtime.wrap_udp_socket(socket)).map_err(cannot)?;
+        Self::on(socket, me, provider, config)
+    }
+
+    /// On a socket that is bound.
+    pub(crate) fn on(
+        socket: Arc<dyn AsyncUdpSocket>,
+        me: &Identity,
+        provider: Arc<dyn Provider>,
+        config: QuicConfig,
+    ) -> Result<Self, TransportError> {
+        let cannot = |source| TransportError::Io { what: "open the QUIC socket".into(), source };
         let other =
             |source: Box<dyn std::error::Error + Send + Sync>| TransportError::Other { by: "quic", source };
         let (client, server) = tls::configs(me).map_err(|error| other(error.into()))?;
@@ -100,10 +112,10 @@ impl Quic {
         server.transport_config(settings);
         let mut endpoint = EndpointConfig::default();
         tuning::endpoint(&mut endpoint).map_err(|error| other(error.into()))?;
-        let socket = socket(addr).map_err(io("bind"))?;
-        let endpoint =
-            Endpoint::new(endpoint, Some(server), socket, Arc::new(TokioRuntime)).map_err(io("serve"))?;
-        let local = PeerAddr { scheme: Scheme::Quic, addr: endpoint.local_addr().map_err(io("look up"))? };
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
+        let endpoint = endpoint.map_err(cannot)?;
+        let local = PeerAddr { scheme: Scheme::Quic, addr: endpoint.local_addr().map_err(cannot)? };
         let hub = Hub::new(config, provider);
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
         tokio::spawn(door::open(endpoint.clone(), Arc::clone(&hub), accepts));

@@ -39,7 +39,7 @@ mod rtt;
 mod seal;
 mod serve;
 mod session;
-mod socket;
+pub(crate) mod socket;
 pub mod subs;
 mod talk;
 mod turn;
@@ -85,11 +85,21 @@ impl Udp {
         provider: Arc<dyn Provider>,
         config: UdpConfig,
     ) -> Result<Self, TransportError> {
+        let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
+        Self::on(Socket::bind(addr).map_err(cannot)?, me, provider, config)
+    }
+
+    /// On a socket that is bound.
+    pub(crate) fn on(
+        socket: Socket,
+        me: &Identity,
+        provider: Arc<dyn Provider>,
+        config: UdpConfig,
+    ) -> Result<Self, TransportError> {
         let io = |what: &str| {
-            let what = format!("{what} {addr}");
+            let what = format!("{what} the UDP socket");
             move |source| TransportError::Io { what, source }
         };
-        let socket = Socket::bind(addr).map_err(io("bind"))?;
         let local = socket.local_addr().map_err(io("look up"))?;
         let mut seed = [0; 32];
         let dry = |error: getrandom::Error| std::io::Error::other(error.to_string());

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::mapping::Mapper;
-use pcdn_core::peer::Scheme;
+use pcdn_core::peer::{PeerAddr, Scheme};
 use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
 use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
 use pcdn_mapping::{FirstOf, Template, UrlHash};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
 use pcdn_transport::quic::{Quic, QuicConfig};
+use pcdn_transport::shared;
 use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
 use super::dht::{self, Dht};
@@ -89,26 +90,31 @@ fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery
     any.then(|| Cached::new(Merged::new(first).then(second)))
 }
 
+/// Opens what `--listen` says. Where udp and quic name one place they share its socket.
 async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Result<Builder, Failure> {
     let secret = link_secret(node)?;
+    let upload_limit = node.upload_limit;
+    let both = |at: &PeerAddr| {
+        let named = |scheme| node.listen.contains(&PeerAddr { scheme, addr: at.addr });
+        named(Scheme::Udp) && named(Scheme::Quic)
+    };
     for at in &node.listen {
-        let (upload_limit, secret) = (node.upload_limit, secret.clone());
+        let udp = UdpConfig { upload_limit, secret: secret.clone(), ..UdpConfig::default() };
+        let quic = QuicConfig { upload_limit, secret: secret.clone(), ..QuicConfig::default() };
+        let provider = builder.provider();
         let cannot = |e| {
             Failure::other(format!(
                 "cannot listen on {at}: {e}; give another address or port 0 with --listen"
             ))
         };
         builder = match at.scheme {
-            Scheme::Udp => {
-                let config = UdpConfig { upload_limit, secret, ..UdpConfig::default() };
-                let udp = Udp::bind(at.addr, me, builder.provider(), config).await;
-                builder.transport(udp.map_err(cannot)?)
+            Scheme::Udp if both(at) => {
+                let (udp, quic) = shared::bind(at.addr, me, provider, udp, quic).await.map_err(cannot)?;
+                builder.transport(udp).transport(quic)
             }
-            Scheme::Quic => {
-                let config = QuicConfig { upload_limit, secret, ..QuicConfig::default() };
-                let quic = Quic::bind(at.addr, me, builder.provider(), config).await;
-                builder.transport(quic.map_err(cannot)?)
-            }
+            Scheme::Udp => builder.transport(Udp::bind(at.addr, me, provider, udp).await.map_err(cannot)?),
+            Scheme::Quic if both(at) => builder,
+            Scheme::Quic => builder.transport(Quic::bind(at.addr, me, provider, quic).await.map_err(cannot)?),
             _ => {
                 let line = format!("--listen {at}: write udp://IP:PORT or quic://IP:PORT");
                 return Err(Failure::new(Exit::Config, line));

@@ -119,7 +119,7 @@ pub const OPTIONS: &[Opt] = &[
         "udp://IP:PORT|quic://IP:PORT",
         List,
         NODE,
-        "Where peers reach this node. Repeatable, and both kinds may be used at once: udp costs less, quic passes where other UDP does not. A bare IP:PORT means udp; port 0 is any free port.",
+        "Where peers reach this node. Repeatable, and both kinds may be used at once: udp costs less, quic passes where other UDP does not; where they name one IP:PORT they share its socket. A bare IP:PORT means udp; port 0 is any free port.",
     ),
     opt(
         "node.tracker",

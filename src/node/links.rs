@@ -212,9 +212,7 @@ impl Links {
 
     /// Closes sessions and transports.
     pub(crate) async fn close(&self, grace: Duration) {
-        for transport in &self.transports {
-            transport.close(grace).await;
-        }
+        futures_util::future::join_all(self.transports.iter().map(|transport| transport.close(grace))).await;
         self.sessions.iter().for_each(|kept| kept.link.session.close());
         self.sessions.clear();
     }
