@@ -60,6 +60,8 @@ pub struct Endpoint {
     answers: VecDeque<(SocketAddr, Vec<u8>)>,
     events: VecDeque<Event>,
     counters: Counters,
+    /// The session that packets were just taken for. What follows from them is seen to once for a whole train of them.
+    touched: Option<(u32, Time)>,
 }
 
 /// An answered hello whose sender has not yet shown that it got the answer.
@@ -99,6 +101,7 @@ impl Endpoint {
             answers: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
+            touched: None,
         }
     }
 
@@ -207,6 +210,7 @@ impl Endpoint {
 
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.follow_up();
         self.events.pop_front()
     }
 
@@ -242,6 +246,7 @@ impl Endpoint {
     /// shorter, at most `segments`. `out` must be empty.
     pub fn poll_transmit(&mut self, now: Time, segments: usize, out: &mut Vec<u8>) -> Option<Transmit> {
         debug_assert!(out.is_empty());
+        self.follow_up();
         if let Some((to, datagram)) = self.answers.pop_front() {
             out.extend_from_slice(&datagram);
             return Some(Transmit::one(to, out));
@@ -270,6 +275,9 @@ impl Endpoint {
     }
 
     fn packet(&mut self, now: Time, from: SocketAddr, to: u32, number: u32, datagram: &mut [u8]) {
+        if self.touched.is_some_and(|(index, _)| index != to) {
+            self.follow_up();
+        }
         let company = self.company(now);
         let secrets = &mut self.secrets;
         let Some(connection) = self.sessions.get_mut(&to) else {
@@ -286,7 +294,18 @@ impl Endpoint {
         if !was_proven {
             self.confirm(to);
         }
-        self.with(now, SessionId(to), |_| ());
+        let over = self.sessions.get(&to).is_some_and(|connection| connection.ended.is_some());
+        self.touched = Some((to, now));
+        if over {
+            self.follow_up();
+        }
+    }
+
+    /// Sees to what follows from the packets taken.
+    fn follow_up(&mut self) {
+        if let Some((index, now)) = self.touched.take() {
+            self.with(now, SessionId(index), |_| ());
+        }
     }
 
     /// What the sessions that are sending have in common; counted anew every 10 ms.
