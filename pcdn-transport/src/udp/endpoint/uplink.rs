@@ -60,7 +60,7 @@ impl Uplink {
         &mut self,
         now: Time,
         turns: &mut Turns,
-        sessions: &mut BTreeMap<u32, Connection>,
+        sessions: &mut BTreeMap<u32, Box<Connection>>,
         segments: usize,
         out: &mut Vec<u8>,
     ) -> Option<Burst> {
