@@ -21,7 +21,7 @@ pub struct UdpConfig {
     pub handshake_timeout: Duration,
     /// Handshakes answered a second before callers must prove their address. Default 50: 2 % of one core.
     pub handshakes_per_second: u32,
-    /// Sessions at most, each about 10 KB when idle; further callers get no answer. Default 1024.
+    /// Sessions at most, each about 4 KB when idle; further callers get no answer. Default 1024.
     pub sessions_max: usize,
     /// What every node of a private swarm has; nodes without it, or with another, are not reached and do not reach this one.
     /// Default: none, the swarm is public.

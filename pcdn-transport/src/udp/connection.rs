@@ -15,7 +15,7 @@ use pcdn_core::unit::{Rate, Time};
 
 use super::flow::{Company, Flow, Pacer};
 use super::frame::{self, DATA_OVERHEAD, Frame, REQ_LEN_MAX};
-use super::gauge::Gauge;
+use super::gauge::{Gauge, LOSSY_PERMILLE};
 use super::noise::Keyed;
 use super::packet::{DATAGRAM_MAX, HEADER_LEN, TAG_LEN, full_number};
 use super::pull::Pull;
@@ -112,7 +112,7 @@ impl Connection {
             talk: Talk::default(),
             flow: Flow::new(),
             gauge: Gauge::default(),
-            pacer: Pacer::new(4 * DATAGRAM_MAX as u64, 32 * DATAGRAM_MAX as u64),
+            pacer: Pacer::new(4 * DATAGRAM_MAX as u64, 64 * DATAGRAM_MAX as u64),
             deficit: 0,
             proven: false,
             cancels: VecDeque::new(),
@@ -176,6 +176,7 @@ impl Connection {
                 let highest = self.opener.highest().unwrap_or(0);
                 self.gauge.data(now, &self.rtt, data.stamp, data.content.len(), highest);
                 self.pull.data(now, &self.rtt, &data);
+                self.pull.set_lossy(self.gauge.loss_permille() >= LOSSY_PERMILLE);
             }
             Frame::Msg { number, first, last, bytes } => {
                 if !self.talk.msg(number, first, last, bytes, MESSAGE_BYTES_MAX) {
@@ -336,7 +337,7 @@ impl Connection {
         if now >= self.gauge.report_at() || self.pull.has_req() {
             let highest = self.opener.highest().unwrap_or(0);
             self.gauge
-                .report(now, highest)
+                .report(now, &self.rtt, highest)
                 .into_iter()
                 .for_each(|report| Frame::Feedback(report).encode(out));
         }
@@ -361,12 +362,17 @@ impl Connection {
         if room == 0 {
             return Err(Time::NEVER);
         }
-        let rate = Rate(self.flow.pace(DATAGRAM_MAX, self.rtt.smooth()));
+        let rate = self.pace();
         let paced = (self.pacer.fill(now, rate) / packet as u64) as usize;
         if paced == 0 {
             return Err(self.pacer.ready_at(rate, 2 * DATAGRAM_MAX as u64));
         }
         Ok(room.min(paced))
+    }
+
+    /// Wire bytes a second at which DATA goes out.
+    pub(crate) fn pace(&self) -> Rate {
+        Rate(self.flow.pace(DATAGRAM_MAX, self.rtt.smooth()))
     }
 
     /// Appends one sealed packet of DATA and gives its content's length.

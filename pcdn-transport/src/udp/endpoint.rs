@@ -48,7 +48,8 @@ pub struct Endpoint {
     config: UdpConfig,
     secrets: Secrets,
     gate: Gate,
-    sessions: BTreeMap<u32, Connection>,
+    /// Boxed: half of a tree's places are empty, and a connection takes 2.7 KB.
+    sessions: BTreeMap<u32, Box<Connection>>,
     half_open: VecDeque<HalfOpen>,
     dials: BTreeMap<u32, Dial>,
     timers: Timers,
@@ -60,6 +61,8 @@ pub struct Endpoint {
     answers: VecDeque<(SocketAddr, Vec<u8>)>,
     events: VecDeque<Event>,
     counters: Counters,
+    /// The session that packets were just taken for. What follows from them is seen to once for a whole train of them.
+    touched: Option<(u32, Time)>,
 }
 
 /// An answered hello whose sender has not yet shown that it got the answer.
@@ -99,6 +102,7 @@ impl Endpoint {
             answers: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
+            touched: None,
         }
     }
 
@@ -196,7 +200,7 @@ impl Endpoint {
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        let duplicates = self.sessions.values().map(Connection::duplicates).sum::<u64>();
+        let duplicates = self.sessions.values().map(|connection| connection.duplicates()).sum::<u64>();
         Counters { duplicates: self.counters.duplicates + duplicates, ..self.counters }
     }
 
@@ -207,6 +211,7 @@ impl Endpoint {
 
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.follow_up();
         self.events.pop_front()
     }
 
@@ -242,6 +247,7 @@ impl Endpoint {
     /// shorter, at most `segments`. `out` must be empty.
     pub fn poll_transmit(&mut self, now: Time, segments: usize, out: &mut Vec<u8>) -> Option<Transmit> {
         debug_assert!(out.is_empty());
+        self.follow_up();
         if let Some((to, datagram)) = self.answers.pop_front() {
             out.extend_from_slice(&datagram);
             return Some(Transmit::one(to, out));
@@ -270,6 +276,9 @@ impl Endpoint {
     }
 
     fn packet(&mut self, now: Time, from: SocketAddr, to: u32, number: u32, datagram: &mut [u8]) {
+        if self.touched.is_some_and(|(index, _)| index != to) {
+            self.follow_up();
+        }
         let company = self.company(now);
         let secrets = &mut self.secrets;
         let Some(connection) = self.sessions.get_mut(&to) else {
@@ -286,7 +295,18 @@ impl Endpoint {
         if !was_proven {
             self.confirm(to);
         }
-        self.with(now, SessionId(to), |_| ());
+        let over = self.sessions.get(&to).is_some_and(|connection| connection.ended.is_some());
+        self.touched = Some((to, now));
+        if over {
+            self.follow_up();
+        }
+    }
+
+    /// Sees to what follows from the packets taken.
+    fn follow_up(&mut self) {
+        if let Some((index, now)) = self.touched.take() {
+            self.with(now, SessionId(index), |_| ());
+        }
     }
 
     /// What the sessions that are sending have in common; counted anew every 10 ms.
@@ -361,7 +381,7 @@ impl Endpoint {
         let index = self.fresh_index();
         let welcome = packet::encode_welcome(to, index, &back);
         let connection = Connection::new(now, peer, from, to, keyed, self.config.idle_timeout);
-        self.sessions.insert(index, connection);
+        self.sessions.insert(index, Box::new(connection));
         self.half_open.push_back(HalfOpen { mac, index, at: now, welcome: welcome.clone() });
         self.answer(from, welcome);
     }
@@ -374,7 +394,7 @@ impl Endpoint {
         let Some(dial) = self.dials.remove(&to) else { return };
         let mut connection = Connection::new(now, dial.peer, from, index, keyed, self.config.idle_timeout);
         rtt.into_iter().for_each(|rtt| connection.rtt.sample(rtt));
-        self.sessions.insert(to, connection);
+        self.sessions.insert(to, Box::new(connection));
         let session = SessionId(to);
         self.events.push_back(Event::Connected { dial: DialId(to), session, peer: dial.peer });
         self.with(now, session, |_| ());

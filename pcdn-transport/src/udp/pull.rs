@@ -28,6 +28,8 @@ const OVERTAKEN_BY: u8 = 3;
 const REORDERING_MAX: u32 = 8;
 /// So many sub-pieces without one that came twice make the path one eighth more orderly.
 const ORDERLY_AFTER: u32 = 1000;
+/// On a lossy path a REQ goes again after this long: not in the same burst of losses.
+const REPEAT_AFTER: Duration = Duration::from_millis(4);
 /// A silent fetch is asked about at most this rarely.
 const QUERY_EVERY_MAX: Duration = Duration::from_secs(1);
 /// Fetches of one session under way at most; the serving side queues no more either.
@@ -51,6 +53,8 @@ pub(crate) struct Pull {
     /// How much the path reorders, in eighths of a round trip; learnt from what was asked for again and came twice.
     reordering: u32,
     orderly: u32,
+    /// Whether requests go twice, for the path loses some.
+    lossy: bool,
 }
 
 /// One fetch.
@@ -72,6 +76,8 @@ struct Want {
     due: bool,
     query_at: Time,
     queries: u32,
+    /// When the latest REQ goes once more, unless its answer comes first.
+    repeat_at: Option<Time>,
     overtaken_until: Option<Time>,
     run: Run,
 }
@@ -100,6 +106,11 @@ impl Pull {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.wants.is_empty()
+    }
+
+    /// Says whether the path loses packets.
+    pub(crate) fn set_lossy(&mut self, lossy: bool) {
+        self.lossy = lossy;
     }
 
     /// Sub-pieces that came more than once.
@@ -198,7 +209,7 @@ impl Pull {
     /// The next REQ to send.
     pub(crate) fn next_req(&mut self, now: Time, rtt: &Rtt) -> Option<Req> {
         let (id, want) = self.wants.iter_mut().find(|(_, want)| want.due)?;
-        Some(want.req(now, rtt, *id))
+        Some(want.req(now, rtt, *id, self.lossy))
     }
 
     fn finish(&mut self, id: u32) {
@@ -240,6 +251,7 @@ impl Want {
             due: true,
             query_at: Time::NEVER,
             queries: 0,
+            repeat_at: None,
             overtaken_until: None,
             run: Run::default(),
             fetch,
@@ -291,7 +303,8 @@ impl Want {
     }
 
     fn next_wake(&self) -> Time {
-        self.deadline.min(self.query_at).min(self.overtaken_until.unwrap_or(Time::NEVER))
+        let soon = [self.overtaken_until, self.repeat_at].into_iter().flatten().min();
+        self.deadline.min(self.query_at).min(soon.unwrap_or(Time::NEVER))
     }
 
     fn wake(&mut self, now: Time, rtt: &Rtt) {
@@ -302,6 +315,10 @@ impl Want {
                 self.due = true;
             }
         }
+        if self.repeat_at.is_some_and(|at| now >= at) {
+            self.repeat_at = None;
+            self.due |= self.seen < self.ask;
+        }
         if now >= self.query_at {
             self.queries += 1;
             self.due = true;
@@ -309,9 +326,10 @@ impl Want {
         }
     }
 
-    fn req(&mut self, now: Time, rtt: &Rtt, id: u32) -> Req {
+    fn req(&mut self, now: Time, rtt: &Rtt, id: u32, lossy: bool) -> Req {
         self.due = false;
-        if !self.lost.is_empty() {
+        let fresh = !self.lost.is_empty();
+        if fresh {
             self.ask = self.ask.saturating_add(1);
         }
         let mut subs = std::mem::take(&mut self.lost);
@@ -327,7 +345,8 @@ impl Want {
             // The server knew of everything; should it have forgotten, this is what it must send.
             subs = self.missing.clone();
         }
-        self.query_at = self.query_at.min(now + query_interval(rtt, self.queries)).max(now + rtt.patience());
+        self.query_at = self.query_at.min(now + query_interval(rtt, self.queries)).max(now + rtt.doubt());
+        self.repeat_at = (fresh && lossy).then(|| now + REPEAT_AFTER);
         Req {
             fetch: id,
             ask: self.ask,
@@ -344,7 +363,7 @@ impl Want {
 }
 
 fn query_interval(rtt: &Rtt, queries: u32) -> Duration {
-    (rtt.patience() * 2u32.saturating_pow(queries.min(8))).min(QUERY_EVERY_MAX.max(rtt.patience()))
+    (rtt.doubt() * 2u32.saturating_pow(queries.min(8))).min(QUERY_EVERY_MAX.max(rtt.patience()))
 }
 
 #[cfg(test)]

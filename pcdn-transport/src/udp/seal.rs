@@ -54,8 +54,8 @@ impl Sealer {
 /// Opens what the other side sent.
 pub(crate) struct Opener {
     keys: Keys,
-    /// The epoch before the newest, for packets overtaken by a change of key.
-    before: Option<(u64, LessSafeKey)>,
+    /// The epoch before the newest, for packets overtaken by a change of key. Most sessions never see one.
+    before: Option<Box<(u64, LessSafeKey)>>,
     highest: Option<u64>,
     seen: [u64; (REPLAY_PACKETS / 64) as usize],
 }
@@ -88,24 +88,23 @@ impl Opener {
         let (header, sealed) = datagram.split_at_mut_checked(HEADER_LEN)?;
         let (sealed, tag) = sealed.split_at_mut_checked(sealed.len().checked_sub(TAG_LEN)?)?;
         let tag = Tag::try_from(&*tag).ok()?;
-        self.key_of(number)?
-            .open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, sealed, 0..)
-            .ok()?;
+        let ahead;
+        let key = match number >> KEY_PACKETS_LOG2 {
+            epoch if epoch == self.keys.epoch => &self.keys.key,
+            epoch if epoch > self.keys.epoch => {
+                ahead = self.keys.ahead(epoch);
+                &ahead
+            }
+            epoch => &self.before.as_ref().filter(|before| before.0 == epoch)?.1,
+        };
+        key.open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, sealed, 0..).ok()?;
         if number >> KEY_PACKETS_LOG2 > self.keys.epoch {
             let old = self.keys.epoch;
-            self.before = Some((old, self.keys.turn_to(number >> KEY_PACKETS_LOG2)));
+            self.before = Some(Box::new((old, self.keys.turn_to(number >> KEY_PACKETS_LOG2))));
         }
         let newest = self.highest.is_none_or(|highest| number > highest);
         self.mark(number);
         Some(Opened { plain: sealed, newest })
-    }
-
-    fn key_of(&self, number: u64) -> Option<LessSafeKey> {
-        let epoch = number >> KEY_PACKETS_LOG2;
-        if epoch >= self.keys.epoch {
-            return Some(self.keys.ahead(epoch));
-        }
-        self.before.as_ref().filter(|(old, _)| *old == epoch).map(|(_, key)| key.clone())
     }
 
     fn was_seen(&self, number: u64) -> bool {
@@ -154,9 +153,6 @@ impl Keys {
 
     /// The key of a coming epoch, without turning.
     fn ahead(&self, epoch: u64) -> LessSafeKey {
-        if epoch == self.epoch {
-            return self.key.clone();
-        }
         key_from(&(self.epoch..epoch).fold(self.secret, |secret, _| next_secret(&secret)))
     }
 

@@ -131,3 +131,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_idle_session_is_small() {
+    // With the handle and the endpoint's tables 4 KiB: `cargo bench --bench transport -- idle`.
+    let bytes = size_of::<Connection>();
+    assert!(bytes <= 2800, "{bytes} bytes");
+}
