@@ -18,8 +18,9 @@ const CUSHION: Duration = Duration::from_millis(800);
 const LASTS_OF: usize = 16;
 const LASTS_MAX: Duration = Duration::from_secs(4);
 /// What it may last at least where slices are not all alike: with keyframes near each other the rule cuts slices of one to three
-/// seconds, seldom longer. (Slices of less than a second were cut before the rule applied, and mean the same.)
-const LASTS_UNEVEN: Duration = Duration::from_secs(3);
+/// seconds, once in some minutes one of nearly five. (Slices of less than a second were cut before the rule applied, and mean the
+/// same.)
+const LASTS_UNEVEN: Duration = LASTS_MAX;
 /// Slices kept at least, however long they are.
 const KEPT_MIN: usize = 3;
 /// A slice nobody gives for so long is missing: players go on behind it. Less where slices follow one another faster: see
