@@ -5,12 +5,15 @@
 //! | [`udp`] | our own UDP protocol, sub-piece pull: what nodes use |
 //! | [`memory`] | links inside one process, for tests and embedders |
 //! | [`channel`] | a session over any byte stream, for writing a transport of one's own |
+//! | `relay` (feature `testing`) | a bad network between two sockets, and what any transport must bear there |
 //! | [`origin`] | the CDN side over HTTP |
 
 pub mod channel;
 mod fetching;
 pub mod memory;
 pub mod origin;
+#[cfg(any(test, feature = "testing"))]
+pub mod relay;
 #[cfg(test)]
 mod testing;
 pub mod udp;
