@@ -7,6 +7,7 @@
 //! | [`shared`] | both of these on one socket |
 //! | [`memory`] | links inside one process, for tests and embedders |
 //! | [`channel`] | a session over any byte stream, for writing a transport of one's own |
+//! | `relay` (feature `testing`) | a bad network between two sockets, and what any transport must bear there |
 //! | [`origin`] | the CDN side over HTTP |
 
 pub mod channel;
@@ -14,6 +15,8 @@ mod fetching;
 pub mod memory;
 pub mod origin;
 pub mod quic;
+#[cfg(any(test, feature = "testing"))]
+pub mod relay;
 mod request;
 mod secret;
 pub mod shared;

@@ -3,11 +3,12 @@
 //! The asker names the sub-pieces it lacks, the server sends them and forgets; what is lost is asked for again, of anybody.
 //! There is no send buffer, no retransmission state and no acknowledgement of every packet, so a neighbour costs little and
 //! repair is never tied to the peer that failed. One socket carries all sessions; every packet is sealed (Noise IKpsk2,
-//! then AES-128-GCM) and at most 1350 bytes long. With a [`SwarmSecret`] only nodes that have it can open a session.
+//! then AES-128-GCM or ChaCha20-Poly1305) and at most 1350 bytes long. With a [`SwarmSecret`] only nodes that have it can open a session.
 //!
 //! | read | for |
 //! |---|---|
-//! | [`packet`], [`frame`] | the bytes on the wire |
+//! | [`wire`] | the bytes on the wire, for an implementation of one's own, with test vectors |
+//! | [`packet`], [`frame`] | the same as code |
 //! | [`endpoint`] | the whole protocol without socket and clock |
 //! | [`connection`] | one session of it: asking (`pull`), serving (`serve`), messages (`talk`), congestion (`flow`) |
 //! | [`Udp`] | the tokio shell: one task owns socket and endpoint |
@@ -25,6 +26,7 @@
 //! # Ok(()) }
 //! ```
 
+mod cipher;
 pub mod config;
 pub mod connection;
 mod driver;
@@ -43,6 +45,10 @@ pub(crate) mod socket;
 pub mod subs;
 mod talk;
 mod turn;
+#[cfg(test)]
+mod vectors;
+#[doc = include_str!("udp/wire.md")]
+pub mod wire {}
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -55,6 +61,7 @@ use pcdn_core::transport::{Provider, Session, Transport, TransportError};
 use pcdn_core::unit::Rate;
 use tokio::sync::{mpsc, oneshot};
 
+pub use cipher::Cipher;
 pub use config::UdpConfig;
 use driver::{Command, Driver};
 pub use endpoint::{Counters, Endpoint, Event, SessionId, Transmit};

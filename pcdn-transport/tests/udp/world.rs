@@ -113,6 +113,8 @@ pub(crate) struct World {
     /// One way, both access links together.
     pub(crate) way: Duration,
     pub(crate) dice: Dice,
+    /// Larger IP packets vanish.
+    pub(crate) mtu: usize,
     /// Bytes of every piece.
     pub(crate) piece: u32,
     flying: BinaryHeap<Reverse<Flying>>,
@@ -148,6 +150,7 @@ impl World {
             rough: Rough::default(),
             way: Duration::from_micros(rtt_ms * 500),
             dice: Dice::new(seed),
+            mtu: 1 << 16,
             piece: PIECE,
             flying: BinaryHeap::new(),
             order: 0,
@@ -326,6 +329,9 @@ impl World {
     /// A datagram sets out over the rough part of the way.
     pub(crate) fn throw(&mut self, at: Time, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         let rough = self.rough;
+        if datagram.len() + IP_UDP > self.mtu {
+            return;
+        }
         if self.dice.chance(rough.loss) {
             return;
         }
