@@ -81,7 +81,9 @@ impl Link {
         let Some(inbox) = state.inboxes.get(&to) else { return };
         let mut inbox = inbox.lock().unwrap();
         inbox.datagrams.push_back((at + self.delay, from, bytes.to_vec()));
-        inbox.reader.take().map(Waker::wake);
+        if let Some(reader) = inbox.reader.take() {
+            reader.wake();
+        }
     }
 }
 
