@@ -10,7 +10,7 @@
 //!   the order of the ranges, and nothing else. A refusal is a reset whose code says why. Chunks are handed on in the order
 //!   of their arrival; dropping a fetch stops its stream, and the provider's future is dropped.
 //! - *Messages*: the first stream of the dialler, for the whole session.
-//! - *Datagrams* have at most 1350 bytes; the uplink is shared as the sessions of a home must: `uplink`.
+//! - *Datagrams* have at most 1350 bytes; sessions take what others leave of a path: `delay`.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -28,6 +28,7 @@
 mod code;
 mod config;
 mod counters;
+mod delay;
 mod dial;
 mod door;
 mod fetch;
@@ -56,7 +57,7 @@ use quinn::{
 };
 use tokio::sync::mpsc;
 
-pub use config::QuicConfig;
+pub use config::{Congestion, QuicConfig};
 pub use counters::Counters;
 use hub::Hub;
 

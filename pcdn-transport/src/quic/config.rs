@@ -6,12 +6,24 @@ use pcdn_core::unit::{ByteSize, Rate};
 
 use crate::secret::SwarmSecret;
 
+/// How much of a path's capacity sessions take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// What others leave: all sessions together keep 8 ms of queue, and yield to whoever wants more. For homes.
+    #[default]
+    Delay,
+    /// A fair share, each session for itself, whatever queue that fills: CUBIC (RFC 9438). For machines in data centres.
+    Cubic,
+}
+
 /// Settings of the QUIC transport; `QuicConfig::default()` is right for most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuicConfig {
     /// Content bytes a second that all sessions together send at most, exact over any second but for one burst of 4 ms (at
     /// most 16 KiB). Default: unlimited, which still yields to other traffic.
     pub upload_limit: Rate,
+    /// How much of a path's capacity sessions take. Default: what others leave.
+    pub congestion: Congestion,
     /// A session is closed after this long without any packet; both sides send one every third of it. Default 20 s, as the
     /// UDP transport.
     pub idle_timeout: Duration,
@@ -34,6 +46,7 @@ impl Default for QuicConfig {
     fn default() -> Self {
         Self {
             upload_limit: Rate::UNLIMITED,
+            congestion: Congestion::Delay,
             idle_timeout: Duration::from_secs(20),
             handshake_timeout: Duration::from_secs(10),
             handshakes_per_second: 50,

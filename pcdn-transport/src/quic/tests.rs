@@ -1,5 +1,8 @@
 //! Strangers and liars, played with quinn itself.
 
+mod bars;
+mod link;
+
 use pcdn_core::peer::PeerAddr;
 use pcdn_core::transport::{Fetch, FetchError};
 use quinn::{Connection, ConnectionError, ReadError};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use quinn::{AckFrequencyConfig, EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-use super::config::QuicConfig;
+use super::config::{Congestion, QuicConfig};
+use super::delay::Delays;
 use super::fetch::FETCHES_MAX;
 
 /// UDP payload at most: the design's number. It is both where a path begins and where discovery ends; what is lost on the way
@@ -52,6 +53,9 @@ pub(super) fn transport(config: &QuicConfig) -> TransportConfig {
         .mtu_discovery_config(Some(mtu))
         .ack_frequency_config(Some(acks))
         .allow_spin(false);
+    if config.congestion == Congestion::Delay {
+        transport.congestion_controller_factory(Arc::new(Delays::default()));
+    }
     transport
 }
 
