@@ -153,7 +153,7 @@ async fn a_token_is_asked_for_once_there_is_one() {
     std::fs::write(&file, "short").unwrap();
     let mut config = Config::default();
     (config.admin.listen, config.admin.token) = ("127.0.0.1:0".into(), Some(file.display().to_string()));
-    let refused = Admin::over(fake, &config, None).await.unwrap_err().to_string();
+    let refused = Admin::over(fake, &config, Counted::default()).await.unwrap_err().to_string();
     assert!(refused.contains("16 to 1024") && !refused.contains("short"), "{refused}");
 }
 

@@ -15,8 +15,9 @@ use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
 use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
 use super::dht::{self, Dht};
+use super::named::Named;
 use super::{Exit, Failure};
-use crate::config::{AdminConfig, Config, NodeConfig};
+use crate::config::{AdminConfig, Config, NodeConfig, OnOff};
 use crate::mapping_node::place;
 use crate::node::{Builder, ManifestFrom, Node, Settings};
 use crate::store::{Disk, DiskConfig, Memory, Store};
@@ -70,6 +71,9 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         .mapper(mapper(node)?)
         .fragmenters(pcdn_media::standard_at(wall_clock()))
         .settings(settings(node)?);
+    if node.mapping_trackers == OnOff::On && node.swarm_secret.is_none() {
+        builder = builder.named_trackers(named_trackers(node)?);
+    }
     let dht = dht::join(node, &me).await?;
     if let Some(discovery) = discovery(trackers(node)?, dht.as_ref()) {
         builder = builder.discovery(discovery);
@@ -86,6 +90,24 @@ fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery
     let second: Vec<Arc<dyn Discovery>> = dht.map(Dht::discovery).into_iter().collect();
     let any = !first.is_empty() || !second.is_empty();
     any.then(|| Cached::new(Merged::new(first).then(second)))
+}
+
+/// What a mapper's trackers are talked to with: as strangers, unless the configuration names their hosts too.
+fn named_trackers(
+    node: &NodeConfig,
+) -> Result<impl Fn(&str) -> Option<Arc<dyn Discovery>> + Send + Sync + use<>, Failure> {
+    let token = tracker_token(node)?;
+    let own = node.tracker.clone();
+    let mut trusted = origins(node)?;
+    for (url, _) in node.mapper.iter().filter_map(|text| mapping_node(text)) {
+        trusted.extend(url.host_str().and_then(|host| host.parse().ok()));
+    }
+    Ok(move |text: &str| {
+        let parsed = Url::parse(&format!("http://{}", text.split("://").last().unwrap_or_default())).ok()?;
+        let known = own.iter().any(|own| own.split("://").last() == text.split("://").last());
+        let trusted = trusted.iter().any(|pattern| pattern.names(&parsed));
+        (!known).then(|| Arc::new(Named::new(text, trusted, token.clone())) as Arc<dyn Discovery>)
+    })
 }
 
 async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Result<Builder, Failure> {
@@ -119,12 +141,7 @@ pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
     let config_fault = |line: String| Failure::new(Exit::Config, line);
     let mut config = http_config(node)?;
     config.only_allowed = !node.origin.is_empty();
-    for pattern in &node.origin {
-        let pattern: OriginPattern = pattern
-            .parse()
-            .map_err(|e| config_fault(format!("--origin {pattern}: {e}; write HOST[:PORT]")))?;
-        config.allow.push(pattern);
-    }
+    config.allow.extend(origins(node)?);
     // Manifests lie at the mapping nodes.
     let nodes = node.mapper.iter().filter_map(|text| mapping_node(text)).map(|(url, _)| place(&url));
     for pattern in nodes {
@@ -132,6 +149,15 @@ pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
     }
     let dice = crate::dice().map_err(|e| Failure::other(format!("the system gives no random bytes: {e}")))?;
     Http::new(config, dice).map_err(|e| config_fault(e.to_string()))
+}
+
+/// The hosts that `--origin` names.
+fn origins(node: &NodeConfig) -> Result<Vec<OriginPattern>, Failure> {
+    let parse = |text: &String| {
+        let fault = |e| Failure::new(Exit::Config, format!("--origin {text}: {e}; write HOST[:PORT]"));
+        text.parse().map_err(fault)
+    };
+    node.origin.iter().map(parse).collect()
 }
 
 /// How anything is fetched, whatever it is fetched for.
@@ -216,11 +242,7 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
 
 fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
     let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
-    let token = node.tracker_token.as_ref().map(|file| {
-        std::fs::read_to_string(file)
-            .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))
-    });
-    let token = token.transpose()?;
+    let token = tracker_token(node)?;
     let tracker = |text: &String| {
         let parsed = text.parse::<Tracker>();
         let tracker = parsed
@@ -230,11 +252,19 @@ fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
             None => tracker,
         };
         Ok(match &token {
-            Some(token) => tracker.with_token(token.trim()),
+            Some(token) => tracker.with_token(token),
             None => tracker,
         })
     };
     node.tracker.iter().map(tracker).collect()
+}
+
+/// What the trackers' application gave this node.
+fn tracker_token(node: &NodeConfig) -> Result<Option<String>, Failure> {
+    let Some(file) = &node.tracker_token else { return Ok(None) };
+    let token = std::fs::read_to_string(file)
+        .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))?;
+    Ok(Some(token.trim().to_owned()))
 }
 
 /// The secret in `file`, which `option` named.

@@ -162,6 +162,14 @@ pub const OPTIONS: &[Opt] = &[
         "Names the content of a URL. Repeatable, the first that answers decides: url hashes the URL without its query tokens, template:FILE applies a site's rules, http(s)://NODE those of a mapping node, which is asked where they say so; #KEY pins its public key. While the node is silent, url decides.",
     ),
     opt(
+        "node.mapping_trackers",
+        "mapping-trackers",
+        "on|off",
+        Text,
+        NODE,
+        "Whether the trackers that mappers name for a content are used beside those of --tracker. Only at public addresses, or at hosts that --origin or --mapper names; never in a private swarm.",
+    ),
+    opt(
         "node.data_dir",
         "data-dir",
         "DIR",
