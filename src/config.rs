@@ -115,7 +115,7 @@ pub struct NodeConfig {
     /// Where this node's own DHT node listens; not set: on the hosts of `listen`, any free port.
     #[serde(with = "blank")]
     pub dht_listen: Option<std::net::SocketAddr>,
-    /// Mappers, first that answers: `url`, `template:FILE`, `http(s)://NODE[#KEY]`.
+    /// Mappers, first that answers: `url`, `well-known`, `template:FILE`, `http(s)://NODE[#KEY]`.
     pub mapper: Vec<String>,
     /// Whether the trackers that mappers name are used beside those named here.
     pub mapping_trackers: OnOff,

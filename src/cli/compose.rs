@@ -25,6 +25,9 @@ use crate::store::{Disk, DiskConfig, Memory, Store};
 /// Pieces kept in memory by a node without a data directory: some minutes of video, and what a small machine can spare.
 const MEMORY_MAX: ByteSize = ByteSize::mib(256);
 
+/// The mapper that asks each origin itself.
+const WELL_KNOWN: &str = "well-known";
+
 /// The option of private swarms, as its faults name it.
 const SWARM_SECRET: &str = "--swarm-secret";
 
@@ -68,7 +71,7 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         .origin(origin.clone())
         .elsewhere(origin.bare())
         .shared_store(store)
-        .mapper(mapper(node)?)
+        .mapper(mapper_with(node, Some(&origin))?)
         .fragmenters(pcdn_media::standard_at(wall_clock()))
         .settings(settings(node)?);
     if node.mapping_trackers == OnOff::On && node.swarm_secret.is_none() {
@@ -174,6 +177,11 @@ pub(crate) fn http_config(node: &NodeConfig) -> Result<HttpConfig, Failure> {
 
 /// What names contents.
 pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
+    mapper_with(node, None)
+}
+
+/// The same; origins are asked for their word by `http`, over the connections that their contents will come by.
+fn mapper_with(node: &NodeConfig, http: Option<&Http>) -> Result<FirstOf, Failure> {
     let mut mappers: Vec<Arc<dyn Mapper>> = Vec::new();
     let fault = |text: &str, e: String| Failure::new(Exit::Config, format!("--mapper {text}: {e}"));
     for text in &node.mapper {
@@ -184,13 +192,19 @@ pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
             let file = node.data_dir.as_ref().map(|dir| Path::new(dir).join(rules_file(&url)));
             let remote = crate::mapping_node::mapper(&url, key, file, http_config(node)?);
             mappers.push(Arc::new(remote.map_err(|e| fault(text, e.to_string()))?));
+        } else if text == WELL_KNOWN {
+            let own = match http {
+                Some(http) => http.clone(),
+                None => origin(node)?,
+            };
+            mappers.push(Arc::new(crate::mapping_node::well_known(&own)));
         } else {
             mappers.push(Arc::new(UrlHash::default()));
         }
     }
     // A mapping node that is silent stops nobody.
     if !node.mapper.iter().any(|text| text == "url")
-        && node.mapper.iter().any(|text| mapping_node(text).is_some())
+        && node.mapper.iter().any(|text| text == WELL_KNOWN || mapping_node(text).is_some())
     {
         mappers.push(Arc::new(UrlHash::default()));
     }
