@@ -82,6 +82,16 @@ impl Default for LogConfig {
     }
 }
 
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOff {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,8 +115,10 @@ pub struct NodeConfig {
     /// Where this node's own DHT node listens; not set: on the hosts of `listen`, any free port.
     #[serde(with = "blank")]
     pub dht_listen: Option<std::net::SocketAddr>,
-    /// Mappers, first that answers: `url`, `template:FILE`, `http(s)://NODE[#KEY]`.
+    /// Mappers, first that answers: `url`, `well-known`, `template:FILE`, `http(s)://NODE[#KEY]`.
     pub mapper: Vec<String>,
+    /// Whether the trackers that mappers name are used beside those named here.
+    pub mapping_trackers: OnOff,
     /// Where pieces and the identity are kept.
     #[serde(with = "blank")]
     pub data_dir: Option<String>,
@@ -161,6 +173,7 @@ impl Default for NodeConfig {
             dht: Vec::new(),
             dht_listen: None,
             mapper: vec!["url".into()],
+            mapping_trackers: OnOff::On,
             data_dir: None,
             cache_size: ByteSize::gib(10),
             upload_limit: Rate::UNLIMITED,

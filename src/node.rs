@@ -31,6 +31,7 @@ mod keeper;
 mod links;
 pub(crate) mod live;
 mod manifest;
+mod mapped;
 mod open;
 mod serve;
 mod status;
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     mappers: Vec<Arc<dyn Mapper>>,
     discoveries: Vec<Arc<dyn Discovery>>,
+    named_trackers: Option<mapped::NamedTrackers>,
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,
     origin: Arc<dyn Origin>,

@@ -17,14 +17,18 @@ use pcdn_transport::shared;
 use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
 use super::dht::{self, Dht};
+use super::named::Named;
 use super::{Exit, Failure};
-use crate::config::{AdminConfig, Config, NodeConfig};
+use crate::config::{AdminConfig, Config, NodeConfig, OnOff};
 use crate::mapping_node::place;
 use crate::node::{Builder, ManifestFrom, Node, Settings};
 use crate::store::{Disk, DiskConfig, Memory, Store};
 
 /// Pieces kept in memory by a node without a data directory: some minutes of video, and what a small machine can spare.
 const MEMORY_MAX: ByteSize = ByteSize::mib(256);
+
+/// The mapper that asks each origin itself.
+const WELL_KNOWN: &str = "well-known";
 
 /// The option of private swarms, as its faults name it.
 const SWARM_SECRET: &str = "--swarm-secret";
@@ -69,9 +73,12 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         .origin(origin.clone())
         .elsewhere(origin.bare())
         .shared_store(store)
-        .mapper(mapper(node)?)
+        .mapper(mapper_with(node, Some(&origin))?)
         .fragmenters(pcdn_media::standard_at(wall_clock()))
         .settings(settings(node)?);
+    if node.mapping_trackers == OnOff::On && node.swarm_secret.is_none() {
+        builder = builder.named_trackers(named_trackers(node)?);
+    }
     let dht = dht::join(node, &me).await?;
     if let Some(discovery) = discovery(trackers(node)?, dht.as_ref()) {
         builder = builder.discovery(discovery);
@@ -88,6 +95,24 @@ fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery
     let second: Vec<Arc<dyn Discovery>> = dht.map(Dht::discovery).into_iter().collect();
     let any = !first.is_empty() || !second.is_empty();
     any.then(|| Cached::new(Merged::new(first).then(second)))
+}
+
+/// What a mapper's trackers are talked to with: as strangers, unless the configuration names their hosts too.
+fn named_trackers(
+    node: &NodeConfig,
+) -> Result<impl Fn(&str) -> Option<Arc<dyn Discovery>> + Send + Sync + use<>, Failure> {
+    let token = tracker_token(node)?;
+    let own = node.tracker.clone();
+    let mut trusted = origins(node)?;
+    for (url, _) in node.mapper.iter().filter_map(|text| mapping_node(text)) {
+        trusted.extend(url.host_str().and_then(|host| host.parse().ok()));
+    }
+    Ok(move |text: &str| {
+        let parsed = Url::parse(&format!("http://{}", text.split("://").last().unwrap_or_default())).ok()?;
+        let known = own.iter().any(|own| own.split("://").last() == text.split("://").last());
+        let trusted = trusted.iter().any(|pattern| pattern.names(&parsed));
+        (!known).then(|| Arc::new(Named::new(text, trusted, token.clone())) as Arc<dyn Discovery>)
+    })
 }
 
 /// Opens what `--listen` says. Where udp and quic name one place they share its socket.
@@ -136,12 +161,7 @@ pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
     let config_fault = |line: String| Failure::new(Exit::Config, line);
     let mut config = http_config(node)?;
     config.only_allowed = !node.origin.is_empty();
-    for pattern in &node.origin {
-        let pattern: OriginPattern = pattern
-            .parse()
-            .map_err(|e| config_fault(format!("--origin {pattern}: {e}; write HOST[:PORT]")))?;
-        config.allow.push(pattern);
-    }
+    config.allow.extend(origins(node)?);
     // Manifests lie at the mapping nodes.
     let nodes = node.mapper.iter().filter_map(|text| mapping_node(text)).map(|(url, _)| place(&url));
     for pattern in nodes {
@@ -149,6 +169,15 @@ pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
     }
     let dice = crate::dice().map_err(|e| Failure::other(format!("the system gives no random bytes: {e}")))?;
     Http::new(config, dice).map_err(|e| config_fault(e.to_string()))
+}
+
+/// The hosts that `--origin` names.
+fn origins(node: &NodeConfig) -> Result<Vec<OriginPattern>, Failure> {
+    let parse = |text: &String| {
+        let fault = |e| Failure::new(Exit::Config, format!("--origin {text}: {e}; write HOST[:PORT]"));
+        text.parse().map_err(fault)
+    };
+    node.origin.iter().map(parse).collect()
 }
 
 /// How anything is fetched, whatever it is fetched for.
@@ -165,6 +194,11 @@ pub(crate) fn http_config(node: &NodeConfig) -> Result<HttpConfig, Failure> {
 
 /// What names contents.
 pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
+    mapper_with(node, None)
+}
+
+/// The same; origins are asked for their word by `http`, over the connections that their contents will come by.
+fn mapper_with(node: &NodeConfig, http: Option<&Http>) -> Result<FirstOf, Failure> {
     let mut mappers: Vec<Arc<dyn Mapper>> = Vec::new();
     let fault = |text: &str, e: String| Failure::new(Exit::Config, format!("--mapper {text}: {e}"));
     for text in &node.mapper {
@@ -175,13 +209,19 @@ pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
             let file = node.data_dir.as_ref().map(|dir| Path::new(dir).join(rules_file(&url)));
             let remote = crate::mapping_node::mapper(&url, key, file, http_config(node)?);
             mappers.push(Arc::new(remote.map_err(|e| fault(text, e.to_string()))?));
+        } else if text == WELL_KNOWN {
+            let own = match http {
+                Some(http) => http.clone(),
+                None => origin(node)?,
+            };
+            mappers.push(Arc::new(crate::mapping_node::well_known(&own)));
         } else {
             mappers.push(Arc::new(UrlHash::default()));
         }
     }
     // A mapping node that is silent stops nobody.
     if !node.mapper.iter().any(|text| text == "url")
-        && node.mapper.iter().any(|text| mapping_node(text).is_some())
+        && node.mapper.iter().any(|text| text == WELL_KNOWN || mapping_node(text).is_some())
     {
         mappers.push(Arc::new(UrlHash::default()));
     }
@@ -233,11 +273,7 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
 
 fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
     let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
-    let token = node.tracker_token.as_ref().map(|file| {
-        std::fs::read_to_string(file)
-            .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))
-    });
-    let token = token.transpose()?;
+    let token = tracker_token(node)?;
     let tracker = |text: &String| {
         let parsed = text.parse::<Tracker>();
         let tracker = parsed
@@ -247,11 +283,19 @@ fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
             None => tracker,
         };
         Ok(match &token {
-            Some(token) => tracker.with_token(token.trim()),
+            Some(token) => tracker.with_token(token),
             None => tracker,
         })
     };
     node.tracker.iter().map(tracker).collect()
+}
+
+/// What the trackers' application gave this node.
+fn tracker_token(node: &NodeConfig) -> Result<Option<String>, Failure> {
+    let Some(file) = &node.tracker_token else { return Ok(None) };
+    let token = std::fs::read_to_string(file)
+        .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))?;
+    Ok(Some(token.trim().to_owned()))
 }
 
 /// The secret in `file`, which `option` named.

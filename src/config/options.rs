@@ -156,10 +156,18 @@ pub const OPTIONS: &[Opt] = &[
     opt(
         "node.mapper",
         "mapper",
-        "url|template:FILE|http(s)://NODE[#KEY]",
+        "url|well-known|template:FILE|http(s)://NODE[#KEY]",
         List,
         MAPPER,
-        "Names the content of a URL. Repeatable, the first that answers decides: url hashes the URL without its query tokens, template:FILE applies a site's rules, http(s)://NODE those of a mapping node, which is asked where they say so; #KEY pins its public key. While the node is silent, url decides.",
+        "Names the content of a URL. Repeatable, the first that answers decides: url hashes the URL without its query tokens, template:FILE applies a site's rules, http(s)://NODE those of a mapping node, which is asked where they say so; #KEY pins its public key; well-known asks each origin for its own word (/.well-known/pcdn.json). While nobody answers, url decides.",
+    ),
+    opt(
+        "node.mapping_trackers",
+        "mapping-trackers",
+        "on|off",
+        Text,
+        NODE,
+        "Whether the trackers that mappers name for a content are used beside those of --tracker. Only at public addresses, or at hosts that --origin or --mapper names; never in a private swarm.",
     ),
     opt(
         "node.data_dir",

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::links::Links;
+use super::mapped::NamedTrackers;
 use super::serve::Desk;
 use super::{Node, P2p, Shared, Throttle, keeper};
 
@@ -103,6 +104,7 @@ pub struct Builder {
     settings: Settings,
     mappers: Vec<Arc<dyn Mapper>>,
     discoveries: Vec<Arc<dyn Discovery>>,
+    named_trackers: Option<NamedTrackers>,
     transports: Vec<Arc<dyn Transport>>,
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,
@@ -140,6 +142,7 @@ impl Builder {
             settings: Settings::default(),
             mappers: Vec::new(),
             discoveries: Vec::new(),
+            named_trackers: None,
             transports: Vec::new(),
             fragmenters: Vec::new(),
             scheduler: SchedulerFactory(Arc::new(|| Box::new(Hybrid::default()))),
@@ -173,6 +176,16 @@ impl Builder {
         self
     }
 
+    /// Uses the trackers that mappers name for a content, too, each made by `make`; one it makes nothing of is left out. Called once
+    /// for a name; at most four are used for a content, and 64 in all. Default: none are used.
+    pub fn named_trackers(
+        mut self,
+        make: impl Fn(&str) -> Option<Arc<dyn Discovery>> + Send + Sync + 'static,
+    ) -> Self {
+        self.named_trackers = Some(NamedTrackers::new(make));
+        self
+    }
+
     /// Adds a mapper; the first that answers decides.
     pub fn mapper(mut self, mapper: impl Mapper) -> Self {
         self.mappers.push(Arc::new(mapper));
@@ -203,7 +216,7 @@ impl Builder {
         self
     }
 
-    /// Fetches what a mapper names on other hosts than the content's (manifests); it must not send the origin's credentials. Default
+    /// Fetches what a mapper names on other hosts than the content's (manifests, mirrors); it must not send the origin's credentials. Default
     /// the origin.
     pub fn elsewhere(mut self, origin: impl Origin) -> Self {
         self.elsewhere = Some(Arc::new(origin));
@@ -265,6 +278,7 @@ impl Builder {
             clock: Arc::new(SystemClock::default()),
             mappers: self.mappers,
             discoveries: self.discoveries,
+            named_trackers: self.named_trackers,
             fragmenters: self.fragmenters,
             scheduler: self.scheduler,
             elsewhere: self.elsewhere.unwrap_or_else(|| origin.clone()),

@@ -152,15 +152,19 @@ impl Site {
             quic: AtomicUsize::new(0),
             left: Semaphore::new(0),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap();
-        let mut tasks = Vec::new();
-        if udp {
+        // A number that is free for both.
+        let (listener, quic, at) = loop {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
             let quic = quinn::crypto::rustls::QuicServerConfig::try_from(tls(&["h3"])).unwrap();
             let quic = quinn::ServerConfig::with_crypto(Arc::new(quic));
-            let endpoint = quinn::Endpoint::server(quic, at).unwrap();
-            tasks.push(tokio::spawn(accept_quic(endpoint, shared.clone())));
-        }
+            match udp.then(|| quinn::Endpoint::server(quic, at)).transpose() {
+                Ok(quic) => break (listener, quic, at),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse),
+            }
+        };
+        let mut tasks = Vec::new();
+        tasks.extend(quic.map(|endpoint| tokio::spawn(accept_quic(endpoint, shared.clone()))));
         if tcp {
             let acceptor = TlsAcceptor::from(Arc::new(tls(&["h2", "http/1.1"])));
             tasks.push(tokio::spawn(accept_tcp(listener, acceptor, shared.clone())));
