@@ -69,6 +69,8 @@ pub use endpoint::{Counters, Endpoint, Event, SessionId, Transmit};
 pub use secret::SwarmSecret;
 use socket::Socket;
 
+use crate::limit::Limits;
+
 /// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.
 const ACCEPTED_MAX: usize = 128;
 
@@ -92,6 +94,21 @@ impl Udp {
         provider: Arc<dyn Provider>,
         config: UdpConfig,
     ) -> Result<Self, TransportError> {
+        let limits = config.limits();
+        Self::bind_sharing(addr, me, provider, config, limits).await
+    }
+
+    /// One that sends within `limits`, which other transports may share; those of `config` are not used.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_sharing(
+        addr: SocketAddr,
+        me: &Identity,
+        provider: Arc<dyn Provider>,
+        config: UdpConfig,
+        limits: Limits,
+    ) -> Result<Self, TransportError> {
         let io = |what: &str| {
             let what = format!("{what} {addr}");
             move |source| TransportError::Io { what, source }
@@ -106,9 +123,9 @@ impl Udp {
         let (commands, from_handles) = mpsc::unbounded_channel();
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
         let counters = Arc::default();
-        let endpoint = Endpoint::new(me.clone(), config, seed);
+        let endpoint = Endpoint::sharing(me.clone(), config, seed, limits.clone());
         let weak = commands.downgrade();
-        let driver = Driver::new(socket, endpoint, provider, weak, accepts, Arc::clone(&counters));
+        let driver = Driver::new(socket, endpoint, limits, provider, weak, accepts, Arc::clone(&counters));
         tokio::spawn(driver.run(from_handles));
         let local = PeerAddr { scheme: Scheme::Udp, addr: local };
         Ok(Self { local, commands, accepted: tokio::sync::Mutex::new(accepted), counters })

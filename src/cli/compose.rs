@@ -11,6 +11,7 @@ use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
 use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
 use pcdn_mapping::{FirstOf, Template, UrlHash};
+use pcdn_transport::limit::{Limits, Rates};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
 use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
@@ -90,18 +91,21 @@ fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery
 
 async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Result<Builder, Failure> {
     let secret = link_secret(node)?;
+    // One set of limits for all that is listened on.
+    let limits = upload_limits(node);
     for at in &node.listen {
         if at.scheme != Scheme::Udp {
             let line = format!("--listen {at}: this build speaks udp only; write udp://IP:PORT");
             return Err(Failure::new(Exit::Config, line));
         }
-        let config =
-            UdpConfig { upload_limit: node.upload_limit, secret: secret.clone(), ..UdpConfig::default() };
-        let udp = Udp::bind(at.addr, me, builder.provider(), config).await.map_err(|e| {
-            Failure::other(format!(
-                "cannot listen on {at}: {e}; give another address or port 0 with --listen"
-            ))
-        })?;
+        let config = UdpConfig { secret: secret.clone(), ..UdpConfig::default() };
+        let udp = Udp::bind_sharing(at.addr, me, builder.provider(), config, limits.clone()).await.map_err(
+            |e| {
+                Failure::other(format!(
+                    "cannot listen on {at}: {e}; give another address or port 0 with --listen"
+                ))
+            },
+        )?;
         builder = builder.transport(udp);
     }
     Ok(builder)
@@ -253,6 +257,11 @@ pub(crate) fn link_secret(node: &NodeConfig) -> Result<Option<SwarmSecret>, Fail
     Ok(SwarmSecret::new(&bytes))
 }
 
+fn upload_limits(node: &NodeConfig) -> Limits {
+    let (swarm, peer) = (node.upload_limit_swarm, node.upload_limit_peer);
+    Limits::new(Rates { node: node.upload_limit, swarm, peer })
+}
+
 fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
     let manifest = match node.manifest.as_str() {
         "off" | "" => ManifestFrom::Off,
@@ -264,16 +273,19 @@ fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
         }
         file => ManifestFrom::File(file.into()),
     };
-    Ok(Settings {
+    let settings = Settings {
         policy: node.policy,
         integrity: node.integrity,
         manifest,
         trust: node.trust,
         p2p: node.p2p,
         download_limit: node.download_limit,
+        download_limit_swarm: node.download_limit_swarm,
+        download_limit_peer: node.download_limit_peer,
         live_start: node.live_start.max(1),
         ..Settings::default()
-    })
+    };
+    Ok(if node.metered { settings.metered() } else { settings })
 }
 
 /// A directory that only its owner may look into: it holds the node's key, and what somebody watches is nobody's business.

@@ -25,7 +25,7 @@ use super::live::Broadcast;
 pub(super) use super::manifest::{ManifestPlace, fetch_checked};
 use super::stream::track::Cuts;
 use super::stream::{STREAMS_MAX, Stream};
-use super::{OpenError, Shared};
+use super::{OpenError, Shared, Throttle};
 
 /// How long the start waits for a manifest after the origin answered; later ones still count.
 const MANIFEST_PATIENCE: Duration = Duration::from_millis(400);
@@ -363,6 +363,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         discoveries: if take || give { shared.discoveries.clone() } else { Vec::new() },
         keeper: shared.keeper.clone(),
         throttle: shared.throttle.clone(),
+        own_throttle: Arc::new(Throttle::new(shared.settings.download_limit_swarm)),
         events: shared.events.clone(),
         receipts: shared.receipts.clone(),
         complete,
