@@ -126,8 +126,18 @@ pub struct NodeConfig {
     pub cache_size: ByteSize,
     /// Bytes a second given to peers.
     pub upload_limit: Rate,
+    /// Likewise of each swarm.
+    pub upload_limit_swarm: Rate,
+    /// Likewise to each peer.
+    pub upload_limit_peer: Rate,
     /// Bytes a second taken in, from peers and origins together.
     pub download_limit: Rate,
+    /// Likewise of each swarm.
+    pub download_limit_swarm: Rate,
+    /// Bytes a second taken from each peer.
+    pub download_limit_peer: Rate,
+    /// Whether the connection's bytes cost money.
+    pub metered: bool,
     /// Whether peers are used.
     pub p2p: P2p,
     /// What is bought: a cheap origin bill, or speed.
@@ -177,7 +187,12 @@ impl Default for NodeConfig {
             data_dir: None,
             cache_size: ByteSize::gib(10),
             upload_limit: Rate::UNLIMITED,
+            upload_limit_swarm: Rate::UNLIMITED,
+            upload_limit_peer: Rate::UNLIMITED,
             download_limit: Rate::UNLIMITED,
+            download_limit_swarm: Rate::UNLIMITED,
+            download_limit_peer: Rate::UNLIMITED,
+            metered: false,
             p2p: P2p::On,
             policy: Policy::Balanced,
             integrity: Integrity::Witnessed,

@@ -139,6 +139,9 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// Readers at once.
     pub readers: usize,
+    /// How far ahead of a player pieces are due at all; the rest is not wanted yet. Two minutes: whoever leaves has taken no more for
+    /// nothing.
+    pub read_ahead: Duration,
 }
 
 impl Default for Limits {
@@ -151,6 +154,7 @@ impl Default for Limits {
             uploads: 64,
             cache_bytes: 32 << 20,
             readers: 256,
+            read_ahead: Duration::from_secs(120),
         }
     }
 }
@@ -468,7 +472,7 @@ impl Swarm {
             flights: flight::Flights::default(),
             origin: origin::Runs::new(!setup.follow),
             upload: upload::Uploads::new(setup.limits.uploads, setup.limits.asks_per_peer),
-            readers: reader::Readers::default(),
+            readers: reader::Readers::new(setup.limits.read_ahead),
             slices: slices::Slices::default(),
             receipts: receipts::Receipts::default(),
             held_early: BTreeMap::new(),

@@ -21,6 +21,7 @@ use super::flow::Company;
 use super::noise::{Gate, Secrets, hello_mac};
 use super::packet::{self, Datagram};
 use super::turn::Turns;
+use crate::limit::Limits;
 use crate::secret::SwarmSecret;
 use dial::Dial;
 pub use event::{Counters, DialId, Event, SessionId, Transmit};
@@ -59,10 +60,16 @@ pub struct Endpoint {
 impl Endpoint {
     /// A node's endpoint. `seed` is 32 secret random bytes; all keys and indices come from it.
     pub fn new(me: Identity, config: UdpConfig, seed: [u8; 32]) -> Self {
+        let limits = config.limits();
+        Self::sharing(me, config, seed, limits)
+    }
+
+    /// One that sends within `limits`, which others may share; those of `config` are not used.
+    pub fn sharing(me: Identity, config: UdpConfig, seed: [u8; 32], limits: Limits) -> Self {
         let mut secrets = Secrets::new(seed);
         let gate = Gate::new(config.handshakes_per_second, &mut secrets);
         Self {
-            uplink: Uplink::new(config.upload_limit),
+            uplink: Uplink::new(limits),
             me,
             config,
             secrets,
@@ -193,7 +200,7 @@ impl Endpoint {
 
     /// Changes the limit on what all sessions send.
     pub fn set_upload_limit(&mut self, limit: Rate) {
-        self.uplink.set_limit(limit);
+        self.uplink.limits().set_node(limit);
     }
 
     /// What was counted so far.
