@@ -261,6 +261,11 @@ impl Node {
         open::swarm_of(&self.shared, url, head).await
     }
 
+    /// Other places of the content at `url`, by the mappers, best first. They get none of its credentials.
+    pub async fn mirrors_of(&self, url: &Url) -> Vec<Url> {
+        open::map(&self.shared, url).await.mirrors
+    }
+
     /// The origin it fetches from, for what is passed through without peers.
     pub fn origin(&self) -> Arc<dyn Origin> {
         self.shared.origin.clone()
