@@ -220,10 +220,16 @@ fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
             .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))
     });
     let token = token.transpose()?;
+    // A tracker tells others of the address it hears from: it must be one that is listened on.
+    let from = node.listen.first().map(|at| at.addr.ip()).filter(|ip| !ip.is_unspecified());
     let tracker = |text: &String| {
         let parsed = text.parse::<Tracker>();
         let tracker = parsed
             .map_err(|e| Failure::new(Exit::Config, format!("--tracker {text}: {e}; write HOST:PORT")))?;
+        let tracker = match from {
+            Some(from) => tracker.sending_from(from),
+            None => tracker,
+        };
         let tracker = match &secret {
             Some(secret) => tracker.with_secret(secret.clone()),
             None => tracker,
