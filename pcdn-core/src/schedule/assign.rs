@@ -43,6 +43,8 @@ const DUPLICATES: f64 = 0.03;
 const RUNS_OPEN_MIN: u64 = 4;
 /// What is due within this is asked of a neighbour as well as of the origin: a start is as fast as the faster of the two.
 const RACE: Duration = Duration::from_millis(300);
+/// A superpeer is asked for as many times more at once: where this node's own line is the bottleneck, it gives the greater part.
+const SUPERPEER_PRODUCTS: u64 = 3;
 /// A superpeer chooses before whoever would be no more than this much sooner: it has shown for days that it gives what it
 /// promises, and no player notices a tenth of a second this side of [`URGENT`].
 const PREFERENCE: Duration = Duration::from_millis(100);
@@ -330,6 +332,7 @@ fn room(neighbour: &Neighbour, piece_len: u32) -> Option<usize> {
     let product = (neighbour.rate as f64 * reach.as_secs_f64() * 1.5 / f64::from(piece_len)).ceil() as u64;
     let two_seconds = neighbour.rate * 2 / u64::from(piece_len);
     let slow = neighbour.rate as f64 * SLOW.as_secs_f64() < f64::from(piece_len);
+    let product = if neighbour.superpeer { product * SUPERPEER_PRODUCTS } else { product };
     let window = if slow { 1 } else { (product + 1).min(two_seconds).clamp(WINDOW_MIN, WINDOW_MAX) };
     let free = window.saturating_sub(u64::from(neighbour.flights));
     (free > 0).then_some(free as usize)
