@@ -279,6 +279,24 @@ pub struct TrackerConfig {
     /// The public key of the application whose tokens it wants.
     #[serde(with = "blank")]
     pub token_key: Option<PeerId>,
+    /// The directory of its key and of what it knows of peers.
+    #[serde(with = "blank")]
+    pub data_dir: Option<String>,
+    /// The file with the key that signs who is a superpeer; not set: in `data_dir`.
+    #[serde(with = "blank")]
+    pub key: Option<String>,
+    /// Where earned weight is told and stakes are asked for: a file or a URL.
+    #[serde(with = "blank")]
+    pub ledger: Option<String>,
+    /// The file with the bearer token of a ledger behind HTTP.
+    #[serde(with = "blank")]
+    pub ledger_token: Option<String>,
+    /// What a superpeer must have at stake, in the ledger's unit; 0 is nothing.
+    pub stake: u64,
+    /// Ids of push nodes whose audits count.
+    pub auditor: Vec<PeerId>,
+    /// Shows what peers have earned at the tracker that runs at `listen`.
+    pub earned: bool,
 }
 
 impl Default for TrackerConfig {
@@ -289,6 +307,13 @@ impl Default for TrackerConfig {
             store: "memory".into(),
             networks: None,
             token_key: None,
+            data_dir: None,
+            key: None,
+            ledger: None,
+            ledger_token: None,
+            stake: 0,
+            auditor: Vec::new(),
+            earned: false,
         }
     }
 }

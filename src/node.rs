@@ -209,6 +209,16 @@ impl Node {
         }
     }
 
+    /// These are superpeers, and no others: they are asked before their equals, and wait less. Who says so should know it from
+    /// others than them; swarms joined later hear of it with the next call.
+    pub async fn prefer(&self, superpeers: &[PeerId]) {
+        let swarms: Vec<_> = self.shared.links.swarms.iter().map(|entry| entry.value().clone()).collect();
+        for swarm in swarms {
+            // A swarm that ends meanwhile prefers nobody.
+            let _ = swarm.send(ToSwarm::Prefer(superpeers.to_vec())).await;
+        }
+    }
+
     /// One line of JSON for everything worth telling (joined, neighbour, banned, complete…); lagging listeners lose lines.
     pub fn events(&self) -> broadcast::Receiver<String> {
         self.shared.events.subscribe()

@@ -167,6 +167,9 @@ pub struct AskId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReaderId(pub u64);
 
+/// Superpeers remembered: as many as a swarm has neighbours, twice over.
+const PREFERRED_MAX: usize = 64;
+
 /// What happens to a swarm.
 #[derive(Debug)]
 pub enum Input {
@@ -298,6 +301,8 @@ pub enum Input {
         /// Give pieces.
         give: bool,
     },
+    /// These are superpeers, as the node's trackers say, and no others. At most 64 are kept.
+    Prefer(Vec<PeerId>),
     /// This node leaves: everybody is told what was not said yet, and goodbye.
     Leave,
     /// Nothing but that time has passed.
@@ -529,6 +534,9 @@ impl Swarm {
             Input::Loaded { key, bytes } => self.loaded(now, key, bytes),
             Input::Manifest(manifest, raw) => self.manifest(manifest, raw),
             Input::P2p { take, give } => self.p2p(now, take, give),
+            Input::Prefer(superpeers) => {
+                self.links.prefer(superpeers.into_iter().take(PREFERRED_MAX).collect());
+            }
             Input::Leave => {
                 self.settle(now);
                 self.leave();

@@ -280,10 +280,16 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
 fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
     let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
     let token = tracker_token(node)?;
+    // A tracker tells others of the address it hears from: it must be one that is listened on.
+    let from = node.listen.first().map(|at| at.addr.ip()).filter(|ip| !ip.is_unspecified());
     let tracker = |text: &String| {
         let parsed = text.parse::<Tracker>();
         let tracker = parsed
             .map_err(|e| Failure::new(Exit::Config, format!("--tracker {text}: {e}; write HOST:PORT")))?;
+        let tracker = match from {
+            Some(from) => tracker.sending_from(from),
+            None => tracker,
+        };
         let tracker = match &secret {
             Some(secret) => tracker.with_secret(secret.clone()),
             None => tracker,

@@ -243,6 +243,7 @@ impl Driver {
                 self.give(Input::Background(bounds.map(|(origin_bytes, _)| origin_bytes)));
             }
             ToSwarm::P2p { take, give } => self.p2p(take, give),
+            ToSwarm::Prefer(superpeers) => self.give(Input::Prefer(superpeers)),
             ToSwarm::Status(answer) => {
                 // Whoever asked and went away does not mind.
                 let _ = answer.send(self.status());
