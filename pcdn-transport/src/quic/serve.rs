@@ -78,7 +78,7 @@ async fn give(
             return None;
         }
     };
-    for range in want::chunks(&want.want, want.len) {
+    for range in want::ranges(&want.want, want.len) {
         let mut chunk = grant.bytes().slice(range.start as usize..range.end as usize);
         while !chunk.is_empty() {
             let room = uplink.take(want.class, chunk.len()).await;
