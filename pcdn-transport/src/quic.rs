@@ -35,12 +35,14 @@ mod fetch;
 mod gauge;
 mod hello;
 mod hub;
+mod line;
 mod outgoing;
 mod serve;
 mod session;
 mod talk;
 mod tls;
 mod tuning;
+mod turns;
 mod uplink;
 
 use std::net::{SocketAddr, UdpSocket};

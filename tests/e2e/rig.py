@@ -305,6 +305,8 @@ class Rig:
         self._namespaces: list[str] = []
         self.links: Links | None = None
         self._ending = threading.Event()
+        # What nodes speak.
+        self.listen = "udp://0.0.0.0:0"
 
     def __enter__(self) -> "Rig":
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -415,7 +417,7 @@ class Rig:
         return self.directory / "www" / name
 
     def node_options(self, home: int, tracker: str, manifest: bool) -> list:
-        options = ["--tracker", tracker, "--listen", "0.0.0.0:0", "--data-dir", self.directory / f"data{home}"]
+        options = ["--tracker", tracker, "--listen", self.listen, "--data-dir", self.directory / f"data{home}"]
         options += ["--origin", f"{ORIGIN_ADDRESS}:{ORIGIN_PORT}"]
         return options + (["--manifest", "sidecar"] if manifest else [])
 

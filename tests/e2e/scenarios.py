@@ -39,6 +39,8 @@ class Scale:
     small_mb: int
     resume_mb: int
     rig_crowd_mb: int
+    uplink_mb: int
+    uplink_seconds: int
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Bars:
 FULL = Scale(
     homes=8, liars=3, origin_mbit=100, crowd_mb=100, staggered_mb=60, play_mb=40,
     alone_mb=100, alone_pairs=3, small_mb=60, resume_mb=100, rig_crowd_mb=25,
+    uplink_mb=60, uplink_seconds=15,
 )
 FULL_BARS = Bars(
     signed_share=0.22, signed_seconds=25, witnessed_share=0.33, witnessed_seconds=26,
@@ -83,6 +86,7 @@ FULL_BARS = Bars(
 QUICK = Scale(
     homes=5, liars=2, origin_mbit=50, crowd_mb=24, staggered_mb=24, play_mb=16,
     alone_mb=24, alone_pairs=1, small_mb=24, resume_mb=24, rig_crowd_mb=5,
+    uplink_mb=24, uplink_seconds=8,
 )
 QUICK_BARS = Bars(
     signed_share=0.45, signed_seconds=20, witnessed_share=0.70, witnessed_seconds=24,
@@ -103,6 +107,10 @@ PLAY_BYTES_PER_SECOND = 1e6
 # The rig itself: a link of 100/30 Mbit/s and 20 ms.
 RIG_RTT_MS = (19.5, 25.0)
 RIG_UPLINK_MBIT = (29.0, 30.5)
+# A home that gives all it can: what its other people may feel, and what its line must carry. quinn's CUBIC adds 256 ms.
+UPLINK, UPLINK_MBIT = "up.rate=20 up.queue=300", 20
+UPLINK_PING_MS = 25
+UPLINK_GOODPUT = 0.9
 WIRE_OVERHEAD = 1500 / 1448  # IP and TCP headers around a full segment
 
 
@@ -302,9 +310,10 @@ def crowd_witnessed(run: Run) -> None:
     crowd(run, manifest=False, share=run.bars.witnessed_share, seconds=run.bars.witnessed_seconds)
 
 
-def crowd(run: Run, manifest: bool, share: float, seconds: float) -> None:
+def crowd(run: Run, manifest: bool, share: float, seconds: float, listen: str = "udp://0.0.0.0:0") -> None:
     result, homes = run.result, range(run.scale.homes)
     with run.rig() as rig_:
+        rig_.listen = listen
         file = run.tools.file(run.scale.crowd_mb * MB)
         url = rig_.origin.publish(file)
         if manifest:
@@ -321,6 +330,58 @@ def crowd(run: Run, manifest: bool, share: float, seconds: float) -> None:
         from_origin = origin_bytes(result, rig_, reports) / (file.size * len(gets))
         result.at_most("share of bytes from the origin", from_origin, share)
         result.at_most("makespan, s", makespan, seconds)
+
+
+def crowd_quic(run: Run) -> None:
+    """The same as crowd_signed, with peers that speak QUIC."""
+    crowd(run, manifest=True, share=run.bars.signed_share, seconds=run.bars.signed_seconds, listen="quic://0.0.0.0:0")
+
+
+def uplink_udp(run: Run) -> None:
+    """A home gives to all others as fast as its line allows, by UDP: whoever else lives there hardly notices."""
+    uplink(run, "udp://0.0.0.0:0")
+
+
+def uplink_quic(run: Run) -> None:
+    """The same by QUIC."""
+    uplink(run, "quic://0.0.0.0:0")
+
+
+def uplink(run: Run, listen: str) -> None:
+    result, takers = run.result, range(1, run.scale.homes)
+    # The origin is slow enough to leave nearly all to the one home.
+    with run.rig() as rig_:
+        rig_.listen = listen
+        file = run.tools.file(run.scale.uplink_mb * MB)
+        url = rig_.origin.publish(file)
+        rig_.sign(rig_.published())
+        tracker = rig_.tracker()
+        giver = rig_.get(0, url, tracker, True, "--seed")
+        poll_until(rig_.out(0).exists, run.patience(file.size, 1), "the giver has the file")
+        rig_.cap_origin(1)
+        rig_.links.set("h0", UPLINK)
+        idle = pings(rig_, 2)
+        more = ["--p2p", "download-only", "--policy", "cost"]
+        gets = {home: rig_.get(home, url, tracker, True, *more) for home in takers}
+        time.sleep(2)  # until all have found the giver
+        before, begun = rig_.node_counters()["h0"]["up"]["udp_payload"], time.monotonic()
+        felt = pings(rig_, run.scale.uplink_seconds)
+        sent, seconds = rig_.node_counters()["h0"]["up"]["udp_payload"] - before, time.monotonic() - begun
+        result.holds("all were still taking", all(get.running for get in gets.values()))
+        for get in gets.values():
+            get.signal(signal.SIGKILL)
+        result.figures |= {"idle_ms": idle, "felt_ms": felt, "seconds": round(seconds, 1)}
+        result.at_most("a ping waits longer than idle by, ms", felt - idle, UPLINK_PING_MS)
+        # Content and everything around it: what the line was used for.
+        result.within("of the line", sent / seconds / (UPLINK_MBIT * MBIT), (UPLINK_GOODPUT, 1.0))
+        stop_all(result, [giver])
+
+
+def pings(rig_: Rig, seconds: float) -> float:
+    """The mean round trip from home 0 to a place with no queue of its own, in ms."""
+    count = str(int(seconds / 0.1))
+    said = rig_.run_in("h0", ["ping", "-c", count, "-i", "0.1", "-q", TRACKER_ADDRESS], seconds=seconds + 30)
+    return float(said.rsplit("=", 1)[1].split("/")[1])
 
 
 def staggered(run: Run) -> None:
@@ -608,7 +669,7 @@ def capture(run: Run) -> None:
 
 
 SCENARIOS = [
-    rig, crowd_signed, crowd_witnessed, staggered, play, alone, liars_signed, liars_witnessed, dead_tracker, dead_peers,
+    rig, crowd_signed, crowd_witnessed, crowd_quic, uplink_udp, uplink_quic, staggered, play, alone, liars_signed, liars_witnessed, dead_tracker, dead_peers,
     last_one, resume, capture,
 ]
 # Those that need no pcdn binary.

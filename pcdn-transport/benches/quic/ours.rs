@@ -10,7 +10,7 @@ use pcdn_core::layout::{Layout, PieceKey, SegmentId};
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::transport::{Class, Fetch, Grant, Provider, Refuse, Session, Transport};
 use pcdn_core::verify::Verified;
-use pcdn_transport::quic::{Quic, QuicConfig};
+use pcdn_transport::quic::{Congestion, Quic, QuicConfig};
 
 use super::{PEERS, PIECE, measure, next, piece};
 
@@ -24,16 +24,17 @@ impl Provider for Shelf {
     }
 }
 
-async fn node(n: u8) -> Quic {
+async fn node(n: u8, congestion: Congestion) -> Quic {
     let (any, me) = ("127.0.0.1:0".parse().expect("an address"), Identity::from_secret([n; 32]));
-    Quic::bind(any, &me, Arc::new(Shelf(piece())), QuicConfig::default()).await.expect("a socket")
+    let config = QuicConfig { congestion, ..QuicConfig::default() };
+    Quic::bind(any, &me, Arc::new(Shelf(piece())), config).await.expect("a socket")
 }
 
-pub(crate) async fn round() -> f64 {
-    let asker = node(1).await;
+pub(crate) async fn round(congestion: Congestion) -> f64 {
+    let asker = node(1, congestion).await;
     let (mut givers, mut sessions) = (Vec::new(), Vec::<Arc<dyn Session>>::new());
     for n in 0..PEERS as u8 {
-        let giver = node(10 + n).await;
+        let giver = node(10 + n, congestion).await;
         let id = Identity::from_secret([10 + n; 32]).peer_id();
         let record = PeerRecord { id, addrs: giver.local(), seed: false };
         sessions.push(asker.connect(&record).await.expect("it is reached"));

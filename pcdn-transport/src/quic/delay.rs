@@ -84,6 +84,8 @@ struct Round {
     lost: u64,
     /// Whether there was more to send than could be.
     filled: bool,
+    /// Whether there was nothing to send for a part of it: then its rate says nothing of the path.
+    idle: bool,
     /// A packet sent in this round is acknowledged.
     over: bool,
     /// The window was not used as it is, so nothing follows for it.
@@ -92,7 +94,16 @@ struct Round {
 
 impl Round {
     fn new(now: Instant) -> Self {
-        Self { began: now, least: None, acked: 0, lost: 0, filled: false, over: false, void: false }
+        Self {
+            began: now,
+            least: None,
+            acked: 0,
+            lost: 0,
+            filled: false,
+            idle: false,
+            over: false,
+            void: false,
+        }
     }
 }
 
@@ -115,6 +126,7 @@ impl Delay {
         self.round.least = Some(self.round.least.map_or(took, |least| least.min(took)));
         self.round.acked += bytes;
         self.round.filled |= !app_limited;
+        self.round.idle |= app_limited;
         self.round.over |= sent >= self.round.began;
         if self.starting && !app_limited && self.queue() < START_QUEUE {
             // One more for each that arrived doubles the window in a round trip.
@@ -153,25 +165,31 @@ impl Delay {
         let few = FEW * self.mtu / self.shares.count(now) as f64;
         let loss = round.lost as f64 / ((round.lost + round.acked) as f64).max(1.0);
         if self.starting {
-            self.judge_start(queue, rate, loss, few, round.filled);
+            self.judge_start(queue, (!round.idle).then_some(rate), loss, few);
         } else {
             self.steer(queue, loss, few, round.filled);
         }
     }
 
     /// Ends the doubling once a queue stands, or the rate grows no more, or the loss is plain.
-    fn judge_start(&mut self, queue: Duration, rate: f64, loss: f64, few: f64, filled: bool) {
-        if filled {
+    fn judge_start(&mut self, queue: Duration, rate: Option<f64>, loss: f64, few: f64) {
+        if let Some(rate) = rate {
             let grew = rate > self.best_rate * GROWTH;
             self.flat_rounds = if grew { 0 } else { self.flat_rounds + 1 };
             self.best_rate = self.best_rate.max(rate);
         }
-        if queue < START_QUEUE && self.flat_rounds < FLAT_ROUNDS && loss < LOSS_FELT {
+        let base = self.base.get();
+        let fits = if queue >= START_QUEUE {
+            self.window * (base + TARGET).as_secs_f64() / (base + queue).as_secs_f64()
+        } else if loss > LOSS_FELT {
+            self.window * SHRINK_MAX
+        } else if self.flat_rounds >= FLAT_ROUNDS {
+            self.best_rate * (base + TARGET).as_secs_f64()
+        } else {
             return;
-        }
+        };
         self.starting = false;
-        let fits = rate * (self.base.get() + TARGET).as_secs_f64() + few;
-        self.set(self.window.min(fits));
+        self.set(self.window.min(fits + few));
     }
 
     fn steer(&mut self, queue: Duration, loss: f64, few: f64, filled: bool) {

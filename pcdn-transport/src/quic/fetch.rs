@@ -44,7 +44,14 @@ pub(super) fn start(connection: &Connection, under_way: &Arc<AtomicUsize>, fetch
         Some(Err(why)) => return Fetching::scripted(vec![Err(why)]),
     };
     let late = Box::pin(tokio::time::sleep(fetch.within));
-    Fetching::new(Box::pin(Answer { state, wanted, ready: VecDeque::new(), late, _place: place }))
+    Fetching::new(Box::pin(Answer {
+        state,
+        wanted,
+        ready: VecDeque::new(),
+        late,
+        reading: Reading::InOrder,
+        _place: place,
+    }))
 }
 
 async fn ask(connection: Connection, body: Bytes) -> Result<RecvStream, FetchError> {
@@ -81,7 +88,18 @@ struct Answer {
     /// Parts of the last chunk that lie in further ranges.
     ready: VecDeque<Chunk>,
     late: Pin<Box<Sleep>>,
+    reading: Reading,
     _place: Place,
+}
+
+/// How the stream is read. In order as long as nothing is missing, which saves quinn a twentieth of its work; out of order from
+/// the first gap on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    InOrder,
+    /// There was nothing to read in order. If there is still nothing when the stream wakes its reader, something else has come.
+    InOrderDry,
+    AsItComes,
 }
 
 enum State {
@@ -104,13 +122,26 @@ impl Answer {
                 }
                 State::Answer(answer) => answer,
             };
-            let read = pin!(answer.read_chunk(usize::MAX, false)).poll(cx);
+            let ordered = self.reading != Reading::AsItComes;
+            let read = pin!(answer.read_chunk(usize::MAX, ordered)).poll(cx);
+            match (self.reading, read.is_pending()) {
+                (Reading::InOrder, true) => self.reading = Reading::InOrderDry,
+                (Reading::InOrderDry, true) => {
+                    self.reading = Reading::AsItComes;
+                    continue;
+                }
+                (Reading::InOrderDry, false) => self.reading = Reading::InOrder,
+                _ => {}
+            }
             if read.is_pending() && self.wanted.left == 0 {
                 // Only the end of the stream is still to come, and that says nothing new.
                 return Poll::Ready(None);
             }
             match ready!(read) {
-                Ok(Some(chunk)) => self.wanted.place(chunk.offset, chunk.bytes, &mut self.ready)?,
+                Ok(Some(chunk)) => {
+                    let first = self.wanted.place(chunk.offset, chunk.bytes, &mut self.ready)?;
+                    return Poll::Ready(Some(Ok(first)));
+                }
                 Ok(None) if self.wanted.left == 0 => return Poll::Ready(None),
                 Ok(None) => return Poll::Ready(Some(Err(violation("it ended before its last byte")))),
                 Err(error) => return Poll::Ready(Some(Err(error_of(error)))),
@@ -168,23 +199,32 @@ impl Wanted {
         Self { ranges: ranges.iter().map(place).collect(), left: len }
     }
 
-    /// Cuts what came at `at` where the ranges are cut.
-    fn place(&mut self, mut at: u64, mut bytes: Bytes, to: &mut VecDeque<Chunk>) -> Result<(), FetchError> {
-        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| violation("it is too long"))?;
+    /// Cuts what came at `at` where the ranges are cut. Gives the first part, and the others, which are rare, to `more`.
+    fn place(
+        &mut self,
+        mut at: u64,
+        mut bytes: Bytes,
+        more: &mut VecDeque<Chunk>,
+    ) -> Result<Chunk, FetchError> {
+        let too_long = || violation("it is too long");
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(too_long)?;
         let mut next = self.ranges.partition_point(|(begin, _)| *begin <= at).saturating_sub(1);
-        while !bytes.is_empty() {
-            let (begin, range) = self.ranges.get(next).ok_or_else(|| violation("it is too long"))?;
-            let within = at - begin;
-            let room = u64::from(range.end - range.start).saturating_sub(within);
-            if room == 0 {
-                return Err(violation("it is too long"));
-            }
-            let taken = bytes.split_to(bytes.len().min(room as usize));
-            at += taken.len() as u64;
+        let mut part = |bytes: &mut Bytes| {
+            let (begin, range) = self.ranges.get(next).ok_or_else(too_long)?;
+            let offset = range.start as u64 + (at - begin);
+            let room =
+                u64::from(range.end).checked_sub(offset).filter(|room| *room > 0).ok_or_else(too_long)?;
+            let fits = bytes.len() as u64 <= room;
+            let part = if fits { std::mem::take(bytes) } else { bytes.split_to(room as usize) };
+            at += part.len() as u64;
             next += 1;
-            to.push_back(Chunk { offset: range.start + within as u32, bytes: taken });
+            Ok(Chunk { offset: offset as u32, bytes: part })
+        };
+        let first = part(&mut bytes)?;
+        while !bytes.is_empty() {
+            more.push_back(part(&mut bytes)?);
         }
-        Ok(())
+        Ok(first)
     }
 }
 
@@ -193,9 +233,9 @@ mod tests {
     use super::*;
 
     fn placed(wanted: &mut Wanted, at: u64, bytes: &'static [u8]) -> Option<Vec<(u32, Bytes)>> {
-        let mut to = VecDeque::new();
-        wanted.place(at, Bytes::from_static(bytes), &mut to).ok()?;
-        Some(to.into_iter().map(|chunk| (chunk.offset, chunk.bytes)).collect())
+        let mut more = VecDeque::new();
+        let first = wanted.place(at, Bytes::from_static(bytes), &mut more).ok()?;
+        Some(std::iter::once(first).chain(more).map(|chunk| (chunk.offset, chunk.bytes)).collect())
     }
 
     #[test]
@@ -211,15 +251,15 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn whatever_comes_lies_in_what_was_wanted(
-            cuts in proptest::collection::btree_set(0u32..500, 2..12), at in 0u64..600, len in 0usize..600,
+            cuts in proptest::collection::btree_set(0u32..500, 2..12), at in 0u64..600, len in 1usize..600,
         ) {
             let cuts: Vec<u32> = cuts.into_iter().collect();
             let ranges: Vec<Range<u32>> = cuts.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
             let (mut wanted, mut to) = (Wanted::new(&ranges), VecDeque::new());
             let total = wanted.left;
             let came = wanted.place(at, vec![0; len].into(), &mut to);
-            assert!(came.is_ok() == (len as u64 <= total && (len == 0 || at + len as u64 <= total)));
-            for chunk in to {
+            assert_eq!(came.is_ok(), at + len as u64 <= total);
+            for chunk in came.into_iter().chain(to) {
                 let (begin, end) = (chunk.offset, chunk.offset + chunk.bytes.len() as u32);
                 assert!(ranges.iter().any(|range| range.start <= begin && end <= range.end));
             }

@@ -23,6 +23,12 @@ impl Outgoing {
         let _ = self.stream.set_priority(priority);
     }
 
+    /// Hands over what there is room for, and takes it off `bytes`; waits for some. `None` once the other end does not want it.
+    /// Cancel-safe.
+    pub(super) async fn write_some(&mut self, bytes: &mut Bytes) -> Option<()> {
+        self.stream.write_chunks(std::slice::from_mut(bytes)).await.ok().map(|_| ())
+    }
+
     /// Hands `bytes` over without copying them; waits for room. `None` once the other end does not want them.
     pub(super) async fn write(&mut self, bytes: Bytes) -> Option<()> {
         self.stream.write_chunk(bytes).await.ok()

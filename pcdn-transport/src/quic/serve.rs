@@ -3,29 +3,38 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_core::id::PeerId;
-use pcdn_core::transport::{Fetch, Grant, Provider, Refuse};
+use pcdn_core::transport::{Fetch, Refuse};
 use quinn::{Connection, ReadToEndError, RecvStream};
 use tokio::task::JoinSet;
 
-use super::code;
 use super::counters::Tally;
 use super::hub::Hub;
 use super::outgoing::Outgoing;
-use super::uplink::Uplink;
+use super::turns::Turns;
+use super::{code, tuning};
 use crate::{request, want};
+
+/// Bytes handed to quinn in one turn: what may be under way, between a chunk as others are told of progress by, and a piece of
+/// a file.
+const CHUNK_MIN: usize = 16 * 1024;
+const CHUNK_MAX: usize = 64 * 1024;
+/// A turn at most.
+const TURN: Duration = Duration::from_millis(500);
 
 /// Takes requests until the session ends, and then gives up what is not answered.
 pub(super) async fn serve(connection: Connection, peer: PeerId, hub: Arc<Hub>) {
     // Never more than the streams a peer may have open.
-    let mut serving = JoinSet::new();
+    let (mut serving, turns) = (JoinSet::new(), Arc::<Turns>::default());
     loop {
         tokio::select! {
             stream = connection.accept_bi() => {
                 let Ok((send, recv)) = stream else { return };
-                serving.spawn(answer(connection.clone(), peer, Outgoing::new(send), recv, Arc::clone(&hub)));
+                let session = (connection.clone(), Arc::clone(&turns));
+                serving.spawn(answer(session, peer, Outgoing::new(send), recv, Arc::clone(&hub)));
             }
             Some(_) = serving.join_next(), if !serving.is_empty() => {}
         }
@@ -33,7 +42,7 @@ pub(super) async fn serve(connection: Connection, peer: PeerId, hub: Arc<Hub>) {
 }
 
 async fn answer(
-    connection: Connection,
+    (connection, turns): (Connection, Arc<Turns>),
     peer: PeerId,
     mut answer: Outgoing,
     mut recv: RecvStream,
@@ -51,42 +60,59 @@ async fn answer(
     };
     answer.set_priority(code::priority(want.class));
     let stopped = answer.stopped();
-    let give = give(&mut answer, &peer, &want, &*hub.provider, &hub.uplink, &hub.tally);
-    tokio::select! {
-        grant = tokio::time::timeout(want.within, give) => {
-            let Ok(Some(_slot)) = grant else { return };
-            // The slot is free again when the last byte has arrived, is not wanted any more, or is too late.
-            let _ = tokio::time::timeout(want.within, answer.arrive()).await;
+    let all = async {
+        if give(&connection, &turns, &mut answer, &peer, &want, &hub).await {
+            answer.arrive().await;
         }
+    };
+    tokio::select! {
+        // What is not there in time, or not wanted any more, is given up.
+        _ = tokio::time::timeout(want.within, all) => {}
         _ = stopped => {}
     }
 }
 
-/// Sends what is wanted, or why not.
+/// Sends what is wanted, and says whether that is all; or sends why not. The slot is free again when the last bytes are under
+/// way or next to be: waiting for them to arrive would leave the uplink empty for a round trip.
 async fn give(
+    connection: &Connection,
+    turns: &Arc<Turns>,
     answer: &mut Outgoing,
     peer: &PeerId,
     want: &Fetch,
-    provider: &dyn Provider,
-    uplink: &Uplink,
-    tally: &Tally,
-) -> Option<Grant> {
-    let grant = match provider.open(peer, want).await {
+    hub: &Hub,
+) -> bool {
+    let grant = match hub.provider.open(peer, want).await {
         Ok(grant) if grant.bytes().len() == want.len as usize => grant,
         other => {
             answer.reset(code::of_refusal(other.err().unwrap_or(Refuse::Bad)));
-            return None;
+            return false;
         }
     };
-    for range in want::chunks(&want.want, want.len) {
-        let mut chunk = grant.bytes().slice(range.start as usize..range.end as usize);
-        while !chunk.is_empty() {
-            let room = uplink.take(want.class, chunk.len()).await;
-            let now = chunk.split_to(room.min(chunk.len()));
-            let sent = now.len() as u64;
-            answer.write(now).await?;
-            tally.content_sent.fetch_add(sent, Ordering::Relaxed);
+    for range in want::ranges(&want.want, want.len) {
+        let mut left = grant.bytes().slice(range.start as usize..range.end as usize);
+        while !left.is_empty() {
+            let cwnd = connection.stats().path.cwnd;
+            let most = left.len().min((cwnd as usize).clamp(CHUNK_MIN, CHUNK_MAX));
+            let room = hub.uplink.take(want.class, most).await;
+            let mut chunk = left.split_to(room.min(most));
+            let sent = chunk.len() as u64;
+            while !chunk.is_empty() {
+                let _turn = turns.take(want.class).await;
+                connection.set_send_window(tuning::send_window(cwnd));
+                let writing = async {
+                    while !chunk.is_empty() {
+                        answer.write_some(&mut chunk).await?;
+                    }
+                    Some(())
+                };
+                // All is written; or the asker does not read, and others shall not wait for that.
+                if let Ok(None) = tokio::time::timeout(TURN, writing).await {
+                    return false;
+                }
+            }
+            hub.tally.content_sent.fetch_add(sent, Ordering::Relaxed);
         }
     }
-    Some(grant)
+    true
 }

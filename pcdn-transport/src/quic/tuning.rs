@@ -18,8 +18,11 @@ const WINDOW_MIN: u64 = 256 * 1024;
 const WINDOW_MAX: u64 = 4 << 20;
 /// Bytes of one piece that may be here unread: 100 Mbit/s over 80 ms.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// Bytes sent and not yet acknowledged: 100 Mbit/s over 160 ms. They are slices of stored pieces, not copies.
-const SEND_WINDOW: u64 = 2 << 20;
+/// Bytes handed to a session and not yet acknowledged, at most: 100 Mbit/s over 160 ms. They are slices of stored pieces, not
+/// copies.
+const SEND_WINDOW_MAX: u64 = 2 << 20;
+/// And at least: the start of a session must not wait for what is handed over.
+const SEND_WINDOW_MIN: u64 = 64 * 1024;
 /// What is believed of a round trip until one is measured (RFC 9002 has 333 ms: a lost first packet would cost a second).
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// An acknowledgement after this many packets. RFC 9000 has every second, which costs 3 % of what comes in on the way out.
@@ -47,7 +50,7 @@ pub(super) fn transport(config: &QuicConfig) -> TransportConfig {
         .keep_alive_interval(Some(config.idle_timeout / 3))
         .receive_window(window(config.receive_buffer.0, 1))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .send_window(SEND_WINDOW)
+        .send_window(SEND_WINDOW_MIN)
         .initial_rtt(INITIAL_RTT)
         .initial_mtu(DATAGRAM_BYTES)
         .mtu_discovery_config(Some(mtu))
@@ -63,6 +66,12 @@ pub(super) fn transport(config: &QuicConfig) -> TransportConfig {
 pub(super) fn window(budget: u64, sessions: usize) -> VarInt {
     let part = budget / (sessions.max(1) as u64);
     VarInt::from_u32(part.clamp(WINDOW_MIN, WINDOW_MAX) as u32)
+}
+
+/// What may be handed to a session that may have `cwnd` bytes under way: as much again, so that it never runs dry, and no
+/// more, so that what is chosen to go next is not chosen seconds before it goes.
+pub(super) fn send_window(cwnd: u64) -> u64 {
+    cwnd.saturating_mul(2).clamp(SEND_WINDOW_MIN, SEND_WINDOW_MAX)
 }
 
 pub(super) fn arc(config: &QuicConfig) -> Arc<TransportConfig> {

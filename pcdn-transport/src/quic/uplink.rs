@@ -4,7 +4,6 @@
 //! at most 4 ms of the limit at a time, the most pressing first and every tenth turn to the least pressing, so that nobody
 //! waits for ever.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,14 +13,14 @@ use pcdn_core::unit::Rate;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::line::{Line, Waiting};
+
 /// Room is handed out in parts of this much time: short enough to be smooth, and as the UDP transport.
 const BURST: Duration = Duration::from_millis(4);
 /// A part at least: one packet, so that a low limit does not send crumbs.
 const PART_MIN: u64 = 1_200;
 /// A part at most: what a chunk has.
 const PART_MAX: u64 = 16 * 1024;
-/// Every tenth turn is the least pressing class's.
-const FLOOR: u32 = 10;
 /// Waiters whose wish is not yet in line, at most; beyond, they wait for that.
 const ASKS_MAX: usize = 64;
 
@@ -43,6 +42,12 @@ struct Ask {
     class: Class,
     bytes: usize,
     reply: oneshot::Sender<usize>,
+}
+
+impl Waiting for Ask {
+    fn is_gone(&self) -> bool {
+        self.reply.is_closed()
+    }
 }
 
 impl Uplink {
@@ -86,7 +91,7 @@ async fn run(mut asked: mpsc::Receiver<Ask>, limit: Arc<Limit>) {
         tokio::select! {
             biased;
             ask = asked.recv() => match ask {
-                Some(ask) => line.push(ask),
+                Some(ask) => line.push(ask.class, ask),
                 None => return,
             },
             () = limit.changed.notified() => {
@@ -117,75 +122,9 @@ fn time_for(rate: Rate, bytes: usize) -> Duration {
     if rate.is_unlimited() { Duration::ZERO } else { rate.time_for(bytes as u64) }
 }
 
-/// Who waits, by class, in the order of coming.
-#[derive(Debug, Default)]
-struct Line {
-    waiting: [VecDeque<Ask>; 3],
-    turns: u32,
-}
-
-impl Line {
-    fn push(&mut self, ask: Ask) {
-        self.waiting[ask.class as usize].push_back(ask);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.waiting.iter().all(VecDeque::is_empty)
-    }
-
-    /// The next whose asker is still there.
-    fn next(&mut self) -> Option<Ask> {
-        self.turns = self.turns.wrapping_add(1);
-        let upwards = self.turns.is_multiple_of(FLOOR);
-        for n in 0..self.waiting.len() {
-            let class = if upwards { n } else { self.waiting.len() - 1 - n };
-            while let Some(ask) = self.waiting[class].pop_front() {
-                if !ask.reply.is_closed() {
-                    return Some(ask);
-                }
-            }
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ask(class: Class) -> (Ask, oneshot::Receiver<usize>) {
-        let (reply, room) = oneshot::channel();
-        (Ask { class, bytes: 1, reply }, room)
-    }
-
-    #[test]
-    fn the_pressing_go_first_and_nobody_waits_for_ever() {
-        let mut line = Line::default();
-        let mut rooms = Vec::new();
-        for class in [Class::Background, Class::Normal, Class::Urgent].into_iter().cycle().take(90) {
-            let (ask, room) = ask(class);
-            line.push(ask);
-            rooms.push(room);
-        }
-        let order: Vec<Class> = std::iter::from_fn(|| line.next()).map(|ask| ask.class).collect();
-        assert_eq!(order.len(), 90);
-        let first: Vec<usize> = [Class::Background, Class::Normal, Class::Urgent]
-            .map(|class| order[..30].iter().filter(|c| **c == class).count())
-            .to_vec();
-        assert_eq!(first, [3, 0, 27]);
-    }
-
-    #[test]
-    fn who_left_the_line_is_passed_over() {
-        let mut line = Line::default();
-        let (gone, room) = ask(Class::Urgent);
-        drop(room);
-        let (there, _room) = ask(Class::Background);
-        line.push(gone);
-        line.push(there);
-        assert_eq!(line.next().map(|ask| ask.class), Some(Class::Background));
-        assert!(line.next().is_none() && line.is_empty());
-    }
 
     #[tokio::test(start_paused = true)]
     async fn the_limit_holds_over_any_second_and_can_be_changed() {

@@ -84,3 +84,26 @@ async fn loss_of_the_path_is_repaired_and_not_obeyed() {
         assert!(felt.goodput >= bar, "{felt:?}");
     }
 }
+
+/// A piece now and then, as a neighbour asks that has others to ask: the window must not be taken for too large because it is
+/// not always used.
+#[tokio::test(start_paused = true)]
+async fn a_piece_now_and_then_comes_as_fast_as_the_line_allows() {
+    let link = Link::new(addr(1), LINE.0 as f64, 0);
+    let on = |n: u8| Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default()).unwrap();
+    let (giver, taker) = (on(1), on(10));
+    let record = PeerRecord { id: id(1).peer_id(), addrs: giver.local(), seed: false };
+    let session = taker.connect(&record).await.unwrap();
+    let _accepted = giver.accept().await.unwrap();
+    let mut took = Vec::new();
+    for _ in 0..60 {
+        let begun = Instant::now();
+        collect(session.fetch(fetch(1))).await.unwrap();
+        took.push(begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    println!("a piece took {took:?}");
+    // 27 ms on the line, 20 ms of round trip, and a round trip more for what timers and acknowledgements add.
+    let later = took[2..].iter().max().unwrap();
+    assert!(*later <= Duration::from_millis(70), "{took:?}");
+}
