@@ -134,7 +134,7 @@ impl Hot {
         let flags = flag(member.seed, SEED)
             | flag(traits.superpeer, SUPERPEER)
             | (Reach::of(member.ip) as u8) << REACH_SHIFT
-            | traits.nat.code() << NAT_SHIFT
+            | nat_code(traits.nat) << NAT_SHIFT
             | flag(traits.position.is_some(), LIVE)
             | flag(member.plain, PLAIN);
         Self {
@@ -170,6 +170,11 @@ impl Hot {
     fn has_expired(self, now: u16) -> bool {
         self.expires.wrapping_sub(now) as i16 <= 0
     }
+}
+
+/// Two bits are left for it: who lets in every port of an address is reached by all, as who does not know is assumed to be.
+fn nat_code(nat: Nat) -> u8 {
+    if nat == Nat::Restricted { Nat::Unknown.code() } else { nat.code() }
 }
 
 /// What is to be chosen.
