@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_core::id::PeerId;
+use pcdn_core::peer::{Appearance, Outlook, PeerAddr, Scheme};
 use pcdn_core::transport::{Fetch, Grant, Provider, Refuse, Session};
 use pcdn_core::unit::{Rate, Time};
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use super::endpoint::{Counters, DialId, Endpoint, Event, SessionId, Transmit};
 use super::socket::Socket;
 use crate::fetching::Step;
+use crate::nat::survey::Found;
 use peers::Peers;
 
 /// Batches read before anything is sent: about 4 MiB, then others get a turn.
@@ -39,6 +41,7 @@ pub(super) enum Command {
     Close(SessionId),
     Answer { session: SessionId, fetch: u32, answer: Result<Grant, Refuse> },
     UploadLimit(Rate),
+    MeetAt { trackers: Vec<SocketAddr>, private: Vec<SocketAddr> },
     Shutdown(Option<oneshot::Sender<()>>),
 }
 
@@ -51,6 +54,7 @@ pub(super) struct Driver {
     began: Instant,
     shown_at: Time,
     counters: Arc<Mutex<Counters>>,
+    outlook: Arc<Outlook>,
     /// A train the socket had no room for.
     unsent: Option<Transmit>,
     train: Vec<u8>,
@@ -65,6 +69,7 @@ impl Driver {
         commands: mpsc::WeakUnboundedSender<Command>,
         accepts: mpsc::Sender<Arc<dyn Session>>,
         counters: Arc<Mutex<Counters>>,
+        outlook: Arc<Outlook>,
     ) -> Self {
         Self {
             socket,
@@ -74,6 +79,7 @@ impl Driver {
             began: Instant::now(),
             shown_at: START,
             counters,
+            outlook,
             unsent: None,
             train: Vec::with_capacity(1 << 16),
             more_to_read: false,
@@ -163,6 +169,7 @@ impl Driver {
                     Err(why) => self.endpoint.refused(now, session, fetch, why),
                 }
             }
+            Command::MeetAt { trackers, private } => self.endpoint.meet_at(now, &trackers, &private),
             Command::UploadLimit(limit) => self.endpoint.set_upload_limit(limit),
             shutdown @ Command::Shutdown(_) => return Some(shutdown),
         }
@@ -225,6 +232,7 @@ impl Driver {
                     let path = self.endpoint.path(self.now(), session).unwrap_or_default();
                     self.peers.accepted(session, peer, path);
                 }
+                Event::Appears(found) => self.outlook.set(appearance(&found)),
                 other => self.peers.event(other),
             }
         }
@@ -273,4 +281,14 @@ impl Driver {
             let _ = done.send(());
         }
     }
+}
+
+/// What the transport found out, as the rest of a node is told.
+fn appearance(found: &Found) -> Appearance {
+    let seen = found.seen.map(|addr| {
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        PeerAddr { scheme: Scheme::Udp, addr }
+    });
+    tracing::debug!(seen = ?found.seen, nat = found.nat.as_str(), silent = found.silent, "seen by trackers");
+    Appearance { addrs: seen.into_iter().collect(), nat: found.nat }
 }

@@ -2,6 +2,7 @@
 
 mod dial;
 mod event;
+mod through;
 mod uplink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::transport::{Class, Fetch, Grant, PathStats, Refuse};
 use pcdn_core::unit::{Rate, Time};
+use pcdn_core::wire::meet;
 
 use super::config::UdpConfig;
 use super::connection::{Connection, Ended};
@@ -22,6 +24,8 @@ use super::pull::Progress;
 use super::secret::SwarmSecret;
 use super::serve::Demand;
 use super::turn::Turns;
+use crate::nat::Nat;
+use crate::nat::survey::Found;
 use dial::Dial;
 pub use event::{Counters, DialId, Event, SessionId, Transmit};
 use uplink::Uplink;
@@ -51,6 +55,10 @@ pub struct Endpoint {
     sessions: BTreeMap<u32, Connection>,
     half_open: VecDeque<HalfOpen>,
     dials: BTreeMap<u32, Dial>,
+    /// Calls that nobody here asked for: the other side of a meeting did.
+    uncalled: BTreeSet<u32>,
+    nat: Nat,
+    appears: Found,
     timers: Timers,
     /// Sessions that may have a control packet to send.
     talkative: BTreeSet<u32>,
@@ -85,6 +93,8 @@ impl Endpoint {
         let gate = Gate::new(config.handshakes_per_second, &mut secrets);
         Self {
             uplink: Uplink::new(config.upload_limit),
+            nat: Nat::new(me.peer_id()),
+            appears: Found::default(),
             me,
             config,
             secrets,
@@ -92,6 +102,7 @@ impl Endpoint {
             sessions: BTreeMap::new(),
             half_open: VecDeque::new(),
             dials: BTreeMap::new(),
+            uncalled: BTreeSet::new(),
             timers: Timers::default(),
             talkative: BTreeSet::new(),
             turns: Turns::default(),
@@ -104,6 +115,9 @@ impl Endpoint {
 
     /// Takes a datagram; it is opened in place.
     pub fn handle(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]) {
+        if meet::is_word(datagram) {
+            return self.word(now, from, datagram);
+        }
         match packet::decode(datagram) {
             Some(Datagram::Packet { to, number }) => self.packet(now, from, to, number, datagram),
             Some(Datagram::Hello { index, noise, covered, mac, cookie }) => {
@@ -128,7 +142,10 @@ impl Endpoint {
         let timeout = self.config.handshake_timeout;
         let psk = SwarmSecret::key_of(self.config.secret.as_ref());
         match Dial::new(now, (&self.me, &psk), peer, addrs, index, timeout, &mut self.secrets) {
-            Some(dial) => drop(self.dials.insert(index, dial)),
+            Some(dial) => {
+                self.dials.insert(index, dial);
+                self.nat.want(now, peer, addrs);
+            }
             None => {
                 self.events.push_back(Event::Unreachable { dial: DialId(index), peer, stranger: false });
             }
@@ -138,7 +155,9 @@ impl Endpoint {
 
     /// Gives up a call.
     pub fn hang_up(&mut self, dial: DialId) {
-        self.dials.remove(&dial.0);
+        if let Some(dial) = self.dials.remove(&dial.0) {
+            self.nat.done(&dial.peer);
+        }
     }
 
     /// Asks the peer of a session for a piece; the number names the fetch in events.
@@ -182,6 +201,7 @@ impl Endpoint {
         let all: Vec<u32> = self.sessions.keys().copied().collect();
         all.into_iter().for_each(|index| self.close(now, SessionId(index)));
         self.dials.clear();
+        self.uncalled.clear();
     }
 
     /// What is known of a session's path.
@@ -215,14 +235,20 @@ impl Endpoint {
         let session = self.timers.by_time.first().map_or(Time::NEVER, |(at, _)| *at);
         let dial = self.dials.values().map(Dial::next_wake).min().unwrap_or(Time::NEVER);
         let half_open = self.half_open.front().map_or(Time::NEVER, |half| half.at + HALF_OPEN_FOR);
-        session.min(dial).min(half_open).min(self.uplink.blocked_until())
+        session.min(dial).min(half_open).min(self.uplink.blocked_until()).min(self.nat.next_wake())
     }
 
     /// Does what time demands.
     pub fn wake(&mut self, now: Time) {
         // Once each: a session that now has something to send stays due until it is sent.
         for index in self.timers.due(now) {
-            self.with(now, SessionId(index), |connection| connection.wake(now));
+            let stalled = self.with(now, SessionId(index), |connection| {
+                connection.wake(now);
+                connection.stalls(now).then_some((connection.peer, connection.remote))
+            });
+            if let Some((peer, remote)) = stalled.flatten() {
+                self.nat.lost(now, peer, remote);
+            }
         }
         while self.half_open.front().is_some_and(|half| now >= half.at + HALF_OPEN_FOR) {
             if let Some(half) = self.half_open.pop_front() {
@@ -234,8 +260,12 @@ impl Endpoint {
         for index in over {
             let Some(dial) = self.dials.remove(&index) else { continue };
             let (peer, stranger) = (dial.peer, dial.met_a_stranger());
-            self.events.push_back(Event::Unreachable { dial: DialId(index), peer, stranger });
+            self.nat.done(&peer);
+            if !self.uncalled.remove(&index) {
+                self.events.push_back(Event::Unreachable { dial: DialId(index), peer, stranger });
+            }
         }
+        self.wake_nat(now);
     }
 
     /// Appends the next datagrams to `out`, all for one address: one, or several of equal size of which only the last may be
@@ -244,6 +274,10 @@ impl Endpoint {
         debug_assert!(out.is_empty());
         if let Some((to, datagram)) = self.answers.pop_front() {
             out.extend_from_slice(&datagram);
+            return Some(Transmit::one(to, out));
+        }
+        if let Some((to, word)) = self.nat.poll_transmit() {
+            out.extend_from_slice(&word);
             return Some(Transmit::one(to, out));
         }
         if let Some((to, hello)) = self.dials.values_mut().find_map(|dial| dial.next_hello(now)) {
@@ -277,12 +311,16 @@ impl Endpoint {
             return;
         };
         let was_proven = connection.is_proven();
+        let was_stalled = connection.is_stalled();
         let malformed = connection.malformed;
         if !connection.handle(now, from, number, datagram, company, || secrets.draw_8()) {
             self.counters.dropped += 1;
             return;
         }
         self.counters.malformed += connection.malformed - malformed;
+        if was_stalled {
+            self.nat.done(&connection.peer);
+        }
         if !was_proven {
             self.confirm(to);
         }
@@ -309,8 +347,10 @@ impl Endpoint {
         let mine: Vec<u32> =
             self.dials.iter().filter(|(_, dial)| dial.peer == peer).map(|(at, _)| *at).collect();
         mine.iter().for_each(|dial| drop(self.dials.remove(dial)));
+        self.nat.done(&peer);
         let session = SessionId(index);
-        match mine.first() {
+        let called = mine.into_iter().filter(|dial| !self.uncalled.remove(dial)).collect::<Vec<_>>();
+        match called.first() {
             Some(&dial) => self.events.push_back(Event::Connected { dial: DialId(dial), session, peer }),
             None => self.events.push_back(Event::Accepted { session, peer }),
         }
@@ -345,6 +385,10 @@ impl Endpoint {
         };
         // If both sides call at once, the lower id stays the caller.
         let calling = self.dials.values().any(|dial| dial.peer == peer);
+        if calling && self.me.peer_id() < peer {
+            // It gets through to here, so the way back is open: behind a symmetric NAT nobody else knows it.
+            self.call_at(now, &peer, from);
+        }
         let open = self.sessions.values().filter(|connection| connection.peer == peer).count();
         if open >= SESSIONS_PER_PEER_MAX
             || self.sessions.len() >= self.config.sessions_max
@@ -375,8 +419,12 @@ impl Endpoint {
         let mut connection = Connection::new(now, dial.peer, from, index, keyed, self.config.idle_timeout);
         rtt.into_iter().for_each(|rtt| connection.rtt.sample(rtt));
         self.sessions.insert(to, connection);
-        let session = SessionId(to);
-        self.events.push_back(Event::Connected { dial: DialId(to), session, peer: dial.peer });
+        self.nat.done(&dial.peer);
+        let (session, peer) = (SessionId(to), dial.peer);
+        self.events.push_back(match self.uncalled.remove(&to) {
+            true => Event::Accepted { session, peer },
+            false => Event::Connected { dial: DialId(to), session, peer },
+        });
         self.with(now, session, |_| ());
     }
 

@@ -154,7 +154,10 @@ impl Peers {
                     peer.shared.room.close();
                 }
             }
-            Event::Connected { .. } | Event::Unreachable { .. } | Event::Accepted { .. } => {}
+            Event::Connected { .. }
+            | Event::Unreachable { .. }
+            | Event::Accepted { .. }
+            | Event::Appears(_) => {}
         }
     }
 
