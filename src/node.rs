@@ -22,6 +22,7 @@
 //! # Ok(()) }
 //! ```
 
+mod appearance;
 mod asset;
 
 mod builder;
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     mappers: Vec<Arc<dyn Mapper>>,
     discoveries: Vec<Arc<dyn Discovery>>,
+    outlook: appearance::Outlooks,
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,
     origin: Arc<dyn Origin>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::mapping::Mapper;
-use pcdn_core::peer::Scheme;
+use pcdn_core::peer::{Outlook, Scheme};
 use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
 use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
@@ -71,10 +71,17 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         .fragmenters(pcdn_media::standard_at(wall_clock()))
         .settings(settings(node)?);
     let dht = dht::join(node, &me).await?;
-    if let Some(discovery) = discovery(trackers(node)?, dht.as_ref()) {
+    let outlooks;
+    (builder, outlooks) = listen(builder, node, &me).await?;
+    // One tracker hears of one NAT: that of the first socket.
+    let tracker = |tracker: Tracker| match outlooks.first() {
+        Some(outlook) => tracker.with_outlook(outlook.clone()),
+        None => tracker,
+    };
+    let trackers = trackers(node)?.into_iter().map(tracker).collect();
+    if let Some(discovery) = discovery(trackers, dht.as_ref()) {
         builder = builder.discovery(discovery);
     }
-    builder = listen(builder, node, &me).await?;
     let node = builder.build().map_err(Failure::other)?;
     Ok(Composed { node, origin, dht })
 }
@@ -88,7 +95,12 @@ fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery
     any.then(|| Cached::new(Merged::new(first).then(second)))
 }
 
-async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Result<Builder, Failure> {
+async fn listen(
+    mut builder: Builder,
+    node: &NodeConfig,
+    me: &Identity,
+) -> Result<(Builder, Vec<Arc<Outlook>>), Failure> {
+    let mut outlooks = Vec::new();
     let secret = link_secret(node)?;
     for at in &node.listen {
         if at.scheme != Scheme::Udp {
@@ -102,9 +114,11 @@ async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Resul
                 "cannot listen on {at}: {e}; give another address or port 0 with --listen"
             ))
         })?;
-        builder = builder.transport(udp);
+        crate::nat::meet_by(udp.meetings(), node.tracker.clone());
+        outlooks.push(udp.outlook());
+        builder = builder.outlook(udp.outlook()).transport(udp);
     }
-    Ok(builder)
+    Ok((builder, outlooks))
 }
 
 /// The time of day as the node's own clock, which begins now, will tell it.

@@ -10,6 +10,7 @@ use pcdn_core::fragment::Fragmenter;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::mapping::Mapper;
 use pcdn_core::origin::Origin;
+use pcdn_core::peer::Outlook;
 use pcdn_core::resource::Url;
 use pcdn_core::schedule::{Hybrid, Policy, Scheduler};
 use pcdn_core::store::Store;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::appearance::Outlooks;
 use super::links::Links;
 use super::serve::Desk;
 use super::{Node, P2p, Shared, Throttle, keeper};
@@ -104,6 +106,7 @@ pub struct Builder {
     mappers: Vec<Arc<dyn Mapper>>,
     discoveries: Vec<Arc<dyn Discovery>>,
     transports: Vec<Arc<dyn Transport>>,
+    outlooks: Vec<Arc<Outlook>>,
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,
     origin: Option<Arc<dyn Origin>>,
@@ -141,6 +144,7 @@ impl Builder {
             mappers: Vec::new(),
             discoveries: Vec::new(),
             transports: Vec::new(),
+            outlooks: Vec::new(),
             fragmenters: Vec::new(),
             scheduler: SchedulerFactory(Arc::new(|| Box::new(Hybrid::default()))),
             origin: None,
@@ -158,6 +162,12 @@ impl Builder {
     /// Adds a transport. Without any the node has no peers.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transports.push(Arc::new(transport));
+        self
+    }
+
+    /// Adds what a transport finds out of how this node appears to others, such as [`Udp::outlook`](crate::transport::udp::Udp::outlook).
+    pub fn outlook(mut self, outlook: Arc<Outlook>) -> Self {
+        self.outlooks.push(outlook);
         self
     }
 
@@ -265,6 +275,7 @@ impl Builder {
             clock: Arc::new(SystemClock::default()),
             mappers: self.mappers,
             discoveries: self.discoveries,
+            outlook: Outlooks(self.outlooks),
             fragmenters: self.fragmenters,
             scheduler: self.scheduler,
             elsewhere: self.elsewhere.unwrap_or_else(|| origin.clone()),

@@ -359,6 +359,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         stream,
         me: record,
         links: shared.links.clone(),
+        outlook: shared.outlook.clone(),
         origin: shared.origin.clone(),
         discoveries: if take || give { shared.discoveries.clone() } else { Vec::new() },
         keeper: shared.keeper.clone(),
@@ -425,10 +426,12 @@ fn announce(shared: &Arc<Shared>, key: SwarmKey) {
         return;
     }
     for discovery in shared.discoveries.clone() {
-        let (record, stop) = (shared.record(), shared.stop.clone());
+        let (bound, outlook, stop) = (shared.record(), shared.outlook.clone(), shared.stop.clone());
         let links = Arc::downgrade(&shared.links);
         shared.tasks.spawn(async move {
             while links.upgrade().is_some_and(|links| links.swarms.contains_key(&key)) {
+                let edition = outlook.edition();
+                let record = outlook.complete(bound.clone());
                 let lease = tokio::select! {
                     lease = discovery.announce(&key, &record) => lease,
                     () = stop.cancelled() => return,
@@ -442,6 +445,8 @@ fn announce(shared: &Arc<Shared>, key: SwarmKey) {
                 };
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
+                    // Others must not be sent to a door that is no more.
+                    () = outlook.changed(edition) => {}
                     () = stop.cancelled() => return,
                 }
             }
