@@ -65,6 +65,16 @@ pub struct Config {
     pub sim: SimConfig,
 }
 
+/// Whether a router is asked to open ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortMapping {
+    /// By PCP, NAT-PMP or UPnP, where this machine has a private address.
+    On,
+    /// Never.
+    Off,
+}
+
 /// What is told on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -115,6 +125,8 @@ pub struct NodeConfig {
     pub upload_limit: Rate,
     /// Bytes a second taken in, from peers and origins together.
     pub download_limit: Rate,
+    /// Whether the home's router is asked to open this node's ports.
+    pub port_mapping: PortMapping,
     /// Whether peers are used.
     pub p2p: P2p,
     /// What is bought: a cheap origin bill, or speed.
@@ -162,6 +174,7 @@ impl Default for NodeConfig {
             cache_size: ByteSize::gib(10),
             upload_limit: Rate::UNLIMITED,
             download_limit: Rate::UNLIMITED,
+            port_mapping: PortMapping::On,
             p2p: P2p::On,
             policy: Policy::Balanced,
             integrity: Integrity::Witnessed,

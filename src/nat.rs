@@ -1,4 +1,6 @@
-//! Tells a node's transports by which trackers they meet peers behind NATs.
+//! Tells a node's transports by which trackers they meet peers behind NATs, and has its router open their ports.
+
+pub mod ports;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -57,16 +59,27 @@ fn host_and_port(tracker: &str) -> &str {
 
 /// Where a socket bound to `local` is within its own network, if that is a private one.
 pub(crate) fn private_addresses(local: SocketAddr) -> Vec<SocketAddr> {
-    let bound = [local.ip()];
     let all: Vec<IpAddr> = if local.ip().is_unspecified() {
         // Without them only peers in the same private network are met by a detour.
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        interfaces.into_iter().map(|interface| interface.ip()).collect()
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
+        let first = first_address(local.ip());
+        first
+            .into_iter()
+            .chain(interfaces.map(|interface| interface.ip()).filter(|ip| Some(*ip) != first))
+            .collect()
     } else {
-        bound.to_vec()
+        vec![local.ip()]
     };
     let private = |ip: &IpAddr| Reach::of(*ip) == Reach::Site && ip.is_ipv4() == local.is_ipv4();
     all.into_iter().filter(private).map(|ip| SocketAddr::new(ip, local.port())).collect()
+}
+
+/// The address from which the system sends to the world, and not that of some bridge. Nothing is sent.
+fn first_address(any: IpAddr) -> Option<IpAddr> {
+    let far = if any.is_ipv4() { "192.0.2.1:9" } else { "[2001:db8::1]:9" };
+    let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(far).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 #[cfg(test)]

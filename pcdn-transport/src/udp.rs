@@ -162,6 +162,12 @@ impl Meetings {
         };
         self.commands.upgrade().is_some_and(told)
     }
+
+    /// The router has opened this port for the socket, or none. `false` once the transport is closed.
+    pub fn mapped(&self, port: Option<u16>) -> bool {
+        let told = |commands: mpsc::UnboundedSender<Command>| commands.send(Command::Mapped(port)).is_ok();
+        self.commands.upgrade().is_some_and(told)
+    }
 }
 
 #[async_trait]

@@ -16,8 +16,9 @@ use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
 use super::dht::{self, Dht};
 use super::{Exit, Failure};
-use crate::config::{AdminConfig, Config, NodeConfig};
+use crate::config::{AdminConfig, Config, NodeConfig, PortMapping};
 use crate::mapping_node::place;
+use crate::nat::ports::Ports;
 use crate::node::{Builder, ManifestFrom, Node, Settings};
 use crate::store::{Disk, DiskConfig, Memory, Store};
 
@@ -34,12 +35,16 @@ pub(crate) struct Composed {
     pub(crate) origin: Http,
     /// Its part of the DHT, if it takes part.
     pub(crate) dht: Option<Dht>,
+    ports: std::sync::Mutex<Vec<Ports>>,
 }
 
 impl Composed {
     /// Ends the node, and last what it said goodbye by.
     pub(crate) async fn shutdown(&self, grace: std::time::Duration) {
-        self.node.shutdown(grace).await;
+        let ports =
+            std::mem::take(&mut *self.ports.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let given_back = futures_util::future::join_all(ports.into_iter().map(Ports::give_back));
+        futures_util::future::join(self.node.shutdown(grace), given_back).await;
         if let Some(dht) = &self.dht {
             dht.leave().await;
         }
@@ -71,8 +76,8 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         .fragmenters(pcdn_media::standard_at(wall_clock()))
         .settings(settings(node)?);
     let dht = dht::join(node, &me).await?;
-    let outlooks;
-    (builder, outlooks) = listen(builder, node, &me).await?;
+    let (outlooks, ports);
+    (builder, outlooks, ports) = listen(builder, node, &me).await?;
     // One tracker hears of one NAT: that of the first socket.
     let tracker = |tracker: Tracker| match outlooks.first() {
         Some(outlook) => tracker.with_outlook(outlook.clone()),
@@ -83,7 +88,7 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         builder = builder.discovery(discovery);
     }
     let node = builder.build().map_err(Failure::other)?;
-    Ok(Composed { node, origin, dht })
+    Ok(Composed { node, origin, dht, ports: ports.into() })
 }
 
 /// Trackers first, the DHT when they find too little, and the last answers when all fail.
@@ -99,8 +104,8 @@ async fn listen(
     mut builder: Builder,
     node: &NodeConfig,
     me: &Identity,
-) -> Result<(Builder, Vec<Arc<Outlook>>), Failure> {
-    let mut outlooks = Vec::new();
+) -> Result<(Builder, Vec<Arc<Outlook>>, Vec<Ports>), Failure> {
+    let (mut outlooks, mut ports) = (Vec::new(), Vec::new());
     let secret = link_secret(node)?;
     for at in &node.listen {
         if at.scheme != Scheme::Udp {
@@ -115,10 +120,14 @@ async fn listen(
             ))
         })?;
         crate::nat::meet_by(udp.meetings(), node.tracker.clone());
+        // Without a tracker nobody sees this node's address, and a port without one is of no use.
+        if node.port_mapping == PortMapping::On && !node.tracker.is_empty() {
+            ports.push(Ports::keep(udp.meetings(), crate::nat::ports::standard()));
+        }
         outlooks.push(udp.outlook());
         builder = builder.outlook(udp.outlook()).transport(udp);
     }
-    Ok((builder, outlooks))
+    Ok((builder, outlooks, ports))
 }
 
 /// The time of day as the node's own clock, which begins now, will tell it.

@@ -194,6 +194,14 @@ pub const OPTIONS: &[Opt] = &[
         "Bytes a second taken in, all together.",
     ),
     opt(
+        "node.port_mapping",
+        "port-mapping",
+        "on|off",
+        Text,
+        NODE,
+        "Whether the home's router is asked to open this node's UDP ports (PCP, NAT-PMP, UPnP), so that peers reach it at once. Only where this machine has a private address.",
+    ),
+    opt(
         "node.p2p",
         "p2p",
         "on|off|download-only",

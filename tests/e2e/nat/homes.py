@@ -206,6 +206,31 @@ class Homes:
             time.sleep(0.05)
         return process
 
+    def port_opener(self, side: str, upnp: bool) -> None:
+        """miniupnpd on a router: it opens ports when asked. It refuses documentation addresses, so it claims another one."""
+        space = f"r{side}"
+        self.check(["ip", "netns", "exec", self.prefix + space, "nft", "-f", "-"], """
+            table inet filter {
+              chain miniupnpd { }
+              chain prerouting_miniupnpd { }
+              chain postrouting_miniupnpd { }
+              chain cforward { type filter hook forward priority -5; policy accept; jump miniupnpd; }
+              chain cprerouting { type nat hook prerouting priority -101; policy accept; jump prerouting_miniupnpd; }
+              chain cpostrouting { type nat hook postrouting priority 99; policy accept; jump postrouting_miniupnpd; }
+            }""")
+        config = self.directory / f"miniupnpd-{side}.conf"
+        config.write_text("\n".join([
+            "ext_ifname=wan", f"ext_ip=25.0.0.{'ab'.index(side) + 1}", "listening_ip=br0", "port=5000",
+            f"enable_upnp={'yes' if upnp else 'no'}", f"enable_natpmp={'no' if upnp else 'yes'}", "secure_mode=yes",
+            "min_lifetime=30", "max_lifetime=86400", "uuid=0c1e7a44-0000-4000-8000-000000000001",
+            "upnp_table_name=filter", "upnp_nat_table_name=filter", "upnp_forward_chain=miniupnpd",
+            "upnp_nat_chain=prerouting_miniupnpd", "upnp_nat_postrouting_chain=postrouting_miniupnpd",
+            f"allow 1024-65535 {lan(side, self.kinds[side])}/29 1024-65535", "deny 0-65535 0.0.0.0/0 0-65535", "",
+        ]))
+        self.start(space, f"miniupnpd-{side}", "miniupnpd", "-d", "-f", str(config), "-P",
+                   str(self.directory / f"miniupnpd-{side}.pid"), ready=None)
+        time.sleep(1)
+
     def report(self, name: str) -> dict:
         lines = (self.directory / f"{name}.stdout").read_text().splitlines()
         found = [line for line in lines if line.startswith("{")]

@@ -174,6 +174,28 @@ def same_home(tools: "Tools") -> dict:
                 "ok": report["sha256"] == homes.sha256 and report["from_peers"] > 0}
 
 
+def opened(tools: "Tools", upnp: bool) -> dict:
+    """Two homes that no punch joins; the router of one opens a port when it is asked, and closes it when the node ends."""
+    with tools.homes("upnp" if upnp else "natpmp", ("sym", "port")) as homes:
+        url = homes.publish(FILE)
+        homes.origin()
+        homes.tracker()
+        homes.port_opener("a", upnp)
+        seeder = homes.get("a1", url, "--seed")
+        time.sleep(8)
+        asked = homes.inside("ra", "nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd").count("dnat")
+        viewer = homes.get("b1", url)
+        if viewer.wait(60):
+            raise HomesError(f"the viewer ended with {viewer.returncode}")
+        report = homes.report("b1")
+        seeder.terminate()
+        seeder.wait(10)
+        left = homes.inside("ra", "nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd").count("dnat")
+        right = report["sha256"] == homes.sha256 and report["from_peers"] > 0
+        return {"p2p_ratio": report["p2p_ratio"], "opened": asked, "left": left,
+                "ok": right and asked == 1 and left == 0}
+
+
 QUICK = [("none", "none"), ("full", "port"), ("port", "port"), ("addr", "sym"), ("port", "sym"), ("block", "port")]
 
 
@@ -186,6 +208,8 @@ def scenarios(quick: bool) -> dict:
         out["playback-block"] = lambda tools: playback(tools, "block")
         out["playback-sym"] = lambda tools: playback(tools, "sym")
         out["same-home"] = same_home
+        out["upnp"] = lambda tools: opened(tools, True)
+        out["natpmp"] = lambda tools: opened(tools, False)
     return out
 
 
