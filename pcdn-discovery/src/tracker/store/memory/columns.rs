@@ -162,7 +162,7 @@ impl Hot {
     }
 
     #[inline]
-    fn nat(self) -> Nat {
+    pub(super) fn nat(self) -> Nat {
         Nat::of(self.flags >> NAT_SHIFT & 3)
     }
 
@@ -194,7 +194,7 @@ pub(super) struct Sieve {
     unwanted: u8,
     /// Its reach at least, where flags have it.
     far: u8,
-    symmetric: bool,
+    nat: Nat,
 }
 
 const REACH: u8 = 3 << REACH_SHIFT;
@@ -207,14 +207,24 @@ impl Sieve {
             now: (now.0 / 1_000_000) as u16,
             unwanted: nameless | if ask.seed { SEED } else { 0 },
             far: (Reach::of(ask.ip) as u8) << REACH_SHIFT,
-            symmetric: ask.traits.nat == Nat::Symmetric,
+            nat: ask.traits.nat,
         }
     }
 
     #[inline]
     pub(super) fn lets_pass(&self, hot: Hot) -> bool {
         let wanted = hot.flags & self.unwanted == 0 && hot.flags & REACH >= self.far;
-        wanted && !hot.has_expired(self.now) && !(self.symmetric && hot.nat() == Nat::Symmetric)
+        let both_symmetric = self.nat == Nat::Symmetric && hot.nat() == Nat::Symmetric;
+        wanted && !hot.has_expired(self.now) && !both_symmetric
+    }
+
+    /// The kind of NAT that the asker's does not meet, though it is told of such peers if there are no others.
+    pub(super) fn apart(&self) -> Option<Nat> {
+        match self.nat {
+            Nat::Symmetric => Some(Nat::Cone),
+            Nat::Cone => Some(Nat::Symmetric),
+            _ => None,
+        }
     }
 }
 
