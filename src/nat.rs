@@ -52,7 +52,8 @@ async fn resolve(trackers: &[String], v4: bool) -> Vec<SocketAddr> {
     found
 }
 
-fn host_and_port(tracker: &str) -> &str {
+/// Of a tracker's text.
+pub(crate) fn host_and_port(tracker: &str) -> &str {
     let rest = tracker.split_once("://").map_or(tracker, |(_, rest)| rest);
     rest.strip_suffix('/').unwrap_or(rest)
 }

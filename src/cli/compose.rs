@@ -236,7 +236,8 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
     })
 }
 
-fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
+/// The trackers that the configuration names.
+pub(crate) fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
     let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
     let token = node.tracker_token.as_ref().map(|file| {
         std::fs::read_to_string(file)

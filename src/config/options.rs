@@ -61,7 +61,7 @@ impl Opt {
     }
 }
 
-const NODE: &[&str] = &["get", "peer", "play", "push"];
+const NODE: &[&str] = &["get", "peer", "play", "push", "doctor"];
 const GATEWAY: &[&str] = &["peer", "play"];
 const ORIGIN: &[&str] = &["get", "peer", "play", "push", "inspect", "sign"];
 /// Who fetches from origins, and what of it is set alike for all of them.
@@ -69,8 +69,8 @@ const FETCHER: &[&str] = &["get", "peer", "play", "push", "inspect", "sign", "ma
 const MAPPING: &[&str] = &["mapping"];
 const MAPPER: &[&str] = &["get", "peer", "play", "push", "map", "inspect"];
 /// Who keeps something between runs; `map` reads the rules of a mapping node there.
-const DATA: &[&str] = &["get", "peer", "play", "push", "cache", "map"];
-const STORE: &[&str] = &["get", "peer", "play", "push", "cache"];
+const DATA: &[&str] = &["get", "peer", "play", "push", "cache", "map", "doctor"];
+const STORE: &[&str] = &["get", "peer", "play", "push", "cache", "doctor"];
 /// Every verb has it.
 pub const ALL: &[&str] = &["*"];
 

@@ -196,6 +196,21 @@ def opened(tools: "Tools", upnp: bool) -> dict:
                 "ok": right and asked == 1 and left == 0}
 
 
+def doctor(tools: "Tools", a: str, b: str) -> dict:
+    """What `pcdn doctor` says behind two routers."""
+    kinds = {"none": "open", "full": "open", "addr": "address-restricted", "port": "port-restricted", "sym": "symmetric",
+             "block": "unknown"}
+    with tools.homes(f"doctor-{a}-{b}", (a, b)) as homes:
+        homes.tracker()
+        said = {}
+        for host, kind in (("a1", a), ("b1", b)):
+            process = homes.start(host, host, homes.pcdn, "doctor", "--json", "--tracker", f"{HOST}:{TRACKER}", ready=None)
+            said[kind] = (process.wait(30), homes.report(host))
+        ok = all(report["nat"] == kinds[kind] and report["p2p"] == (kind != "block") and (status == 0) == report["p2p"]
+                 for kind, (status, report) in said.items())
+        return {kind: report["nat"] for kind, (_, report) in said.items()} | {"ok": ok}
+
+
 QUICK = [("none", "none"), ("full", "port"), ("port", "port"), ("addr", "sym"), ("port", "sym"), ("block", "port")]
 
 
@@ -208,6 +223,8 @@ def scenarios(quick: bool) -> dict:
         out["playback-block"] = lambda tools: playback(tools, "block")
         out["playback-sym"] = lambda tools: playback(tools, "sym")
         out["same-home"] = same_home
+        for a, b in (("none", "full"), ("addr", "port"), ("sym", "block")):
+            out[f"doctor-{a}-{b}"] = lambda tools, a=a, b=b: doctor(tools, a, b)
         out["upnp"] = lambda tools: opened(tools, True)
         out["natpmp"] = lambda tools: opened(tools, False)
     return out
