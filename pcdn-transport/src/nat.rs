@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use pcdn_core::id::PeerId;
+use pcdn_core::peer::Reach;
 use pcdn_core::unit::Time;
 use pcdn_core::wire::meet::{self, Call, Meet, Txid, Word};
 
@@ -106,7 +107,10 @@ impl Nat {
         if self.survey.is_idle() || self.wanted.len() >= WANTED_MAX || addrs.is_empty() {
             return;
         }
-        let wanted = Wanted { at: addrs.to_vec(), txid: [0; 12], next, calls: 0, rounds: 0 };
+        let mut at = addrs.to_vec();
+        // The tracker knows it by the address that reaches farthest.
+        at.sort_by_key(|addr| std::cmp::Reverse(Reach::of(addr.ip())));
+        let wanted = Wanted { at, txid: [0; 12], next, calls: 0, rounds: 0 };
         self.wanted.entry(peer).or_insert(wanted);
     }
 

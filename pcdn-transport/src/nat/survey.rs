@@ -156,12 +156,13 @@ impl Survey {
         };
         let Some(tracker) = self.trackers.iter_mut().find(asked) else { return false };
         let before = tracker.seen.replace(here.seen);
+        let known = before == Some(here.seen) && tracker.tickets[0] == here.ticket;
         if tracker.tickets[0] != here.ticket {
             tracker.tickets = [here.ticket, tracker.tickets[0]];
         }
         tracker.unanswered = 0;
-        // The first answer brought the ticket: only with that is one registered.
-        tracker.next = now + if before == Some(here.seen) { KEEP } else { Duration::ZERO };
+        // Only with the ticket is one registered: with the first one, one of a new address, and that of a tracker that has restarted.
+        tracker.next = now + if known { KEEP } else { Duration::ZERO };
         let leads = self.leads(from);
         if leads {
             // Behind another public address is another NAT.

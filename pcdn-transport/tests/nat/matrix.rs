@@ -75,3 +75,13 @@ fn who_answers_by_itself_needs_no_tracker() {
     world.run_for(Duration::from_secs(5));
     assert_eq!(world.calls, 0);
 }
+
+#[test]
+fn a_tracker_that_restarts_knows_everybody_again_with_the_next_question() {
+    let mut world = World::new([Router::Port, Router::Symmetric]);
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.registered.len(), 2);
+    world.restart_tracker();
+    world.run_for(Duration::from_secs(21));
+    assert_eq!(world.registered.len(), 2);
+}

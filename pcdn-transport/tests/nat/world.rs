@@ -91,7 +91,9 @@ pub(crate) struct World {
     pub(crate) events: Vec<Vec<Event>>,
     flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
-    registered: BTreeMap<PeerId, SocketAddr>,
+    pub(crate) registered: BTreeMap<PeerId, SocketAddr>,
+    /// What the tracker's tickets are made with.
+    key: u8,
     pub(crate) calls: usize,
 }
 
@@ -106,6 +108,7 @@ impl World {
             flying: BinaryHeap::new(),
             sent: 0,
             registered: BTreeMap::new(),
+            key: 1,
             calls: 0,
         };
         for (n, kind) in routers.into_iter().enumerate() {
@@ -146,6 +149,12 @@ impl World {
     pub(crate) fn rebind(&mut self, node: usize) {
         self.homes[node].mappings.clear();
         self.homes[node].written_to.clear();
+    }
+
+    /// The tracker has forgotten everybody, and its tickets are others.
+    pub(crate) fn restart_tracker(&mut self) {
+        self.registered.clear();
+        self.key += 1;
     }
 
     pub(crate) fn run_for(&mut self, time: Duration) {
@@ -213,8 +222,9 @@ impl World {
 
     /// A tracker in a few lines: pcdn-discovery has the real one.
     fn tracker(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let key = self.key;
         let ticket = |of: SocketAddr| {
-            let mut ticket = [1; 8];
+            let mut ticket = [key; 8];
             ticket[..2].copy_from_slice(&of.port().to_be_bytes());
             ticket
         };
