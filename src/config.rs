@@ -21,6 +21,7 @@ use pcdn_core::peer::{PeerAddr, Scheme};
 use pcdn_core::schedule::Policy;
 use pcdn_core::unit::{ByteSize, Rate, Span};
 use pcdn_core::verify::Integrity;
+use pcdn_transport::origin::OriginHttp;
 use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Loaded, Sources, load};
@@ -65,16 +66,6 @@ pub struct Config {
     pub sim: SimConfig,
 }
 
-/// Whether a router is asked to open ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PortMapping {
-    /// By PCP, NAT-PMP or UPnP, where this machine has a private address.
-    On,
-    /// Never.
-    Off,
-}
-
 /// What is told on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -89,6 +80,16 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self { level: "warn".into(), format: LogFormat::Text }
     }
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOff {
+    /// Yes.
+    On,
+    /// No.
+    Off,
 }
 
 /// How log lines look.
@@ -114,8 +115,10 @@ pub struct NodeConfig {
     /// Where this node's own DHT node listens; not set: on the hosts of `listen`, any free port.
     #[serde(with = "blank")]
     pub dht_listen: Option<std::net::SocketAddr>,
-    /// Mappers, first that answers: `url`, `template:FILE`, `http(s)://NODE[#KEY]`.
+    /// Mappers, first that answers: `url`, `well-known`, `template:FILE`, `http(s)://NODE[#KEY]`.
     pub mapper: Vec<String>,
+    /// Whether the trackers that mappers name are used beside those named here.
+    pub mapping_trackers: OnOff,
     /// Where pieces and the identity are kept.
     #[serde(with = "blank")]
     pub data_dir: Option<String>,
@@ -125,8 +128,8 @@ pub struct NodeConfig {
     pub upload_limit: Rate,
     /// Bytes a second taken in, from peers and origins together.
     pub download_limit: Rate,
-    /// Whether the home's router is asked to open this node's ports.
-    pub port_mapping: PortMapping,
+    /// Whether the home's router is asked to open this node's ports, where this machine has a private address.
+    pub port_mapping: OnOff,
     /// Whether peers are used.
     pub p2p: P2p,
     /// What is bought: a cheap origin bill, or speed.
@@ -159,6 +162,8 @@ pub struct NodeConfig {
     /// A PEM file of further certificate authorities for origins.
     #[serde(with = "blank")]
     pub origin_ca: Option<String>,
+    /// Which version of HTTP is spoken to https origins.
+    pub origin_http: OriginHttp,
 }
 
 impl Default for NodeConfig {
@@ -170,11 +175,12 @@ impl Default for NodeConfig {
             dht: Vec::new(),
             dht_listen: None,
             mapper: vec!["url".into()],
+            mapping_trackers: OnOff::On,
             data_dir: None,
             cache_size: ByteSize::gib(10),
             upload_limit: Rate::UNLIMITED,
             download_limit: Rate::UNLIMITED,
-            port_mapping: PortMapping::On,
+            port_mapping: OnOff::On,
             p2p: P2p::On,
             policy: Policy::Balanced,
             integrity: Integrity::Witnessed,
@@ -188,6 +194,7 @@ impl Default for NodeConfig {
             header: Vec::new(),
             origin_bind: None,
             origin_ca: None,
+            origin_http: OriginHttp::Auto,
         }
     }
 }

@@ -14,6 +14,7 @@ use pcdn_core::id::Identity;
 use pcdn_core::schedule::Policy;
 use pcdn_core::unit::{ByteSize, Rate};
 use pcdn_transport::origin::{Http, HttpConfig};
+use pcdn_transport::quic::{Quic, QuicConfig};
 use pcdn_transport::udp::{Udp, UdpConfig};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -40,6 +41,8 @@ pub struct DemoOptions {
     pub policy: Policy,
     /// How viewers find one another. Default by a tracker.
     pub discovery: DemoDiscovery,
+    /// What viewers speak. Default our own protocol over UDP.
+    pub transport: DemoTransport,
     /// Whether progress is drawn on stderr.
     pub progress: bool,
 }
@@ -55,6 +58,16 @@ pub enum DemoDiscovery {
     Dht,
 }
 
+/// What viewers speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DemoTransport {
+    /// Sub-piece pull over UDP.
+    #[default]
+    Udp,
+    /// QUIC.
+    Quic,
+}
+
 impl Default for DemoOptions {
     fn default() -> Self {
         Self {
@@ -64,6 +77,7 @@ impl Default for DemoOptions {
             peer_up: Rate(4_000_000),
             policy: Policy::Cost,
             discovery: DemoDiscovery::Tracker,
+            transport: DemoTransport::Udp,
             progress: false,
         }
     }
@@ -226,10 +240,20 @@ async fn viewer(
     let http = HttpConfig { allow: vec![allow], ..HttpConfig::default() };
     let dice = crate::dice().map_err(failed("random bytes"))?;
     let builder = Node::builder(me.clone()).settings(settings);
-    let config = UdpConfig { upload_limit: options.peer_up, ..UdpConfig::default() };
-    let udp = Udp::bind(([127, 0, 0, 1], 0).into(), &me, builder.provider(), config);
+    let (any, upload_limit) = (([127, 0, 0, 1], 0).into(), options.peer_up);
+    let builder = match options.transport {
+        DemoTransport::Udp => {
+            let config = UdpConfig { upload_limit, ..UdpConfig::default() };
+            let udp = Udp::bind(any, &me, builder.provider(), config).await;
+            builder.transport(udp.map_err(failed("the UDP socket"))?)
+        }
+        DemoTransport::Quic => {
+            let config = QuicConfig { upload_limit, ..QuicConfig::default() };
+            let quic = Quic::bind(any, &me, builder.provider(), config).await;
+            builder.transport(quic.map_err(failed("the QUIC socket"))?)
+        }
+    };
     builder
-        .transport(udp.await.map_err(failed("the UDP socket"))?)
         .shared_discovery(meeting.discovery(&me).await?)
         .mapper(pcdn_mapping::UrlHash::default())
         .fragmenters(media::standard())

@@ -14,7 +14,7 @@ use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::resource::{Resource, Url};
 use pcdn_mapping::node::http::router;
 use pcdn_mapping::node::{Cutter, Desk, MapStore, NodeConfig, Parts, Tokens};
-use pcdn_mapping::remote::{Remote, RemoteConfig};
+use pcdn_mapping::remote::{Remote, RemoteConfig, WellKnown};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
 
 use crate::http::{self, Limits, Listening};
@@ -142,8 +142,13 @@ pub fn mapper(
     // A question is worth a second; it is not asked twice.
     let http = HttpConfig { allow, only_allowed: true, headers: Vec::new(), attempts: 1, ..http };
     let http = Http::new(http, crate::dice().map_err(MappingError::Dice)?)?;
-    let config = RemoteConfig { node: node.clone(), key, file };
+    let config = RemoteConfig { node: node.clone(), key, file, unasked: false };
     Ok(Remote::new(config, Asking::new(http), Arc::new(SystemClock::default())))
+}
+
+/// A mapper by what each origin says of itself, asked with `http` as its content is: the same guard and connections, no credentials.
+pub fn well_known(http: &Http) -> WellKnown {
+    WellKnown::new(Asking::new(http.attempts(1)), Arc::new(SystemClock::default()))
 }
 
 /// `HOST:PORT` of a URL.

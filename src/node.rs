@@ -32,6 +32,7 @@ mod keeper;
 mod links;
 pub(crate) mod live;
 mod manifest;
+mod mapped;
 mod open;
 mod serve;
 mod status;
@@ -85,6 +86,7 @@ pub(crate) struct Shared {
     mappers: Vec<Arc<dyn Mapper>>,
     discoveries: Vec<Arc<dyn Discovery>>,
     outlook: appearance::Outlooks,
+    named_trackers: Option<mapped::NamedTrackers>,
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,
     origin: Arc<dyn Origin>,

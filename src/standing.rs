@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pcdn_core::peer::PeerRecord;
+use pcdn_core::peer::{PeerRecord, Scheme};
 use pcdn_core::receipt::Receipt;
 use pcdn_core::resource::Url;
 use pcdn_core::superpeer::Sighting;
-use pcdn_core::transport::{Provider, Transport as _};
+use pcdn_core::transport::{Provider, Transport};
 use pcdn_discovery::tracker::standing::http::{
     BATCH_MAX, ProbesBody, ReceiptsBody, SightingsBody, TakenBody, from_hex, hex,
 };
+use pcdn_transport::quic::{Quic, QuicConfig};
 use pcdn_transport::udp::{Udp, UdpConfig};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -175,11 +176,17 @@ impl Desk {
         };
         let begun = Instant::now();
         let knock = async {
-            let udp = Udp::bind(any, me, self.provider.clone(), self.udp.clone()).await.ok()?;
-            let session = udp.connect(about).await.ok()?;
+            let provider = self.provider.clone();
+            let transport: Box<dyn Transport> = if about.addrs.iter().all(|at| at.scheme == Scheme::Quic) {
+                let config = QuicConfig { secret: self.udp.secret.clone(), ..QuicConfig::default() };
+                Box::new(Quic::bind(any, me, provider, config).await.ok()?)
+            } else {
+                Box::new(Udp::bind(any, me, provider, self.udp.clone()).await.ok()?)
+            };
+            let session = transport.connect(about).await.ok()?;
             let (took, path) = (begun.elapsed(), session.path());
             session.close();
-            udp.close(Duration::ZERO).await;
+            transport.close(Duration::ZERO).await;
             Some((took, path.loss_permille))
         };
         let seen = tokio::time::timeout(DIAL, knock).await.ok().flatten();

@@ -22,6 +22,7 @@ use pcdn::store::{Disk, DiskConfig};
 use pcdn::testing::{Fault, ScriptedOrigin, content};
 use pcdn::transport::memory::Hub;
 use pcdn::transport::origin::{Http, HttpConfig, Mirrors};
+use pcdn::transport::quic::{Quic, QuicConfig};
 use pcdn::transport::udp::{Udp, UdpConfig};
 
 fn url(text: &str) -> Url {
@@ -201,6 +202,14 @@ async fn origins() {
 async fn udp() {
     let bind = async |me: &Identity, provider: Arc<dyn Provider>| {
         Udp::bind("127.0.0.1:0".parse().unwrap(), me, provider, UdpConfig::default()).await.unwrap()
+    };
+    conformance::transport::transport(bind).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quic() {
+    let bind = async |me: &Identity, provider: Arc<dyn Provider>| {
+        Quic::bind("127.0.0.1:0".parse().unwrap(), me, provider, QuicConfig::default()).await.unwrap()
     };
     conformance::transport::transport(bind).await;
 }

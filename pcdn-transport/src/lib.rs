@@ -4,8 +4,11 @@
 //! |---|---|
 //! | [`udp`] | our own UDP protocol, sub-piece pull: what nodes use |
 //! | [`nat`] | how a node behind a NAT is seen and reached |
+//! | [`quic`] | the same seam over QUIC, for networks that let nothing else pass |
+//! | [`shared`] | both of these on one socket |
 //! | [`memory`] | links inside one process, for tests and embedders |
 //! | [`channel`] | a session over any byte stream, for writing a transport of one's own |
+//! | `relay` (feature `testing`) | a bad network between two sockets, and what any transport must bear there |
 //! | [`origin`] | the CDN side over HTTP |
 
 pub mod channel;
@@ -13,6 +16,12 @@ mod fetching;
 pub mod memory;
 pub mod nat;
 pub mod origin;
+pub mod quic;
+#[cfg(any(test, feature = "testing"))]
+pub mod relay;
+mod request;
+mod secret;
+pub mod shared;
 #[cfg(test)]
 mod testing;
 pub mod udp;

@@ -3,11 +3,12 @@
 //! The asker names the sub-pieces it lacks, the server sends them and forgets; what is lost is asked for again, of anybody.
 //! There is no send buffer, no retransmission state and no acknowledgement of every packet, so a neighbour costs little and
 //! repair is never tied to the peer that failed. One socket carries all sessions; every packet is sealed (Noise IKpsk2,
-//! then AES-128-GCM) and at most 1350 bytes long. With a [`SwarmSecret`] only nodes that have it can open a session.
+//! then AES-128-GCM or ChaCha20-Poly1305) and at most 1350 bytes long. With a [`SwarmSecret`] only nodes that have it can open a session.
 //!
 //! | read | for |
 //! |---|---|
-//! | [`packet`], [`frame`] | the bytes on the wire |
+//! | [`wire`] | the bytes on the wire, for an implementation of one's own, with test vectors |
+//! | [`packet`], [`frame`] | the same as code |
 //! | [`endpoint`] | the whole protocol without socket and clock |
 //! | [`connection`] | one session of it: asking (`pull`), serving (`serve`), messages (`talk`), congestion (`flow`) |
 //! | [`nat`](crate::nat) | how the socket is seen through NATs, and how two such meet |
@@ -26,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+mod cipher;
 pub mod config;
 pub mod connection;
 mod driver;
@@ -38,13 +40,16 @@ pub mod packet;
 mod pull;
 mod rtt;
 mod seal;
-mod secret;
 mod serve;
 mod session;
-mod socket;
+pub(crate) mod socket;
 pub mod subs;
 mod talk;
 mod turn;
+#[cfg(test)]
+mod vectors;
+#[doc = include_str!("udp/wire.md")]
+pub mod wire {}
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -57,11 +62,13 @@ use pcdn_core::transport::{Provider, Session, Transport, TransportError};
 use pcdn_core::unit::Rate;
 use tokio::sync::{mpsc, oneshot};
 
+pub use cipher::Cipher;
 pub use config::UdpConfig;
 use driver::{Command, Driver};
 pub use endpoint::{Counters, Endpoint, Event, SessionId, Transmit};
-pub use secret::SwarmSecret;
 use socket::Socket;
+
+pub use crate::secret::SwarmSecret;
 
 /// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.
 const ACCEPTED_MAX: usize = 128;
@@ -87,11 +94,21 @@ impl Udp {
         provider: Arc<dyn Provider>,
         config: UdpConfig,
     ) -> Result<Self, TransportError> {
+        let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
+        Self::on(Socket::bind(addr).map_err(cannot)?, me, provider, config)
+    }
+
+    /// On a socket that is bound.
+    pub(crate) fn on(
+        socket: Socket,
+        me: &Identity,
+        provider: Arc<dyn Provider>,
+        config: UdpConfig,
+    ) -> Result<Self, TransportError> {
         let io = |what: &str| {
-            let what = format!("{what} {addr}");
+            let what = format!("{what} the UDP socket");
             move |source| TransportError::Io { what, source }
         };
-        let socket = Socket::bind(addr).map_err(io("bind"))?;
         let local = socket.local_addr().map_err(io("look up"))?;
         let mut seed = [0; 32];
         let dry = |error: getrandom::Error| std::io::Error::other(error.to_string());

@@ -6,17 +6,20 @@ use std::sync::Arc;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::mapping::Mapper;
-use pcdn_core::peer::{Outlook, Scheme};
+use pcdn_core::peer::{Outlook, PeerAddr, Scheme};
 use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
 use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
 use pcdn_mapping::{FirstOf, Template, UrlHash};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
+use pcdn_transport::quic::{Quic, QuicConfig};
+use pcdn_transport::shared;
 use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
 use super::dht::{self, Dht};
+use super::named::Named;
 use super::{Exit, Failure};
-use crate::config::{AdminConfig, Config, NodeConfig, PortMapping};
+use crate::config::{AdminConfig, Config, NodeConfig, OnOff};
 use crate::mapping_node::place;
 use crate::nat::ports::Ports;
 use crate::node::{Builder, ManifestFrom, Node, Settings};
@@ -24,6 +27,9 @@ use crate::store::{Disk, DiskConfig, Memory, Store};
 
 /// Pieces kept in memory by a node without a data directory: some minutes of video, and what a small machine can spare.
 const MEMORY_MAX: ByteSize = ByteSize::mib(256);
+
+/// The mapper that asks each origin itself.
+const WELL_KNOWN: &str = "well-known";
 
 /// The option of private swarms, as its faults name it.
 const SWARM_SECRET: &str = "--swarm-secret";
@@ -72,9 +78,12 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         .origin(origin.clone())
         .elsewhere(origin.bare())
         .shared_store(store)
-        .mapper(mapper(node)?)
+        .mapper(mapper_with(node, Some(&origin))?)
         .fragmenters(pcdn_media::standard_at(wall_clock()))
         .settings(settings(node)?);
+    if node.mapping_trackers == OnOff::On && node.swarm_secret.is_none() {
+        builder = builder.named_trackers(named_trackers(node)?);
+    }
     let dht = dht::join(node, &me).await?;
     let (outlooks, ports);
     (builder, outlooks, ports) = listen(builder, node, &me).await?;
@@ -100,32 +109,72 @@ fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery
     any.then(|| Cached::new(Merged::new(first).then(second)))
 }
 
+/// What a mapper's trackers are talked to with: as strangers, unless the configuration names their hosts too.
+fn named_trackers(
+    node: &NodeConfig,
+) -> Result<impl Fn(&str) -> Option<Arc<dyn Discovery>> + Send + Sync + use<>, Failure> {
+    let token = tracker_token(node)?;
+    let own = node.tracker.clone();
+    let mut trusted = origins(node)?;
+    for (url, _) in node.mapper.iter().filter_map(|text| mapping_node(text)) {
+        trusted.extend(url.host_str().and_then(|host| host.parse().ok()));
+    }
+    Ok(move |text: &str| {
+        let parsed = Url::parse(&format!("http://{}", text.split("://").last().unwrap_or_default())).ok()?;
+        let known = own.iter().any(|own| own.split("://").last() == text.split("://").last());
+        let trusted = trusted.iter().any(|pattern| pattern.names(&parsed));
+        (!known).then(|| Arc::new(Named::new(text, trusted, token.clone())) as Arc<dyn Discovery>)
+    })
+}
+
+/// Opens what `--listen` says. Where udp and quic name one place they share its socket.
 async fn listen(
     mut builder: Builder,
     node: &NodeConfig,
     me: &Identity,
 ) -> Result<(Builder, Vec<Arc<Outlook>>, Vec<Ports>), Failure> {
     let (mut outlooks, mut ports) = (Vec::new(), Vec::new());
-    let secret = link_secret(node)?;
-    for at in &node.listen {
-        if at.scheme != Scheme::Udp {
-            let line = format!("--listen {at}: this build speaks udp only; write udp://IP:PORT");
-            return Err(Failure::new(Exit::Config, line));
-        }
-        let config =
-            UdpConfig { upload_limit: node.upload_limit, secret: secret.clone(), ..UdpConfig::default() };
-        let udp = Udp::bind(at.addr, me, builder.provider(), config).await.map_err(|e| {
-            Failure::other(format!(
-                "cannot listen on {at}: {e}; give another address or port 0 with --listen"
-            ))
-        })?;
+    let mut through = |udp: &Udp| {
         crate::nat::meet_by(udp.meetings(), node.tracker.clone());
         // Without a tracker nobody sees this node's address, and a port without one is of no use.
-        if node.port_mapping == PortMapping::On && !node.tracker.is_empty() {
+        if node.port_mapping == OnOff::On && !node.tracker.is_empty() {
             ports.push(Ports::keep(udp.meetings(), crate::nat::ports::standard()));
         }
         outlooks.push(udp.outlook());
-        builder = builder.outlook(udp.outlook()).transport(udp);
+    };
+    let secret = link_secret(node)?;
+    let upload_limit = node.upload_limit;
+    let both = |at: &PeerAddr| {
+        let named = |scheme| node.listen.contains(&PeerAddr { scheme, addr: at.addr });
+        named(Scheme::Udp) && named(Scheme::Quic)
+    };
+    for at in &node.listen {
+        let udp = UdpConfig { upload_limit, secret: secret.clone(), ..UdpConfig::default() };
+        let quic = QuicConfig { upload_limit, secret: secret.clone(), ..QuicConfig::default() };
+        let provider = builder.provider();
+        let cannot = |e| {
+            Failure::other(format!(
+                "cannot listen on {at}: {e}; give another address or port 0 with --listen"
+            ))
+        };
+        builder = match at.scheme {
+            Scheme::Udp if both(at) => {
+                let (udp, quic) = shared::bind(at.addr, me, provider, udp, quic).await.map_err(cannot)?;
+                through(&udp);
+                builder.outlook(udp.outlook()).transport(udp).transport(quic)
+            }
+            Scheme::Udp => {
+                let udp = Udp::bind(at.addr, me, provider, udp).await.map_err(cannot)?;
+                through(&udp);
+                builder.outlook(udp.outlook()).transport(udp)
+            }
+            Scheme::Quic if both(at) => builder,
+            Scheme::Quic => builder.transport(Quic::bind(at.addr, me, provider, quic).await.map_err(cannot)?),
+            _ => {
+                let line = format!("--listen {at}: write udp://IP:PORT or quic://IP:PORT");
+                return Err(Failure::new(Exit::Config, line));
+            }
+        };
     }
     Ok((builder, outlooks, ports))
 }
@@ -142,12 +191,7 @@ pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
     let config_fault = |line: String| Failure::new(Exit::Config, line);
     let mut config = http_config(node)?;
     config.only_allowed = !node.origin.is_empty();
-    for pattern in &node.origin {
-        let pattern: OriginPattern = pattern
-            .parse()
-            .map_err(|e| config_fault(format!("--origin {pattern}: {e}; write HOST[:PORT]")))?;
-        config.allow.push(pattern);
-    }
+    config.allow.extend(origins(node)?);
     // Manifests lie at the mapping nodes.
     let nodes = node.mapper.iter().filter_map(|text| mapping_node(text)).map(|(url, _)| place(&url));
     for pattern in nodes {
@@ -155,6 +199,15 @@ pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
     }
     let dice = crate::dice().map_err(|e| Failure::other(format!("the system gives no random bytes: {e}")))?;
     Http::new(config, dice).map_err(|e| config_fault(e.to_string()))
+}
+
+/// The hosts that `--origin` names.
+fn origins(node: &NodeConfig) -> Result<Vec<OriginPattern>, Failure> {
+    let parse = |text: &String| {
+        let fault = |e| Failure::new(Exit::Config, format!("--origin {text}: {e}; write HOST[:PORT]"));
+        text.parse().map_err(fault)
+    };
+    node.origin.iter().map(parse).collect()
 }
 
 /// How anything is fetched, whatever it is fetched for.
@@ -165,11 +218,17 @@ pub(crate) fn http_config(node: &NodeConfig) -> Result<HttpConfig, Failure> {
         config.headers.push(header.parse().map_err(fault)?);
     }
     config.ca = node.origin_ca.as_ref().map(PathBuf::from);
+    config.http = node.origin_http;
     Ok(config)
 }
 
 /// What names contents.
 pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
+    mapper_with(node, None)
+}
+
+/// The same; origins are asked for their word by `http`, over the connections that their contents will come by.
+fn mapper_with(node: &NodeConfig, http: Option<&Http>) -> Result<FirstOf, Failure> {
     let mut mappers: Vec<Arc<dyn Mapper>> = Vec::new();
     let fault = |text: &str, e: String| Failure::new(Exit::Config, format!("--mapper {text}: {e}"));
     for text in &node.mapper {
@@ -180,13 +239,19 @@ pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
             let file = node.data_dir.as_ref().map(|dir| Path::new(dir).join(rules_file(&url)));
             let remote = crate::mapping_node::mapper(&url, key, file, http_config(node)?);
             mappers.push(Arc::new(remote.map_err(|e| fault(text, e.to_string()))?));
+        } else if text == WELL_KNOWN {
+            let own = match http {
+                Some(http) => http.clone(),
+                None => origin(node)?,
+            };
+            mappers.push(Arc::new(crate::mapping_node::well_known(&own)));
         } else {
             mappers.push(Arc::new(UrlHash::default()));
         }
     }
     // A mapping node that is silent stops nobody.
     if !node.mapper.iter().any(|text| text == "url")
-        && node.mapper.iter().any(|text| mapping_node(text).is_some())
+        && node.mapper.iter().any(|text| text == WELL_KNOWN || mapping_node(text).is_some())
     {
         mappers.push(Arc::new(UrlHash::default()));
     }
@@ -239,11 +304,7 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
 /// The trackers that the configuration names.
 pub(crate) fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
     let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
-    let token = node.tracker_token.as_ref().map(|file| {
-        std::fs::read_to_string(file)
-            .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))
-    });
-    let token = token.transpose()?;
+    let token = tracker_token(node)?;
     let tracker = |text: &String| {
         let parsed = text.parse::<Tracker>();
         let tracker = parsed
@@ -253,11 +314,19 @@ pub(crate) fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
             None => tracker,
         };
         Ok(match &token {
-            Some(token) => tracker.with_token(token.trim()),
+            Some(token) => tracker.with_token(token),
             None => tracker,
         })
     };
     node.tracker.iter().map(tracker).collect()
+}
+
+/// What the trackers' application gave this node.
+fn tracker_token(node: &NodeConfig) -> Result<Option<String>, Failure> {
+    let Some(file) = &node.tracker_token else { return Ok(None) };
+    let token = std::fs::read_to_string(file)
+        .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))?;
+    Ok(Some(token.trim().to_owned()))
 }
 
 /// The secret in `file`, which `option` named.
@@ -312,7 +381,7 @@ pub(crate) fn make_private_dir(dir: &Path) -> Result<(), Failure> {
 /// The admin server, unless it is off.
 pub(crate) async fn admin(
     config: &Config,
-    node: &Node,
+    composed: &Composed,
     gateway: Option<&crate::gateway::Gateway>,
 ) -> Result<Option<crate::admin::Admin>, Failure> {
     let AdminConfig { listen, .. } = &config.admin;
@@ -320,7 +389,9 @@ pub(crate) async fn admin(
         return Ok(None);
     }
     let counters = gateway.map(|gateway| gateway.counters());
-    let admin = crate::admin::Admin::serve(node.clone(), config, counters).await;
+    let admin =
+        crate::admin::Admin::serve(composed.node.clone(), config, counters, Some(composed.origin.clone()))
+            .await;
     admin.map(Some).map_err(Failure::other)
 }
 
@@ -330,13 +401,17 @@ mod tests {
 
     use super::*;
 
-    async fn connects(secret: Option<SwarmSecret>, to: &Node) -> bool {
-        let me = Identity::from_secret([7; 32]);
+    /// Whether a node with `secret` gets through by UDP, and by QUIC.
+    async fn connects(secret: Option<SwarmSecret>, to: &Node) -> [bool; 2] {
+        let (me, any) = (Identity::from_secret([7; 32]), "127.0.0.1:0".parse().unwrap());
         let handshake_timeout = std::time::Duration::from_millis(300);
-        let config = UdpConfig { secret, handshake_timeout, ..UdpConfig::default() };
+        let config = UdpConfig { secret: secret.clone(), handshake_timeout, ..UdpConfig::default() };
         let provider = Node::builder(me.clone()).provider();
-        let udp = Udp::bind("127.0.0.1:0".parse().unwrap(), &me, provider, config).await.unwrap();
-        udp.connect(&to.record()).await.is_ok()
+        let udp = Udp::bind(any, &me, provider.clone(), config).await.unwrap();
+        // What is refused is told; only a loaded machine waits.
+        let quic = QuicConfig { secret, ..QuicConfig::default() };
+        let quic = Quic::bind(any, &me, provider, quic).await.unwrap();
+        [udp.connect(&to.record()).await.is_ok(), quic.connect(&to.record()).await.is_ok()]
     }
 
     #[tokio::test]
@@ -345,12 +420,13 @@ mod tests {
         let file = dir.path().join("secret");
         std::fs::write(&file, "sixteen bytes or more\n").unwrap();
         let mut config = Config::default();
-        config.node.listen = vec!["udp://127.0.0.1:0".parse().unwrap()];
+        config.node.listen =
+            ["udp://127.0.0.1:0", "quic://127.0.0.1:0"].map(|at| at.parse().unwrap()).to_vec();
         config.node.swarm_secret = Some(file.display().to_string());
         let private = compose(&config, Keep::Memory).await.map_err(|e| e.to_string()).unwrap().node;
-        assert!(connects(SwarmSecret::new(b"sixteen bytes or more"), &private).await);
-        assert!(!connects(SwarmSecret::new(b"sixteen other bytes"), &private).await);
-        assert!(!connects(None, &private).await);
+        assert_eq!(connects(SwarmSecret::new(b"sixteen bytes or more"), &private).await, [true; 2]);
+        assert_eq!(connects(SwarmSecret::new(b"sixteen other bytes"), &private).await, [false; 2]);
+        assert_eq!(connects(None, &private).await, [false; 2]);
         private.shutdown(std::time::Duration::from_secs(1)).await;
 
         std::fs::write(&file, "short").unwrap();

@@ -4,7 +4,7 @@ use super::stop::Stop;
 use super::{Exit, Failure, tell};
 use crate::admin::Admin;
 use crate::config::{Config, DemoConfig};
-use crate::demo::{self, Demo, DemoDiscovery, DemoOptions};
+use crate::demo::{self, Demo, DemoDiscovery, DemoOptions, DemoTransport};
 use crate::gateway::Gateway;
 
 /// Runs the verb.
@@ -42,7 +42,8 @@ pub(crate) async fn run(config: &Config) -> Result<Exit, Failure> {
 async fn keep_running(demo: &Demo, config: &Config, stop: &mut Stop) -> Result<(), Failure> {
     let Some(node) = demo.nodes().first() else { return Ok(()) };
     let gateway = Gateway::serve(node.clone(), &config.gateway).await.map_err(Failure::other)?;
-    let admin = Admin::serve(node.clone(), config, Some(gateway.counters())).await.map_err(Failure::other)?;
+    let admin = Admin::serve(node.clone(), config, Some(gateway.counters()), None).await;
+    let admin = admin.map_err(Failure::other)?;
     for addr in gateway.local_addrs().iter().take(1) {
         tell::line(&format!("play       http://{addr}/{}", demo.url().replacen("://", "/", 1)));
     }
@@ -58,16 +59,18 @@ async fn keep_running(demo: &Demo, config: &Config, stop: &mut Stop) -> Result<(
 }
 
 fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> {
-    for (option, value, known) in
-        [("--media", &config.media, "file"), ("--transport", &config.transport, "udp")]
-    {
-        if value != known {
-            return Err(Failure::new(
-                Exit::Config,
-                format!("{option} {value}: this build knows {option} {known}"),
-            ));
-        }
+    if config.media != "file" {
+        let line = format!("--media {}: this build knows --media file", config.media);
+        return Err(Failure::new(Exit::Config, line));
     }
+    let transport = match config.transport.as_str() {
+        "udp" => DemoTransport::Udp,
+        "quic" => DemoTransport::Quic,
+        other => {
+            let line = format!("--transport {other}: write udp or quic");
+            return Err(Failure::new(Exit::Config, line));
+        }
+    };
     let discovery = match config.discovery.as_str() {
         "tracker" => DemoDiscovery::Tracker,
         #[cfg(feature = "kad")]
@@ -89,6 +92,7 @@ fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> 
         origin_rate: config.origin_rate,
         peer_up: config.peer_up,
         discovery,
+        transport,
         progress,
         ..DemoOptions::default()
     })
@@ -110,6 +114,8 @@ mod tests {
         };
         assert!(with(|_| ()).is_ok());
         assert_eq!(with(|c| c.media = "hls".into()).err(), Some(Exit::Config));
+        assert!(with(|c| c.transport = "quic".into()).is_ok());
+        assert_eq!(with(|c| c.transport = "tcp".into()).err(), Some(Exit::Config));
         assert_eq!(with(|c| c.peers = 0).err(), Some(Exit::Config));
     }
 }

@@ -26,9 +26,9 @@ pub(crate) async fn run(loaded: &Loaded) -> Result<Exit, Failure> {
     };
     let holder = holder(config, node)?;
     let standing = standing(config, node)?;
-    let admin = admin(config, node, gateway.as_ref()).await?;
+    let admin = admin(config, &composed, gateway.as_ref()).await?;
     let mut places: Vec<(&str, String)> =
-        node.record().addrs.iter().map(|a| ("peer", a.addr.to_string())).collect();
+        node.record().addrs.iter().map(|at| ("peer", tell::place(at))).collect();
     places.extend(gateway.iter().flat_map(Gateway::local_addrs).map(|addr| ("gateway", addr.to_string())));
     places.extend(admin.iter().flat_map(|admin| admin.local_addrs()).map(|addr| ("admin", addr.to_string())));
     places.extend(composed.dht.iter().flat_map(|dht| dht.contacts()).map(|contact| ("dht", contact)));

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 
+use pcdn_core::peer::{PeerAddr, Scheme};
 use serde::Serialize;
 
 use super::{Exit, Failure};
@@ -41,6 +42,11 @@ pub(crate) fn ready<P: Display>(addrs: &[(&str, P)]) {
     let places: Vec<String> = addrs.iter().map(|(what, addr)| format!("{what}={addr}")).collect();
     line(&format!("ready {}", places.join(" ")));
     notify("READY=1");
+}
+
+/// Where peers connect, as `--listen` reads it: UDP without its name.
+pub(crate) fn place(at: &PeerAddr) -> String {
+    if at.scheme == Scheme::Udp { at.addr.to_string() } else { at.to_string() }
 }
 
 /// Tells a service manager (`sd_notify`), if one listens at `NOTIFY_SOCKET`.

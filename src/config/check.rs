@@ -59,11 +59,12 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
         );
     }
     for mapper in &config.node.mapper {
-        if mapper != "url" && !mapper.starts_with("template:") && !is_node(mapper) {
+        if !matches!(&**mapper, "url" | "well-known") && !mapper.starts_with("template:") && !is_node(mapper)
+        {
             return fault(
                 "node.mapper",
                 format!("{mapper:?} is no mapper"),
-                "write {} url, {} template:FILE or {} http(s)://NODE[#KEY]",
+                "write {} url, {} well-known, {} template:FILE or {} http(s)://NODE[#KEY]",
             );
         }
     }

@@ -116,10 +116,10 @@ pub const OPTIONS: &[Opt] = &[
     opt(
         "node.listen",
         "listen",
-        "udp://IP:PORT",
+        "udp://IP:PORT|quic://IP:PORT",
         List,
         NODE,
-        "Where peers reach this node. Repeatable; a bare IP:PORT means udp; port 0 is any free port.",
+        "Where peers reach this node. Repeatable, and both kinds may be used at once: udp costs less, quic passes where other UDP does not; where they name one IP:PORT they share its socket. A bare IP:PORT means udp; port 0 is any free port.",
     ),
     opt(
         "node.tracker",
@@ -156,10 +156,18 @@ pub const OPTIONS: &[Opt] = &[
     opt(
         "node.mapper",
         "mapper",
-        "url|template:FILE|http(s)://NODE[#KEY]",
+        "url|well-known|template:FILE|http(s)://NODE[#KEY]",
         List,
         MAPPER,
-        "Names the content of a URL. Repeatable, the first that answers decides: url hashes the URL without its query tokens, template:FILE applies a site's rules, http(s)://NODE those of a mapping node, which is asked where they say so; #KEY pins its public key. While the node is silent, url decides.",
+        "Names the content of a URL. Repeatable, the first that answers decides: url hashes the URL without its query tokens, template:FILE applies a site's rules, http(s)://NODE those of a mapping node, which is asked where they say so; #KEY pins its public key; well-known asks each origin for its own word (/.well-known/pcdn.json). While nobody answers, url decides.",
+    ),
+    opt(
+        "node.mapping_trackers",
+        "mapping-trackers",
+        "on|off",
+        Text,
+        NODE,
+        "Whether the trackers that mappers name for a content are used beside those of --tracker. Only at public addresses, or at hosts that --origin or --mapper names; never in a private swarm.",
     ),
     opt(
         "node.data_dir",
@@ -289,6 +297,14 @@ pub const OPTIONS: &[Opt] = &[
         Text,
         FETCHER,
         "A PEM file of further certificate authorities to trust for origins.",
+    ),
+    opt(
+        "node.origin_http",
+        "origin-http",
+        "auto|1.1|2|3",
+        Text,
+        FETCHER,
+        "Which version of HTTP is spoken to https origins. auto: 2 or 1.1 as the server prefers, and 3 where it offers that (Alt-Svc) and UDP gets through; 3: at once, without waiting for an offer.",
     ),
     opt(
         "gateway.listen",
@@ -635,7 +651,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("demo.peers", "peers", "N", Number, &["demo"], "Viewers."),
     opt("demo.size", "size", "SIZE", Text, &["demo"], "Length of the generated content."),
     opt("demo.media", "media", "file", Text, &["demo"], "What is generated."),
-    opt("demo.transport", "transport", "udp", Text, &["demo"], "What peers speak."),
+    opt("demo.transport", "transport", "udp|quic", Text, &["demo"], "What peers speak."),
     opt("demo.discovery", "discovery", "tracker|dht", Text, &["demo"], "How viewers find one another."),
     opt(
         "demo.origin_rate",

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::appearance::Outlooks;
 use super::links::Links;
+use super::mapped::NamedTrackers;
 use super::serve::Desk;
 use super::{Node, P2p, Shared, Throttle, keeper};
 
@@ -105,6 +106,7 @@ pub struct Builder {
     settings: Settings,
     mappers: Vec<Arc<dyn Mapper>>,
     discoveries: Vec<Arc<dyn Discovery>>,
+    named_trackers: Option<NamedTrackers>,
     transports: Vec<Arc<dyn Transport>>,
     outlooks: Vec<Arc<Outlook>>,
     fragmenters: Vec<Arc<dyn Fragmenter>>,
@@ -143,6 +145,7 @@ impl Builder {
             settings: Settings::default(),
             mappers: Vec::new(),
             discoveries: Vec::new(),
+            named_trackers: None,
             transports: Vec::new(),
             outlooks: Vec::new(),
             fragmenters: Vec::new(),
@@ -183,6 +186,16 @@ impl Builder {
         self
     }
 
+    /// Uses the trackers that mappers name for a content, too, each made by `make`; one it makes nothing of is left out. Called once
+    /// for a name; at most four are used for a content, and 64 in all. Default: none are used.
+    pub fn named_trackers(
+        mut self,
+        make: impl Fn(&str) -> Option<Arc<dyn Discovery>> + Send + Sync + 'static,
+    ) -> Self {
+        self.named_trackers = Some(NamedTrackers::new(make));
+        self
+    }
+
     /// Adds a mapper; the first that answers decides.
     pub fn mapper(mut self, mapper: impl Mapper) -> Self {
         self.mappers.push(Arc::new(mapper));
@@ -213,7 +226,7 @@ impl Builder {
         self
     }
 
-    /// Fetches what a mapper names on other hosts than the content's (manifests); it must not send the origin's credentials. Default
+    /// Fetches what a mapper names on other hosts than the content's (manifests, mirrors); it must not send the origin's credentials. Default
     /// the origin.
     pub fn elsewhere(mut self, origin: impl Origin) -> Self {
         self.elsewhere = Some(Arc::new(origin));
@@ -276,6 +289,7 @@ impl Builder {
             mappers: self.mappers,
             discoveries: self.discoveries,
             outlook: Outlooks(self.outlooks),
+            named_trackers: self.named_trackers,
             fragmenters: self.fragmenters,
             scheduler: self.scheduler,
             elsewhere: self.elsewhere.unwrap_or_else(|| origin.clone()),

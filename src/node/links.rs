@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::transport::{Session, Transport, TransportError};
@@ -20,6 +22,9 @@ use super::driver::ToSwarm;
 const BAN: Duration = Duration::from_secs(24 * 3600);
 /// Bans kept (reliability notes: 4096).
 const BANS_MAX: usize = 4_096;
+
+/// A further transport is tried when the one before has had this long: one lost packet and its repeat on most paths.
+const HEAD_START: Duration = Duration::from_secs(1);
 
 /// All sessions and all swarms of a node.
 #[derive(Debug)]
@@ -102,13 +107,20 @@ impl Links {
         result
     }
 
+    /// By everything that both ends speak: the first of this node's transports at once, each further one a little later, and
+    /// whichever comes to stand first is kept.
     async fn dial(self: &Arc<Self>, record: &PeerRecord) -> Result<Link, TransportError> {
+        let spoken = |transport: &&Arc<dyn Transport>| {
+            record.addrs.iter().any(|addr| addr.scheme == transport.scheme())
+        };
+        let calls = self.transports.iter().filter(spoken).enumerate().map(|(n, transport)| async move {
+            tokio::time::sleep(HEAD_START * n as u32).await;
+            transport.connect(record).await
+        });
+        let mut calls: FuturesUnordered<_> = calls.collect();
         let mut last = None;
-        for transport in &self.transports {
-            if !record.addrs.iter().any(|addr| addr.scheme == transport.scheme()) {
-                continue;
-            }
-            match transport.connect(record).await {
+        while let Some(called) = calls.next().await {
+            match called {
                 Ok(session) => return self.adopt(session, self.me).ok_or(TransportError::Closed),
                 Err(error) => last = Some(error),
             }
@@ -200,9 +212,7 @@ impl Links {
 
     /// Closes sessions and transports.
     pub(crate) async fn close(&self, grace: Duration) {
-        for transport in &self.transports {
-            transport.close(grace).await;
-        }
+        futures_util::future::join_all(self.transports.iter().map(|transport| transport.close(grace))).await;
         self.sessions.iter().for_each(|kept| kept.link.session.close());
         self.sessions.clear();
     }

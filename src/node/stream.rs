@@ -20,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dashmap::DashMap;
 use futures_util::StreamExt as _;
+use pcdn_core::discovery::Discovery;
 use pcdn_core::fragment::{Cut, FragmentError, Fragmenter, Listing, Need, Part, Rendition, Slicing};
 use pcdn_core::id::{PeerId, Rid, RuleId, SwarmKey};
 use pcdn_core::origin::OriginGet;
@@ -65,6 +66,8 @@ struct Inner {
     rid: Rid,
     /// Who signs this stream's manifests, beside a pinned key.
     signer: Option<PeerId>,
+    /// Who is asked for its peers.
+    discoveries: Vec<Arc<dyn Discovery>>,
     rule: RuleId,
     slicing: Mutex<Box<dyn Slicing>>,
     index: Mutex<Index>,
@@ -102,6 +105,7 @@ impl Stream {
             index: Mutex::default(),
             tracks: tokio::sync::Mutex::default(),
             signer: mapping.signer,
+            discoveries: shared.discoveries_of(&mapping),
             manifest: manifest::Kept::of(&shared.settings, url, &mapping),
             file_heads: tokio::sync::Mutex::default(),
             node: Arc::downgrade(shared),
@@ -194,6 +198,8 @@ impl Stream {
         let cuts = Arc::new(Cuts::new());
         let joining = Joining {
             url: self.inner.url.clone(),
+            origin: shared.origin.clone(),
+            discoveries: self.inner.discoveries.clone(),
             rid,
             head: ResourceHead::default(),
             key: SwarmKey::of(&rid, &self.inner.rule),

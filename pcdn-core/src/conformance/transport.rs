@@ -41,6 +41,8 @@ pub async fn transport<T: Transport>(make: impl AsyncFn(&Identity, Arc<dyn Provi
     many_pieces_come_side_by_side(to.as_ref()).await;
     refusals_say_why(to.as_ref()).await;
     dropping_cancels(to.as_ref(), &desk).await;
+    what_is_stuck_delays_nothing_else(to.as_ref(), from.as_ref(), &desk).await;
+    what_is_late_is_given_up(to.as_ref(), &desk).await;
     closing_ends_everything(&to, &from, &desk).await;
     closing_the_transport_ends_it(&a, &b, giver.peer_id()).await;
 }
@@ -174,6 +176,34 @@ async fn dropping_cancels(session: &dyn Session, desk: &Desk) {
     within("the request must reach the other end", until(waits.asked.wait(), first)).await;
     drop(fetching);
     within("dropping a request must cancel it at the other end", waits.gone.wait()).await;
+}
+
+async fn what_is_stuck_delays_nothing_else(to: &dyn Session, from: &dyn Session, desk: &Desk) {
+    let waits = desk.waits();
+    let mut stuck = to.fetch(fetch_of(2_002));
+    let first = async {
+        stuck.next().await;
+    };
+    within("the request must reach the other end", until(waits.asked.wait(), first)).await;
+    // More than any bounded queue of requests would hold behind the one that is stuck.
+    for number in 0..200 {
+        let fetch = Fetch { want: std::iter::once(0..2_000).collect(), ..fetch_of(number) };
+        let got = collect(to.fetch(fetch.clone())).await;
+        assert_right(
+            &fetch,
+            &got.unwrap_or_else(|error| panic!("a stuck request must delay no other: {error}")),
+        );
+    }
+    messages_arrive_whole_and_in_order(to, from).await;
+    messages_arrive_whole_and_in_order(from, to).await;
+}
+
+async fn what_is_late_is_given_up(session: &dyn Session, desk: &Desk) {
+    let waits = desk.waits();
+    let fetch = Fetch { within: Duration::from_millis(300), ..fetch_of(2_003) };
+    let got = collect(session.fetch(fetch)).await;
+    assert_eq!(got.err(), Some(FetchError::Timeout), "what nobody answers in time must end with Timeout");
+    within("what is late must be given up at the other end", waits.gone.wait()).await;
 }
 
 async fn closing_ends_everything(to: &Arc<dyn Session>, from: &Arc<dyn Session>, desk: &Desk) {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use pcdn_core::unit::Rate;
 
-use super::secret::SwarmSecret;
+use super::cipher::Cipher;
 use super::subs::SUB_BYTES_MAX;
+use crate::secret::SwarmSecret;
 
 /// Settings of the UDP transport; `UdpConfig::default()` is right for most.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +22,10 @@ pub struct UdpConfig {
     pub handshake_timeout: Duration,
     /// Handshakes answered a second before callers must prove their address. Default 50: 2 % of one core.
     pub handshakes_per_second: u32,
-    /// Sessions at most, each about 10 KB when idle; further callers get no answer. Default 1024.
+    /// Sessions at most, each about 4 KB when idle; further callers get no answer. Default 1024.
     pub sessions_max: usize,
+    /// How this node would have packets sealed. Default: what its processor does faster.
+    pub cipher: Cipher,
     /// What every node of a private swarm has; nodes without it, or with another, are not reached and do not reach this one.
     /// Default: none, the swarm is public.
     pub secret: Option<SwarmSecret>,
@@ -37,6 +40,7 @@ impl Default for UdpConfig {
             handshake_timeout: Duration::from_secs(10),
             handshakes_per_second: 50,
             sessions_max: 1024,
+            cipher: Cipher::fastest(),
             secret: None,
         }
     }

@@ -252,7 +252,10 @@ impl Driver {
                         let _ = reply.send(Some(handle));
                     }
                 }
-                Event::Unreachable { dial, peer, stranger } => {
+                Event::Unreachable { dial, peer, stranger, version } => {
+                    if let Some(version) = version {
+                        tracing::debug!(peer = %peer.short(), version, "not reached: it speaks other versions");
+                    }
                     if stranger {
                         tracing::debug!(
                             peer = %peer.short(),

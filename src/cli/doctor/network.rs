@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::check::{self, Check};
 use crate::cli::dht as node_dht;
-use crate::config::{NodeConfig, PortMapping};
+use crate::config::{NodeConfig, OnOff};
 use crate::nat::ports;
 
 /// How long a NAT may take to show what it is: a survey whose answers are all lost takes two seconds.
@@ -68,7 +68,7 @@ pub(super) async fn nat(outlook: &Outlook, asked: bool) -> Check {
 pub(super) async fn router(node: &NodeConfig, local: Option<SocketAddr>) -> Check {
     let private = local.map(crate::nat::private_addresses).unwrap_or_default();
     let inside = private.into_iter().find(|addr| addr.ip().is_ipv4());
-    let Some(inside) = inside.filter(|_| node.port_mapping == PortMapping::On) else {
+    let Some(inside) = inside.filter(|_| node.port_mapping == OnOff::On) else {
         return Check::skipped(
             "router",
             "not asked to open ports: this machine has no private address, or --port-mapping is off",

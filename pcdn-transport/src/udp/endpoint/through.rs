@@ -8,7 +8,7 @@ use pcdn_core::unit::Time;
 use super::dial::Dial;
 use super::{Endpoint, Event};
 use crate::nat::{News, punch};
-use crate::udp::secret::SwarmSecret;
+use crate::secret::SwarmSecret;
 
 /// Calls at once that others asked for by way of a tracker.
 const UNCALLED_MAX: usize = 32;
@@ -70,7 +70,15 @@ impl Endpoint {
         }
         let index = self.fresh_index();
         let psk = SwarmSecret::key_of(self.config.secret.as_ref());
-        let made = Dial::new(now, (&self.me, &psk), peer, &[at], index, punch::LASTS, &mut self.secrets);
+        let made = Dial::new(
+            now,
+            (&self.me, &psk, self.config.cipher),
+            peer,
+            &[at],
+            index,
+            punch::LASTS,
+            &mut self.secrets,
+        );
         if let Some(dial) = made {
             self.dials.insert(index, dial);
             self.uncalled.insert(index);

@@ -1,0 +1,273 @@
+//! Congestion by delay: what a node gives must not be felt by whoever else lives behind its uplink.
+//!
+//! quinn's own controllers fill a queue until it overflows: 300 ms of a home's. This one keeps about [`TARGET`] in it, all
+//! sessions of the node together, by the law of FAST TCP (Wei, Jin, Low, Hegde 2006) that the UDP transport uses, too. Each
+//! round trip
+//!
+//! ```text
+//! window ← ½ window + ½ (window · (base + TARGET) / (base + queue) + FEW / sessions that are sending)
+//! ```
+//!
+//! *Queue* is the least time from sending to acknowledgement in a round above the least of the last half minute: late
+//! acknowledgements and busy processors delay some packets of a round, a queue delays all. Every five seconds all sessions of
+//! the node ebb at the same moment, so that each sees the path without the others' queue. Loss below 5 % of a round is
+//! repaired, not obeyed. Beside a greedy flow it yields, which is the intent.
+
+mod shares;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn::congestion::{Controller, ControllerFactory};
+use quinn_proto::RttEstimator;
+
+pub(super) use shares::Shares;
+
+/// Delay that all sessions together put into the bottleneck's queue. A video call beside it does not notice.
+const TARGET: Duration = Duration::from_millis(8);
+/// The first doubling ends at this much queue.
+const START_QUEUE: Duration = Duration::from_millis(10);
+/// Packets that all sessions together add in a round: what makes unequal sessions converge.
+const FEW: f64 = 4.0;
+/// A window at least, packets: RFC 9002, section 7.2.
+const WINDOW_MIN: f64 = 2.0;
+/// Bytes under way at most: 1 Gbit/s over 100 ms, beyond what a connection may send unacknowledged.
+const WINDOW_MAX: f64 = 12_500_000.0;
+/// Packets under way at the start: RFC 9002, section 7.2.
+const INITIAL: f64 = 10.0;
+/// Growth and shrinking in one round are bounded.
+const GROW_MAX: f64 = 1.25;
+const SHRINK_MAX: f64 = 0.5;
+/// Loss of a round that is obeyed.
+const LOSS_FELT: f64 = 0.05;
+/// Rounds of the start whose rate did not grow by so much end it.
+const FLAT_ROUNDS: u32 = 3;
+const GROWTH: f64 = 1.15;
+/// Samples are forgotten after one to two of these: longer than the pause between two ebbs.
+const BASE_SPAN: Duration = Duration::from_secs(15);
+
+/// Makes the controllers of a node's sessions.
+#[derive(Debug, Default)]
+pub(super) struct Delays {
+    shares: Arc<Shares>,
+}
+
+impl ControllerFactory for Delays {
+    fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
+        Box::new(Delay::new(now, mtu, Arc::clone(&self.shares)))
+    }
+}
+
+/// The controller of one session. Pure but for the count of sessions it shares with the others.
+#[derive(Clone, Debug)]
+struct Delay {
+    shares: Arc<Shares>,
+    number: u64,
+    mtu: f64,
+    window: f64,
+    /// What quinn is told: the window, or less of it at ebb.
+    told: f64,
+    starting: bool,
+    base: Base,
+    round: Round,
+    best_rate: f64,
+    flat_rounds: u32,
+}
+
+/// What is gathered between two moments a round trip apart.
+#[derive(Clone, Debug)]
+struct Round {
+    began: Instant,
+    least: Option<Duration>,
+    acked: u64,
+    lost: u64,
+    /// Whether there was more to send than could be.
+    filled: bool,
+    /// A packet sent in this round is acknowledged.
+    over: bool,
+    /// The window was not used as it is, so nothing follows for it.
+    void: bool,
+}
+
+impl Round {
+    fn new(now: Instant) -> Self {
+        Self { began: now, least: None, acked: 0, lost: 0, filled: false, over: false, void: false }
+    }
+}
+
+impl Delay {
+    fn new(now: Instant, mtu: u16, shares: Arc<Shares>) -> Self {
+        let (number, mtu) = (shares.join(now), f64::from(mtu));
+        let window = INITIAL * mtu;
+        let (base, round) = (Base::new(now), Round::new(now));
+        let (starting, best_rate, flat_rounds) = (true, 0.0, 0);
+        Self { shares, number, mtu, window, told: window, starting, base, round, best_rate, flat_rounds }
+    }
+
+    fn queue(&self) -> Duration {
+        self.round.least.unwrap_or_default().saturating_sub(self.base.get())
+    }
+
+    fn acked(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool) {
+        let took = now.duration_since(sent);
+        self.base.see(now, took);
+        self.round.least = Some(self.round.least.map_or(took, |least| least.min(took)));
+        self.round.acked += bytes;
+        self.round.filled |= !app_limited;
+        self.round.over |= sent >= self.round.began;
+        if self.starting && !app_limited && self.queue() < START_QUEUE {
+            // One more for each that arrived doubles the window in a round trip.
+            self.set(self.window + bytes as f64);
+        }
+    }
+
+    fn acks_end(&mut self, now: Instant) {
+        if self.round.over {
+            self.end_round(now);
+        }
+        self.tell(now);
+    }
+
+    fn lost(&mut self, now: Instant, persistent: bool, bytes: u64) {
+        self.round.lost += bytes;
+        if persistent {
+            // Nothing has come through for long: begin anew, with little.
+            (self.starting, self.best_rate, self.flat_rounds) = (true, 0.0, 0);
+            self.set(0.0);
+            self.round = Round::new(now);
+            self.tell(now);
+        }
+    }
+
+    fn end_round(&mut self, now: Instant) {
+        let round = std::mem::replace(&mut self.round, Round::new(now));
+        let queue = round.least.unwrap_or_default().saturating_sub(self.base.get());
+        let rate = round.acked as f64 / now.duration_since(round.began).as_secs_f64().max(1e-6);
+        if round.filled {
+            self.shares.sending(now, self.number);
+        }
+        if round.void {
+            return;
+        }
+        let few = FEW * self.mtu / self.shares.count(now) as f64;
+        let loss = round.lost as f64 / ((round.lost + round.acked) as f64).max(1.0);
+        if self.starting {
+            self.judge_start(queue, rate, loss, few, round.filled);
+        } else {
+            self.steer(queue, loss, few, round.filled);
+        }
+    }
+
+    /// Ends the doubling once a queue stands, or the rate grows no more, or the loss is plain.
+    fn judge_start(&mut self, queue: Duration, rate: f64, loss: f64, few: f64, filled: bool) {
+        if filled {
+            let grew = rate > self.best_rate * GROWTH;
+            self.flat_rounds = if grew { 0 } else { self.flat_rounds + 1 };
+            self.best_rate = self.best_rate.max(rate);
+        }
+        if queue < START_QUEUE && self.flat_rounds < FLAT_ROUNDS && loss < LOSS_FELT {
+            return;
+        }
+        self.starting = false;
+        let fits = rate * (self.base.get() + TARGET).as_secs_f64() + few;
+        self.set(self.window.min(fits));
+    }
+
+    fn steer(&mut self, queue: Duration, loss: f64, few: f64, filled: bool) {
+        let base = self.base.get();
+        // With hardly a queue a long path would take many round trips to fill by the law alone.
+        let law = if queue < TARGET / 4 {
+            GROW_MAX
+        } else {
+            (base + TARGET).as_secs_f64() / (base + queue).as_secs_f64()
+        };
+        let mut goal = self.window * law.clamp(SHRINK_MAX, GROW_MAX) + few;
+        if loss > LOSS_FELT {
+            goal = goal.min(self.window * (1.0 - 2.0 * (loss - LOSS_FELT)).max(SHRINK_MAX));
+        }
+        if goal < self.window || filled {
+            self.set(self.window.midpoint(goal));
+        }
+    }
+
+    fn set(&mut self, window: f64) {
+        self.window = window.clamp(WINDOW_MIN * self.mtu, WINDOW_MAX);
+    }
+
+    /// At ebb half of what the path alone would hold: then every queue of this node's drains.
+    fn tell(&mut self, now: Instant) {
+        self.told = self.window;
+        if !self.starting && self.shares.is_ebb(now, self.base.get()) {
+            self.round.void = true;
+            let base = self.base.get().as_secs_f64();
+            let alone = base / (base + self.queue().as_secs_f64()).max(1e-6);
+            self.told = (self.window * alone / 2.0).max(WINDOW_MIN * self.mtu);
+        }
+    }
+}
+
+impl Controller for Delay {
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, _: &RttEstimator) {
+        self.acked(now, sent, bytes, app_limited);
+    }
+
+    fn on_end_acks(&mut self, now: Instant, _: u64, _: bool, _: Option<u64>) {
+        self.acks_end(now);
+    }
+
+    fn on_congestion_event(&mut self, now: Instant, _: Instant, persistent: bool, lost: u64) {
+        self.lost(now, persistent, lost);
+    }
+
+    fn on_mtu_update(&mut self, mtu: u16) {
+        self.mtu = f64::from(mtu);
+        self.set(self.window);
+    }
+
+    fn window(&self) -> u64 {
+        self.told as u64
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        (INITIAL * self.mtu) as u64
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// The least of the last 15 to 30 seconds, in two parts.
+#[derive(Clone, Debug)]
+struct Base {
+    since: Instant,
+    now: Option<Duration>,
+    before: Option<Duration>,
+}
+
+impl Base {
+    fn new(now: Instant) -> Self {
+        Self { since: now, now: None, before: None }
+    }
+
+    fn see(&mut self, now: Instant, took: Duration) {
+        if now.duration_since(self.since) >= BASE_SPAN {
+            (self.since, self.before) = (now, self.now.take());
+        }
+        self.now = Some(self.now.map_or(took, |least| least.min(took)));
+    }
+
+    fn get(&self) -> Duration {
+        let least = [self.now, self.before].into_iter().flatten().min();
+        // Below the grain of any clock that sends packets; the law divides by it.
+        least.unwrap_or_default().max(Duration::from_micros(10))
+    }
+}
+
+#[cfg(test)]
+mod tests;

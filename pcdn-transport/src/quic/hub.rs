@@ -1,0 +1,68 @@
+//! What all sessions of a node share, and which there are.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pcdn_core::id::PeerId;
+use pcdn_core::transport::{Provider, Session};
+use quinn::Connection;
+
+use super::config::QuicConfig;
+use super::counters::Tally;
+use super::hello::Talk;
+use super::session::QuicSession;
+use super::uplink::Uplink;
+use super::{serve, talk, tuning};
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) config: QuicConfig,
+    pub(super) provider: Arc<dyn Provider>,
+    pub(super) uplink: Uplink,
+    pub(super) tally: Tally,
+    open: Mutex<BTreeMap<usize, Connection>>,
+}
+
+impl Hub {
+    pub(super) fn new(config: QuicConfig, provider: Arc<dyn Provider>) -> Arc<Self> {
+        let uplink = Uplink::new(config.upload_limit);
+        Arc::new(Self { config, provider, uplink, tally: Tally::default(), open: Mutex::default() })
+    }
+
+    pub(super) fn sessions(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// A session is open: both ends are proven. It is served until it ends.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        connection: Connection,
+        peer: PeerId,
+        proven: Talk,
+    ) -> Arc<dyn Session> {
+        let (outbox, to_send) = tokio::sync::mpsc::channel(talk::MESSAGES_MAX);
+        let (arrived, inbox) = tokio::sync::mpsc::channel(talk::MESSAGES_MAX);
+        self.change(|open| _ = open.insert(connection.stable_id(), connection.clone()));
+        tokio::spawn(talk::talk(connection.clone(), proven, to_send, arrived, Arc::clone(self)));
+        let (hub, served) = (Arc::clone(self), connection.clone());
+        tokio::spawn(async move {
+            let id = served.stable_id();
+            serve::serve(served, peer, Arc::clone(&hub)).await;
+            hub.change(|open| _ = open.remove(&id));
+        });
+        Arc::new(QuicSession::new(connection, peer, outbox, inbox))
+    }
+
+    /// Sessions come and go, and the receive buffer is shared anew.
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<usize, Connection>)) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let part = |sessions| tuning::window(self.config.receive_buffer.0, sessions);
+        let before = part(open.len());
+        change(&mut open);
+        let now = part(open.len());
+        if now != before {
+            open.values().for_each(|connection| connection.set_receive_window(now));
+        }
+    }
+}

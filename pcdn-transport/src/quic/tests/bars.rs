@@ -1,0 +1,86 @@
+//! What a household feels while a node gives all it can, in virtual time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pcdn_core::unit::Rate;
+use tokio::time::Instant;
+
+use super::link::Link;
+use super::*;
+
+const LINE: Rate = Rate(2_500_000);
+const PEERS: u8 = 8;
+const UNDER_WAY: usize = 4;
+const SPAN: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+struct Felt {
+    /// Of the line, with everything that is not content.
+    goodput: f64,
+    /// What a ping waits in the line's queue.
+    queue: Duration,
+}
+
+fn addr(n: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, n], 4_000))
+}
+
+/// A home behind 20 Mbit/s with 300 ms of buffer and 20 ms of round trip gives to eight peers at once.
+async fn home(congestion: Congestion, loss: u64) -> Felt {
+    let link = Link::new(addr(1), LINE.0 as f64, loss);
+    let config = QuicConfig { congestion, ..QuicConfig::default() };
+    let on = |n: u8| Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), config.clone()).unwrap();
+    let giver = on(1);
+    let record = PeerRecord { id: id(1).peer_id(), addrs: giver.local(), seed: false };
+    let (got, mut takers, mut tasks) = (Arc::new(AtomicU64::new(0)), Vec::new(), Vec::new());
+    for n in 10..10 + PEERS {
+        let taker = on(n);
+        let session = taker.connect(&record).await.unwrap();
+        for _ in 0..UNDER_WAY {
+            let (session, got) = (Arc::clone(&session), Arc::clone(&got));
+            tasks.push(tokio::spawn(async move {
+                loop {
+                    let mut piece = session.fetch(fetch(1));
+                    while let Some(chunk) = piece.next().await {
+                        got.fetch_add(chunk.unwrap().bytes.len() as u64, Ordering::Relaxed);
+                    }
+                }
+            }));
+        }
+        takers.push((taker, giver.accept().await.unwrap()));
+    }
+    let (begun, before) = (Instant::now(), got.load(Ordering::Relaxed));
+    let (mut waited, mut pings) = (Duration::ZERO, 0);
+    while begun.elapsed() < SPAN {
+        tokio::time::sleep(Duration::from_millis(7)).await;
+        waited += link.queue();
+        pings += 1;
+    }
+    tasks.iter().for_each(|task| task.abort());
+    let content = got.load(Ordering::Relaxed) - before;
+    Felt { goodput: content as f64 / begun.elapsed().as_secs_f64() / LINE.0 as f64, queue: waited / pings }
+}
+
+#[tokio::test(start_paused = true)]
+async fn giving_all_it_can_does_not_make_a_home_wait() {
+    let felt = home(Congestion::Delay, 0).await;
+    println!("delay: {felt:?}");
+    assert!(felt.goodput >= 0.9, "{felt:?}");
+    assert!(felt.queue <= Duration::from_millis(25), "{felt:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cubic_fills_the_queue_which_is_why_it_is_not_the_default() {
+    let felt = home(Congestion::Cubic, 0).await;
+    println!("cubic: {felt:?}");
+    assert!(felt.goodput >= 0.9 && felt.queue > Duration::from_millis(100), "{felt:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn loss_of_the_path_is_repaired_and_not_obeyed() {
+    for (loss, bar) in [(10, 0.85), (30, 0.75)] {
+        let felt = home(Congestion::Delay, loss).await;
+        println!("delay, {loss} of 1000 lost: {felt:?}");
+        assert!(felt.goodput >= bar, "{felt:?}");
+    }
+}

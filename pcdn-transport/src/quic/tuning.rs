@@ -1,0 +1,86 @@
+//! What quinn is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{AckFrequencyConfig, EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use super::config::{Congestion, QuicConfig};
+use super::delay::Delays;
+use super::fetch::FETCHES_MAX;
+
+/// UDP payload at most: the design's number. It is both where a path begins and where discovery ends; what is lost on the way
+/// takes it down to 1200.
+pub(super) const DATAGRAM_BYTES: u16 = 1350;
+/// A session's part of the receive buffer at least: a 16 KiB chunk of each of 16 pieces.
+const WINDOW_MIN: u64 = 256 * 1024;
+/// A session's part of the receive buffer at most: 100 Mbit/s over 300 ms.
+const WINDOW_MAX: u64 = 4 << 20;
+/// Bytes of one piece that may be here unread: 100 Mbit/s over 80 ms.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Bytes sent and not yet acknowledged: 100 Mbit/s over 160 ms. They are slices of stored pieces, not copies.
+const SEND_WINDOW: u64 = 2 << 20;
+/// What is believed of a round trip until one is measured (RFC 9002 has 333 ms: a lost first packet would cost a second).
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// An acknowledgement after this many packets. RFC 9000 has every second, which costs 3 % of what comes in on the way out.
+const ACK_AFTER: u32 = 10;
+
+pub(super) fn endpoint(config: &mut EndpointConfig) -> Result<(), quinn::ConfigError> {
+    // The bit tells QUIC from our own protocol on a shared socket (RFC 9287 would have it random).
+    config.grease_quic_bit(false).max_udp_payload_size(DATAGRAM_BYTES)?;
+    Ok(())
+}
+
+pub(super) fn transport(config: &QuicConfig) -> TransportConfig {
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(DATAGRAM_BYTES);
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(ACK_AFTER));
+    let idle_ms = u32::try_from(config.idle_timeout.as_millis()).unwrap_or(u32::MAX);
+    let mut transport = TransportConfig::default();
+    transport
+        // One more, for messages.
+        .max_concurrent_bidi_streams(VarInt::from_u32(FETCHES_MAX as u32 + 1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(VarInt::from_u32(idle_ms).into()))
+        .keep_alive_interval(Some(config.idle_timeout / 3))
+        .receive_window(window(config.receive_buffer.0, 1))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .send_window(SEND_WINDOW)
+        .initial_rtt(INITIAL_RTT)
+        .initial_mtu(DATAGRAM_BYTES)
+        .mtu_discovery_config(Some(mtu))
+        .ack_frequency_config(Some(acks))
+        .allow_spin(false);
+    if config.congestion == Congestion::Delay {
+        transport.congestion_controller_factory(Arc::new(Delays::default()));
+    }
+    transport
+}
+
+/// What one of `sessions` may have here unread.
+pub(super) fn window(budget: u64, sessions: usize) -> VarInt {
+    let part = budget / (sessions.max(1) as u64);
+    VarInt::from_u32(part.clamp(WINDOW_MIN, WINDOW_MAX) as u32)
+}
+
+pub(super) fn arc(config: &QuicConfig) -> Arc<TransportConfig> {
+    Arc::new(transport(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_share_the_receive_buffer() {
+        let config = QuicConfig::default();
+        let budget = config.receive_buffer.0;
+        assert_eq!(window(budget, 0), window(budget, 1));
+        assert_eq!(window(budget, 1).into_inner(), WINDOW_MAX);
+        for sessions in 16..=config.sessions_max {
+            assert!(window(budget, sessions).into_inner() * sessions as u64 <= budget, "{sessions}");
+        }
+    }
+}

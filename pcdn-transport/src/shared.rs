@@ -1,0 +1,50 @@
+//! The UDP transport and QUIC on one socket: one port to open, one mapping in the NAT, one hole to punch.
+//!
+//! The first byte tells them apart. QUIC's packets have the second highest bit set (RFC 9000, section 17; our QUIC never
+//! agrees to grease it, RFC 9287), those of [`udp`](crate::udp) are below 0x40. The task of the UDP transport reads the socket
+//! and puts what is QUIC's on a siding, at the cost of one copy; both write to the socket directly. QUIC therefore hears
+//! nothing any more once the UDP transport is closed: close it first, or both.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use pcdn_core::{id::Identity, transport::Provider};
+//! # async fn example(provider: Arc<dyn Provider>) -> Result<(), Box<dyn std::error::Error>> {
+//! use pcdn_transport::shared;
+//!
+//! let me = Identity::from_secret([7; 32]);
+//! let at = "0.0.0.0:4000".parse()?;
+//! let (udp, quic) = shared::bind(at, &me, provider, Default::default(), Default::default()).await?;
+//! # Ok(()) }
+//! ```
+
+mod lane;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pcdn_core::id::Identity;
+use pcdn_core::transport::{Provider, TransportError};
+
+pub(crate) use lane::{Lane, Siding};
+
+use crate::quic::{Quic, QuicConfig};
+use crate::udp::socket::Socket;
+use crate::udp::{Udp, UdpConfig};
+
+/// Binds one socket for both.
+///
+/// # Errors
+/// As [`Udp::bind`] and [`Quic::bind`].
+pub async fn bind(
+    addr: SocketAddr,
+    me: &Identity,
+    provider: Arc<dyn Provider>,
+    udp: UdpConfig,
+    quic: QuicConfig,
+) -> Result<(Udp, Quic), TransportError> {
+    let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
+    let mut socket = Socket::bind(addr).map_err(cannot)?;
+    let lane = socket.share();
+    let quic = Quic::on(Arc::new(lane), me, Arc::clone(&provider), quic)?;
+    Ok((Udp::on(socket, me, provider, udp)?, quic))
+}

@@ -1,0 +1,5 @@
+//! The QUIC transport on real sockets of this machine.
+#![allow(clippy::unwrap_used)]
+
+mod contract;
+mod shared;
