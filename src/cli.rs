@@ -5,6 +5,7 @@ mod command;
 mod compose;
 mod demo;
 mod dht;
+mod doctor;
 mod exit;
 mod get;
 mod health;
@@ -112,6 +113,7 @@ async fn run_verb(verb: &str, matches: &ArgMatches, loaded: &Loaded) -> Result<E
         "map" => map::run(&argument(matches, "URL"), &loaded.config).await,
         "cache" => cache::run(&argument(matches, "ACTION"), matches.get_one("SWARM"), &loaded.config).await,
         "demo" => demo::run(&loaded.config).await,
+        "doctor" => doctor::run(&loaded.config).await,
         "healthcheck" => health::run(&loaded.config).await,
         _ => Err(Failure::other(format!("{verb} has no body"))),
     }

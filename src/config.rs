@@ -138,6 +138,8 @@ pub struct NodeConfig {
     pub download_limit_peer: Rate,
     /// Whether the connection's bytes cost money.
     pub metered: bool,
+    /// Whether the home's router is asked to open this node's ports, where this machine has a private address.
+    pub port_mapping: OnOff,
     /// Whether peers are used.
     pub p2p: P2p,
     /// What is bought: a cheap origin bill, or speed.
@@ -193,6 +195,7 @@ impl Default for NodeConfig {
             download_limit_swarm: Rate::UNLIMITED,
             download_limit_peer: Rate::UNLIMITED,
             metered: false,
+            port_mapping: OnOff::On,
             p2p: P2p::On,
             policy: Policy::Balanced,
             integrity: Integrity::Witnessed,

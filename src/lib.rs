@@ -13,6 +13,7 @@ pub mod identity;
 pub mod ledger;
 pub mod mapping_node;
 pub mod metrics;
+pub mod nat;
 pub mod node;
 pub mod publish;
 pub mod push;

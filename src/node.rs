@@ -22,6 +22,7 @@
 //! # Ok(()) }
 //! ```
 
+mod appearance;
 mod asset;
 
 mod builder;
@@ -84,6 +85,7 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     mappers: Vec<Arc<dyn Mapper>>,
     discoveries: Vec<Arc<dyn Discovery>>,
+    outlook: appearance::Outlooks,
     named_trackers: Option<mapped::NamedTrackers>,
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,

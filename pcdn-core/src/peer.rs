@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::PeerId;
 
+mod nat;
+mod outlook;
 mod reach;
 mod signed;
 
+pub use nat::Nat;
+pub use outlook::{Appearance, Outlook};
 pub use reach::{Prefix, Reach};
 pub use signed::{Facts, RecordError, SignedRecord};
 

@@ -43,7 +43,7 @@ use crate::fragment::{Cut, Segment};
 use crate::id::{Identity, PeerId, SwarmKey};
 use crate::layout::{Layout, PieceKey, SegmentId};
 use crate::origin::OriginError;
-use crate::peer::{PeerAddr, PeerRecord};
+use crate::peer::{Appearance, PeerAddr, PeerRecord};
 use crate::range::ByteRange;
 use crate::resource::Url;
 use crate::schedule::{Handle, Plan, Policy, Scheduler, Step, View};
@@ -247,6 +247,8 @@ pub enum Input {
     },
     /// Discovery answered: these peers were found, or none.
     Found(Vec<PeerRecord>),
+    /// The transports found out how this node appears to others.
+    Appears(Appearance),
     /// A peer could not be reached.
     NotReached(PeerId),
     /// The fragmenter cut.
@@ -516,6 +518,7 @@ impl Swarm {
             Input::Ask { link, ask, piece } => self.asked(now, link, ask, piece),
             Input::AskGone { ask } => self.ask_gone(ask),
             Input::Found(records) => self.discovered(now, records),
+            Input::Appears(appearance) => self.appears(appearance),
             Input::NotReached(peer) => self.not_reached(now, &peer),
             Input::Cut(cut) => self.cut(now, cut),
             Input::Follow(segment, note) => {

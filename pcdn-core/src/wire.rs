@@ -12,6 +12,7 @@
 //! Bodies may grow at their end: a reader skips what it does not know.
 
 mod codec;
+pub mod meet;
 
 use bytes::Bytes;
 

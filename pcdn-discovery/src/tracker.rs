@@ -15,6 +15,7 @@
 //! | [`networks`] | whose network and region an address belongs to | yes |
 //! | `nodes`, `load` | what reporting peers hold; how busy the tracker is | yes |
 //! | `reach` | which addresses are worth telling and believing | yes |
+//! | [`meet`] | how nodes appear, and how two of them meet through NATs | yes |
 //! | [`service`] | one request in, one answer out | yes |
 //! | [`standing`] | receipts, witnesses, superpeers | yes |
 //! | [`server`], [`http`] | the sockets around it | no |
@@ -27,6 +28,7 @@ pub mod cookie;
 pub mod guard;
 pub mod http;
 mod load;
+pub mod meet;
 pub mod networks;
 mod nodes;
 mod reach;

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use pcdn_core::discovery::{Discovery, DiscoveryError};
 use pcdn_core::id::{Identity, PeerId, SwarmKey};
 use pcdn_core::peer::PeerRecord;
+use pcdn_core::wire::meet::{self, AnswerFrom, Call, Here, Meet, Where, Word};
 use pcdn_discovery::tracker::token::{Capability, Claims, mint};
 use pcdn_discovery::tracker::wire::{
     self, AMPLIFICATION_MAX, Announce, Answer, Event, Find, Ports, Request, Traits, decode_answer,
@@ -429,4 +430,66 @@ async fn an_applications_tracker_serves_who_shows_its_token() {
             .contains("interval")
     );
     assert_eq!(server.table().entries(), 2);
+}
+
+/// A node's socket, as far as a tracker's questions of where it is go.
+struct Node {
+    socket: UdpSocket,
+    id: PeerId,
+    tracker: SocketAddr,
+}
+
+impl Node {
+    async fn at(tracker: SocketAddr, n: u8) -> Self {
+        Self { socket: UdpSocket::bind("127.0.0.1:0").await.unwrap(), id: PeerId([n; 32]), tracker }
+    }
+
+    async fn say(&self, word: Word) {
+        self.socket.send_to(&meet::encode(&word), self.tracker).await.unwrap();
+    }
+
+    async fn hear(&self) -> (Word, SocketAddr) {
+        let mut room = [0; 400];
+        let received = tokio::time::timeout(Duration::from_secs(5), self.socket.recv_from(&mut room));
+        let (len, from) = received.await.expect("an answer").unwrap();
+        (meet::decode(&room[..len]).expect("a word"), from)
+    }
+
+    async fn where_am_i(&self, answer_from: AnswerFrom, ticket: meet::Ticket) -> (Here, SocketAddr) {
+        let (id, private) = (self.id, Vec::new());
+        self.say(Word::Where(Where { txid: [id.0[0]; 12], answer_from, ticket, id, private })).await;
+        match self.hear().await {
+            (Word::Here(here), from) => (here, from),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_learn_where_they_are_seen_and_are_called_together() {
+    let server = server(None).await;
+    let (a, b) = (Node::at(server.local_addr(), 1).await, Node::at(server.local_addr(), 2).await);
+    let mut tickets = Vec::new();
+    for node in [&a, &b] {
+        let (here, from) = node.where_am_i(AnswerFrom::Here, [0; 8]).await;
+        assert_eq!((here.seen, from), (node.socket.local_addr().unwrap(), node.tracker));
+        let (again, other) = node.where_am_i(AnswerFrom::OtherPort, here.ticket).await;
+        assert!(again.registered);
+        assert_eq!(Some(other), here.other_port, "answered from where it says it has another port");
+        tickets.push(here.ticket);
+    }
+    let at = b.socket.local_addr().unwrap();
+    let call = Call { txid: [9; 12], ticket: tickets[0], id: a.id, wanted: b.id, at, private: Vec::new() };
+    a.say(Word::Call(call)).await;
+    let meeting = async |node: &Node| -> Meet {
+        match node.hear().await {
+            (Word::Meet(meet), from) if from == node.tracker => meet,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (at_a, at_b) = (meeting(&a).await, meeting(&b).await);
+    assert!(at_a.token.is_some() && at_a.token == at_b.token);
+    assert_eq!((at_a.peer, at_a.addrs), (b.id, vec![at]));
+    assert_eq!((at_b.peer, at_b.addrs), (a.id, vec![a.socket.local_addr().unwrap()]));
+    server.shutdown().await;
 }

@@ -3,6 +3,7 @@
 //! | read | for |
 //! |---|---|
 //! | [`udp`] | our own UDP protocol, sub-piece pull: what nodes use |
+//! | [`nat`] | how a node behind a NAT is seen and reached |
 //! | [`quic`] | the same seam over QUIC, for networks that let nothing else pass |
 //! | [`shared`] | both of these on one socket |
 //! | [`memory`] | links inside one process, for tests and embedders |
@@ -15,6 +16,7 @@ pub mod channel;
 mod fetching;
 pub mod limit;
 pub mod memory;
+pub mod nat;
 pub mod origin;
 mod pacer;
 pub mod quic;

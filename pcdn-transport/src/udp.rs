@@ -11,6 +11,7 @@
 //! | [`packet`], [`frame`] | the same as code |
 //! | [`endpoint`] | the whole protocol without socket and clock |
 //! | [`connection`] | one session of it: asking (`pull`), serving (`serve`), messages (`talk`), congestion (`flow`) |
+//! | [`nat`](crate::nat) | how the socket is seen through NATs, and how two such meet |
 //! | [`Udp`] | the tokio shell: one task owns socket and endpoint |
 //!
 //! ```no_run
@@ -56,7 +57,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pcdn_core::id::Identity;
-use pcdn_core::peer::{PeerAddr, PeerRecord, Scheme};
+use pcdn_core::peer::{Outlook, PeerAddr, PeerRecord, Scheme};
 use pcdn_core::transport::{Provider, Session, Transport, TransportError};
 use pcdn_core::unit::Rate;
 use tokio::sync::{mpsc, oneshot};
@@ -80,6 +81,7 @@ pub struct Udp {
     commands: mpsc::UnboundedSender<Command>,
     accepted: tokio::sync::Mutex<mpsc::Receiver<Arc<dyn Session>>>,
     counters: Arc<Mutex<Counters>>,
+    outlook: Arc<Outlook>,
 }
 
 impl Udp {
@@ -132,13 +134,22 @@ impl Udp {
         // 256 KiB of messages for each session.
         let (commands, from_handles) = mpsc::unbounded_channel();
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
-        let counters = Arc::default();
+        let (counters, outlook) = (Arc::default(), Arc::default());
         let endpoint = Endpoint::sharing(me.clone(), config, seed, limits.clone());
         let weak = commands.downgrade();
-        let driver = Driver::new(socket, endpoint, limits, provider, weak, accepts, Arc::clone(&counters));
+        let driver = Driver::new(
+            socket,
+            endpoint,
+            limits,
+            provider,
+            weak,
+            accepts,
+            Arc::clone(&counters),
+            Arc::clone(&outlook),
+        );
         tokio::spawn(driver.run(from_handles));
         let local = PeerAddr { scheme: Scheme::Udp, addr: local };
-        Ok(Self { local, commands, accepted: tokio::sync::Mutex::new(accepted), counters })
+        Ok(Self { local, commands, accepted: tokio::sync::Mutex::new(accepted), counters, outlook })
     }
 
     /// Changes the limit on what all sessions send.
@@ -147,9 +158,50 @@ impl Udp {
         let _ = self.commands.send(Command::UploadLimit(limit));
     }
 
+    /// For telling this node by which trackers it meets peers behind NATs.
+    pub fn meetings(&self) -> Meetings {
+        Meetings { commands: self.commands.downgrade(), local: self.local.addr }
+    }
+
+    /// How this node appears to others, as far as it is known.
+    pub fn outlook(&self) -> Arc<Outlook> {
+        Arc::clone(&self.outlook)
+    }
+
     /// What was counted, up to a tenth of a second ago.
     pub fn counters(&self) -> Counters {
         *self.counters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Tells a [`Udp`] by which trackers it meets peers; does not keep it alive.
+#[derive(Clone, Debug)]
+pub struct Meetings {
+    commands: mpsc::WeakUnboundedSender<Command>,
+    local: SocketAddr,
+}
+
+impl Meetings {
+    /// Where the socket is bound.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// From now on these trackers are asked where this node is seen, and peers that do not answer are met by way of them; at
+    /// most [`TRACKERS_MAX`](crate::nat::survey::TRACKERS_MAX). `private` are this node's addresses in its own network, which
+    /// are told to those behind the same public one. What is found out is in the [outlook](Udp::outlook). `false` once the
+    /// transport is closed.
+    pub fn at(&self, trackers: Vec<SocketAddr>, private: Vec<SocketAddr>) -> bool {
+        let told = |commands: mpsc::UnboundedSender<Command>| {
+            commands.send(Command::MeetAt { trackers, private }).is_ok()
+        };
+        self.commands.upgrade().is_some_and(told)
+    }
+
+    /// The router has opened this port for the socket, or none. `false` once the transport is closed.
+    pub fn mapped(&self, port: Option<u16>) -> bool {
+        let told = |commands: mpsc::UnboundedSender<Command>| commands.send(Command::Mapped(port)).is_ok();
+        self.commands.upgrade().is_some_and(told)
     }
 }
 

@@ -191,6 +191,16 @@ const VERBS: &[Verb] = &[
         defaults: &[],
     },
     Verb {
+        name: "doctor",
+        about: "Can this host do P2P, and if not, what to do",
+        manual: "Looks at what a node with the same options depends on: its UDP ports, what NAT it is behind, whether the router opens \
+                 ports, whether trackers and the DHT answer, the clock, the disk, the system's socket buffers. Says of each how it is, \
+                 and what to do where it is not right. Status 0 if peers can be had, 1 if not.",
+        examples: "pcdn doctor --tracker tracker.example:7070\npcdn doctor --config /etc/pcdn.toml --json",
+        arguments: &[],
+        defaults: &[],
+    },
+    Verb {
         name: "healthcheck",
         about: "Ask a running node whether it is ready; for containers",
         manual: "Asks /readyz at --admin. Status 0 if the node is ready, 1 if not.",

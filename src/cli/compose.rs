@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::mapping::Mapper;
-use pcdn_core::peer::{PeerAddr, Scheme};
+use pcdn_core::peer::{Outlook, PeerAddr, Scheme};
 use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
 use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
@@ -22,6 +22,7 @@ use super::named::Named;
 use super::{Exit, Failure};
 use crate::config::{AdminConfig, Config, NodeConfig, OnOff};
 use crate::mapping_node::place;
+use crate::nat::ports::Ports;
 use crate::node::{Builder, ManifestFrom, Node, Settings};
 use crate::store::{Disk, DiskConfig, Memory, Store};
 
@@ -41,12 +42,16 @@ pub(crate) struct Composed {
     pub(crate) origin: Http,
     /// Its part of the DHT, if it takes part.
     pub(crate) dht: Option<Dht>,
+    ports: std::sync::Mutex<Vec<Ports>>,
 }
 
 impl Composed {
     /// Ends the node, and last what it said goodbye by.
     pub(crate) async fn shutdown(&self, grace: std::time::Duration) {
-        self.node.shutdown(grace).await;
+        let ports =
+            std::mem::take(&mut *self.ports.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let given_back = futures_util::future::join_all(ports.into_iter().map(Ports::give_back));
+        futures_util::future::join(self.node.shutdown(grace), given_back).await;
         if let Some(dht) = &self.dht {
             dht.leave().await;
         }
@@ -81,12 +86,19 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         builder = builder.named_trackers(named_trackers(node)?);
     }
     let dht = dht::join(node, &me).await?;
-    if let Some(discovery) = discovery(trackers(node)?, dht.as_ref()) {
+    let (outlooks, ports);
+    (builder, outlooks, ports) = listen(builder, node, &me).await?;
+    // One tracker hears of one NAT: that of the first socket.
+    let tracker = |tracker: Tracker| match outlooks.first() {
+        Some(outlook) => tracker.with_outlook(outlook.clone()),
+        None => tracker,
+    };
+    let trackers = trackers(node)?.into_iter().map(tracker).collect();
+    if let Some(discovery) = discovery(trackers, dht.as_ref()) {
         builder = builder.discovery(discovery);
     }
-    builder = listen(builder, node, &me).await?;
     let node = builder.build().map_err(Failure::other)?;
-    Ok(Composed { node, origin, dht })
+    Ok(Composed { node, origin, dht, ports: ports.into() })
 }
 
 /// Trackers first, the DHT when they find too little, and the last answers when all fail.
@@ -117,7 +129,20 @@ fn named_trackers(
 }
 
 /// Opens what `--listen` says. Where udp and quic name one place they share its socket.
-async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Result<Builder, Failure> {
+async fn listen(
+    mut builder: Builder,
+    node: &NodeConfig,
+    me: &Identity,
+) -> Result<(Builder, Vec<Arc<Outlook>>, Vec<Ports>), Failure> {
+    let (mut outlooks, mut ports) = (Vec::new(), Vec::new());
+    let mut through = |udp: &Udp| {
+        crate::nat::meet_by(udp.meetings(), node.tracker.clone());
+        // Without a tracker nobody sees this node's address, and a port without one is of no use.
+        if node.port_mapping == OnOff::On && !node.tracker.is_empty() {
+            ports.push(Ports::keep(udp.meetings(), crate::nat::ports::standard()));
+        }
+        outlooks.push(udp.outlook());
+    };
     let secret = link_secret(node)?;
     // One set of limits for all that is listened on.
     let limits = upload_limits(node);
@@ -139,11 +164,15 @@ async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Resul
             Scheme::Udp if both(at) => {
                 let (udp, quic) =
                     shared::bind(at.addr, me, provider, udp, quic, limits.clone()).await.map_err(cannot)?;
-                builder.transport(udp).transport(quic)
+                through(&udp);
+                builder.outlook(udp.outlook()).transport(udp).transport(quic)
             }
-            Scheme::Udp => builder.transport(
-                Udp::bind_sharing(at.addr, me, provider, udp, limits.clone()).await.map_err(cannot)?,
-            ),
+            Scheme::Udp => {
+                let udp =
+                    Udp::bind_sharing(at.addr, me, provider, udp, limits.clone()).await.map_err(cannot)?;
+                through(&udp);
+                builder.outlook(udp.outlook()).transport(udp)
+            }
             Scheme::Quic if both(at) => builder,
             Scheme::Quic => builder.transport(Quic::bind(at.addr, me, provider, quic).await.map_err(cannot)?),
             _ => {
@@ -152,7 +181,7 @@ async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Resul
             }
         };
     }
-    Ok(builder)
+    Ok((builder, outlooks, ports))
 }
 
 /// The time of day as the node's own clock, which begins now, will tell it.
@@ -277,7 +306,8 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
     })
 }
 
-fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
+/// The trackers that the configuration names.
+pub(crate) fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
     let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
     let token = tracker_token(node)?;
     // A tracker tells others of the address it hears from: it must be one that is listened on.

@@ -61,7 +61,7 @@ impl Opt {
     }
 }
 
-const NODE: &[&str] = &["get", "peer", "play", "push"];
+const NODE: &[&str] = &["get", "peer", "play", "push", "doctor"];
 const GATEWAY: &[&str] = &["peer", "play"];
 const ORIGIN: &[&str] = &["get", "peer", "play", "push", "inspect", "sign"];
 /// Who fetches from origins, and what of it is set alike for all of them.
@@ -69,8 +69,8 @@ const FETCHER: &[&str] = &["get", "peer", "play", "push", "inspect", "sign", "ma
 const MAPPING: &[&str] = &["mapping"];
 const MAPPER: &[&str] = &["get", "peer", "play", "push", "map", "inspect"];
 /// Who keeps something between runs; `map` reads the rules of a mapping node there.
-const DATA: &[&str] = &["get", "peer", "play", "push", "cache", "map"];
-const STORE: &[&str] = &["get", "peer", "play", "push", "cache"];
+const DATA: &[&str] = &["get", "peer", "play", "push", "cache", "map", "doctor"];
+const STORE: &[&str] = &["get", "peer", "play", "push", "cache", "doctor"];
 /// Every verb has it.
 pub const ALL: &[&str] = &["*"];
 
@@ -240,6 +240,14 @@ pub const OPTIONS: &[Opt] = &[
         Switch,
         NODE,
         "Spares a connection whose bytes cost money. Takes from peers and gives nothing, and reads no more than 20 s ahead of a player.",
+    ),
+    opt(
+        "node.port_mapping",
+        "port-mapping",
+        "on|off",
+        Text,
+        NODE,
+        "Whether the home's router is asked to open this node's UDP ports (PCP, NAT-PMP, UPnP), so that peers reach it at once. Only where this machine has a private address.",
     ),
     opt(
         "node.p2p",

@@ -11,6 +11,7 @@ use pcdn_core::fragment::Fragmenter;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::mapping::Mapper;
 use pcdn_core::origin::Origin;
+use pcdn_core::peer::Outlook;
 use pcdn_core::resource::Url;
 use pcdn_core::schedule::{Hybrid, Policy, Scheduler};
 use pcdn_core::store::Store;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::appearance::Outlooks;
 use super::links::Links;
 use super::mapped::NamedTrackers;
 use super::serve::Desk;
@@ -125,6 +127,7 @@ pub struct Builder {
     discoveries: Vec<Arc<dyn Discovery>>,
     named_trackers: Option<NamedTrackers>,
     transports: Vec<Arc<dyn Transport>>,
+    outlooks: Vec<Arc<Outlook>>,
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,
     origin: Option<Arc<dyn Origin>>,
@@ -163,6 +166,7 @@ impl Builder {
             discoveries: Vec::new(),
             named_trackers: None,
             transports: Vec::new(),
+            outlooks: Vec::new(),
             fragmenters: Vec::new(),
             scheduler: SchedulerFactory(Arc::new(|| Box::new(Hybrid::default()))),
             origin: None,
@@ -180,6 +184,12 @@ impl Builder {
     /// Adds a transport. Without any the node has no peers.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transports.push(Arc::new(transport));
+        self
+    }
+
+    /// Adds what a transport finds out of how this node appears to others, such as [`Udp::outlook`](crate::transport::udp::Udp::outlook).
+    pub fn outlook(mut self, outlook: Arc<Outlook>) -> Self {
+        self.outlooks.push(outlook);
         self
     }
 
@@ -302,6 +312,7 @@ impl Builder {
             clock: Arc::new(SystemClock::default()),
             mappers: self.mappers,
             discoveries: self.discoveries,
+            outlook: Outlooks(self.outlooks),
             named_trackers: self.named_trackers,
             fragmenters: self.fragmenters,
             scheduler: self.scheduler,

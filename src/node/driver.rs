@@ -34,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use flow::{assemble, send_all, stream};
 pub(crate) use told::{Backing, Delivery, ToSwarm};
 
+use super::appearance::Outlooks;
 use super::keeper::Job;
 use super::links::{Link, Links};
 use super::open::StreamSide;
@@ -63,6 +64,7 @@ pub(crate) struct Surroundings {
     pub(crate) stream: Option<StreamSide>,
     pub(crate) me: PeerRecord,
     pub(crate) links: Arc<Links>,
+    pub(crate) outlook: Outlooks,
     pub(crate) origin: Arc<dyn Origin>,
     pub(crate) discoveries: Vec<Arc<dyn Discovery>>,
     pub(crate) keeper: mpsc::Sender<Job>,
@@ -98,6 +100,7 @@ pub(crate) async fn run(
         asks: HashMap::new(),
         readers: HashMap::new(),
         finding: false,
+        appeared: 0,
         lent: Arc::new(Throttle::new(Rate::UNLIMITED)),
         heads: HashMap::new(),
     };
@@ -116,6 +119,8 @@ struct Driver {
     asks: HashMap<AskId, oneshot::Sender<Result<Verified<Bytes>, Refuse>>>,
     readers: HashMap<ReaderId, mpsc::Sender<Delivery>>,
     finding: bool,
+    /// The edition of the outlook that the swarm knows.
+    appeared: u64,
     /// Bounds what is fetched in the background, beside the node's own bound.
     lent: Arc<Throttle>,
     /// Of a stream's segments: their URLs are resources of their own, with versions of their own.
@@ -152,6 +157,7 @@ impl Driver {
                 () = tokio::time::sleep(wake) => {
                     let now = self.now();
                     self.refresh_paths();
+                    self.look_out();
                     self.swarm.handle(now, Input::Wake);
                 }
             }
@@ -523,6 +529,13 @@ impl Driver {
             self.members.iter().map(|(handle, member)| (*handle, member.link.session.path().rtt)).collect();
         for (link, rtt) in paths.into_iter().filter(|(_, rtt)| !rtt.is_zero()) {
             self.give(Input::Path { link, rtt });
+        }
+    }
+
+    fn look_out(&mut self) {
+        let edition = self.around.outlook.edition();
+        if std::mem::replace(&mut self.appeared, edition) != edition {
+            self.give(Input::Appears(self.around.outlook.get()));
         }
     }
 

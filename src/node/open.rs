@@ -367,6 +367,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         stream,
         me: record,
         links: shared.links.clone(),
+        outlook: shared.outlook.clone(),
         origin,
         discoveries: discoveries.clone(),
         keeper: shared.keeper.clone(),
@@ -430,10 +431,12 @@ impl Fits {
 /// Keeps the node announced for a swarm until the node stops.
 fn announce(shared: &Arc<Shared>, key: SwarmKey, discoveries: Vec<Arc<dyn Discovery>>) {
     for discovery in discoveries {
-        let (record, stop) = (shared.record(), shared.stop.clone());
+        let (bound, outlook, stop) = (shared.record(), shared.outlook.clone(), shared.stop.clone());
         let links = Arc::downgrade(&shared.links);
         shared.tasks.spawn(async move {
             while links.upgrade().is_some_and(|links| links.swarms.contains_key(&key)) {
+                let edition = outlook.edition();
+                let record = outlook.complete(bound.clone());
                 let lease = tokio::select! {
                     lease = discovery.announce(&key, &record) => lease,
                     () = stop.cancelled() => return,
@@ -447,6 +450,8 @@ fn announce(shared: &Arc<Shared>, key: SwarmKey, discoveries: Vec<Arc<dyn Discov
                 };
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
+                    // Others must not be sent to a door that is no more.
+                    () = outlook.changed(edition) => {}
                     () = stop.cancelled() => return,
                 }
             }

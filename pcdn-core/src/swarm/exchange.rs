@@ -28,7 +28,7 @@ use super::whereabouts::{Whereabouts, is_where_seen};
 use super::{Swarm, SwarmSetup};
 use crate::dice::Dice;
 use crate::id::PeerId;
-use crate::peer::{Facts, PeerAddr, PeerRecord, Reach, SignedRecord};
+use crate::peer::{Appearance, Facts, PeerAddr, PeerRecord, Reach, SignedRecord};
 use crate::schedule::{Handle, Neighbour};
 use crate::unit::Time;
 use crate::wire::{Message, PEERS_MAX};
@@ -224,6 +224,17 @@ impl Swarm {
             }
         }
         self.look_for_peers(now);
+    }
+
+    /// The transports found out how this node appears to others.
+    pub(super) fn appears(&mut self, appearance: Appearance) {
+        self.exchange.whereabouts.found(appearance);
+        self.exchange.own_news = true;
+    }
+
+    /// The ports that a neighbour seen at `remote` can dial this node at.
+    pub(super) fn ports_for(&self, remote: Option<PeerAddr>) -> Vec<(crate::peer::Scheme, u16)> {
+        self.exchange.whereabouts.ports(reach_of(remote))
     }
 
     /// Unix milliseconds.

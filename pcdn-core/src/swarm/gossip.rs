@@ -127,8 +127,8 @@ impl Swarm {
 
     /// First words on a link: who listens where, and everything that can be given.
     pub(super) fn greet(&mut self, now: Time, link: Handle) {
-        let ports = self.setup.addrs.iter().map(|addr| (addr.scheme, addr.addr.port())).collect();
         let appears = self.links.side(link).and_then(|side| side.remote);
+        let ports = self.ports_for(appears);
         let hello = Message::Hello { ports, answer: true, appears };
         self.tell(link, hello);
         for note in self.slices.newest() {

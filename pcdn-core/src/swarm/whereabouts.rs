@@ -2,6 +2,7 @@
 //!
 //! A node that listens on a given address knows that one. Behind a NAT, or listening everywhere, it depends on others: each
 //! neighbour says from where it sees the node. Such an address counts if all who are as far away say the same, or two do.
+//! What the transport found out itself, by asking trackers over the very socket that others dial ([`Appearance`]), counts more.
 //! One neighbour alone can lie, but only to itself: the others pass on no record whose address is not where they see its
 //! peer themselves.
 //!
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::id::{Identity, PeerId, SwarmKey};
-use crate::peer::{Facts, PeerAddr, Reach, Scheme, SignedRecord};
+use crate::peer::{Appearance, Facts, PeerAddr, Reach, Scheme, SignedRecord};
 use crate::unit::Time;
 
 /// A record is signed anew after this, a third of its life: who holds one can pass it on for a while yet.
@@ -22,6 +23,7 @@ const REPORTS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Whereabouts {
     bound: Vec<PeerAddr>,
+    appearance: Appearance,
     seen: BTreeMap<PeerId, PeerAddr>,
     /// The last record for those on this machine, in this site, in the world, and when it was signed.
     signed: [Option<(Time, SignedRecord)>; 3],
@@ -29,7 +31,13 @@ pub(super) struct Whereabouts {
 
 impl Whereabouts {
     pub(super) fn new(bound: Vec<PeerAddr>) -> Self {
-        Self { bound, seen: BTreeMap::new(), signed: [None, None, None] }
+        let appearance = Appearance::default();
+        Self { bound, appearance, seen: BTreeMap::new(), signed: [None, None, None] }
+    }
+
+    /// What the transports found out.
+    pub(super) fn found(&mut self, appearance: Appearance) {
+        self.appearance = appearance;
     }
 
     /// A neighbour, itself seen at `its`, sees this node at `addr`. An address that reaches less far than the neighbour is
@@ -49,8 +57,14 @@ impl Whereabouts {
     /// Its addresses for those from whom it is `near`, the nearest first.
     pub(super) fn addrs(&self, near: Reach) -> Vec<PeerAddr> {
         let given = |addr: &&PeerAddr| addr.scheme == Scheme::Mem || !addr.addr.ip().is_unspecified();
-        let mut addrs: Vec<PeerAddr> =
-            self.bound.iter().filter(given).copied().chain(self.agreed()).collect();
+        let mut addrs: Vec<PeerAddr> = self
+            .bound
+            .iter()
+            .filter(given)
+            .chain(&self.appearance.addrs)
+            .copied()
+            .chain(self.agreed())
+            .collect();
         addrs.retain(|addr| addr.reach() >= near && addr.is_dialable());
         addrs.sort_by_key(PeerAddr::reach);
         let mut once: Vec<PeerAddr> = Vec::new();
@@ -62,18 +76,33 @@ impl Whereabouts {
         once
     }
 
+    /// The ports that who is so far away can dial at the address it sees: behind a NAT not the ones listened on.
+    pub(super) fn ports(&self, near: Reach) -> Vec<(Scheme, u16)> {
+        let port = |bound: &PeerAddr| {
+            let known = |addr: &&PeerAddr| {
+                near == Reach::World && addr.scheme == bound.scheme && addr.reach() == near
+            };
+            (bound.scheme, self.appearance.addrs.iter().find(known).unwrap_or(bound).addr.port())
+        };
+        self.bound.iter().map(port).collect()
+    }
+
     fn agreed(&self) -> Vec<PeerAddr> {
         let mut votes: BTreeMap<(Scheme, Reach, bool), BTreeMap<PeerAddr, usize>> = BTreeMap::new();
         for addr in self.seen.values() {
             let group = votes.entry((addr.scheme, addr.reach(), addr.addr.is_ipv4())).or_default();
             *group.entry(*addr).or_default() += 1;
         }
+        // Behind a symmetric NAT every neighbour sees another port.
         let agreed = |group: BTreeMap<PeerAddr, usize>| {
             let alone = group.len() == 1;
             let (addr, count) = group.into_iter().max_by_key(|(_, count)| *count)?;
             (alone || count >= 2).then_some(addr)
         };
-        votes.into_values().filter_map(agreed).collect()
+        let known = |kind: &(Scheme, Reach, bool)| {
+            self.appearance.addrs.iter().any(|addr| *kind == (addr.scheme, addr.reach(), addr.addr.is_ipv4()))
+        };
+        votes.into_iter().filter(|(kind, _)| !known(kind)).filter_map(|(_, group)| agreed(group)).collect()
     }
 
     /// The record for those from whom it is `near`; none while no address is known that they could use.
@@ -88,7 +117,11 @@ impl Whereabouts {
     ) -> Option<SignedRecord> {
         let addrs = self.addrs(near);
         let last = &mut self.signed[near as usize];
-        let stands = |record: &SignedRecord| record.facts().addrs == addrs && record.facts().flags == flags;
+        let nat = self.appearance.nat.code();
+        let stands = |record: &SignedRecord| {
+            let facts = record.facts();
+            facts.addrs == addrs && facts.flags == flags && facts.nat == nat
+        };
         if let Some((at, record)) = last
             && now.since(*at) < RENEW
             && stands(record)
@@ -98,7 +131,7 @@ impl Whereabouts {
         // Of two signed in the same millisecond neither would be the later one.
         let seq = last.as_ref().map_or(now_ms, |(_, old)| now_ms.max(old.facts().seq + 1));
         let facts =
-            Facts { id: key.peer_id(), seq, lifetime_s: Facts::LIFETIME_S_MAX, flags, nat: 0, up: 0, addrs };
+            Facts { id: key.peer_id(), seq, lifetime_s: Facts::LIFETIME_S_MAX, flags, nat, up: 0, addrs };
         let record = facts.sign(key, swarm)?;
         *last = Some((now, record.clone()));
         Some(record)
@@ -142,6 +175,24 @@ mod tests {
         assert_eq!(texts(&me, Reach::World), ["udp://198.51.100.1:4000"]);
         (1..=3).for_each(|n| me.forget(&PeerId([n; 32])));
         assert_eq!(me.addrs(Reach::World), []);
+    }
+
+    #[test]
+    fn what_the_transport_found_out_counts_more_and_is_in_the_record() {
+        let (key, swarm) = (Identity::from_secret([1; 32]), SwarmKey([2; 32]));
+        let mut me = everywhere();
+        let far = addr("udp://203.0.113.9:4000");
+        me.seen(PeerId([1; 32]), far, addr("udp://198.51.100.1:5555"));
+        let found = addr("udp://198.51.100.1:4444");
+        me.found(Appearance { addrs: vec![found], nat: crate::peer::Nat::Cone });
+        assert_eq!(me.addrs(Reach::World), [found]);
+        assert_eq!(me.ports(Reach::World), [(Scheme::Udp, 4444)]);
+        assert_eq!(me.ports(Reach::Site), [(Scheme::Udp, 4000)]);
+        let record = me.record(Time::ZERO, 0, Reach::World, &key, &swarm, 0).unwrap();
+        assert_eq!((record.facts().nat, &record.facts().addrs[..]), (2, &[found][..]));
+        me.found(Appearance { addrs: vec![found], nat: crate::peer::Nat::Open });
+        let newer = me.record(Time::ZERO, 0, Reach::World, &key, &swarm, 0).unwrap();
+        assert!(newer.facts().nat == 1 && newer.facts().seq > record.facts().seq);
     }
 
     #[test]

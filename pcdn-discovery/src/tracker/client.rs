@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use pcdn_core::discovery::{BoxStream, Discovery, DiscoveryError, Lease};
 use pcdn_core::id::{PeerId, SwarmKey};
-use pcdn_core::peer::PeerRecord;
+use pcdn_core::peer::{Nat, Outlook, PeerRecord};
 use pcdn_core::unit::Time;
 use tokio::time::{Instant, timeout};
 
@@ -64,6 +64,7 @@ struct Inner {
     way: Result<Way, String>,
     secret: Option<Secret>,
     token: Option<Arc<str>>,
+    outlook: Option<Arc<Outlook>>,
     socket: socket::Handle,
     mine: Mutex<HashMap<SwarmKey, Mine>>,
     book: Mutex<Book>,
@@ -94,6 +95,8 @@ struct Mine {
     seed: bool,
     peers: Vec<PeerRecord>,
     at: Instant,
+    /// What the tracker was told of how to reach this node.
+    told: (Ports, Nat),
 }
 
 /// What a tracker's answer comes to, whichever way it came.
@@ -108,19 +111,26 @@ impl Tracker {
     /// The tracker at `host:port`, `udp://host:port` or `http://host:port`. Nothing is sent yet, and an address that cannot be
     /// used is reported by the first call; parse the text to hear it at once.
     pub fn at(address: &str) -> Self {
-        Self::of(address.chars().take(WHY_MAX).collect(), Way::parse(address), None, None, None)
+        let node = address.chars().take(WHY_MAX).collect();
+        Self::of(node, Way::parse(address), Proofs::default(), None, None)
     }
 
     fn of(
         node: String,
         way: Result<Way, String>,
-        secret: Option<Secret>,
-        token: Option<Arc<str>>,
+        proofs: Proofs,
+        outlook: Option<Arc<Outlook>>,
         from: Option<IpAddr>,
     ) -> Self {
+        let Proofs { secret, token } = proofs;
         let (mine, book, reporting) = Default::default();
         let (socket, start) = (socket::Handle::new(from), Instant::now());
-        Self { inner: Arc::new(Inner { node, way, secret, token, socket, mine, book, reporting, start }) }
+        let inner = Inner { node, way, secret, token, outlook, socket, mine, book, reporting, start };
+        Self { inner: Arc::new(inner) }
+    }
+
+    fn with(&self, proofs: Proofs, outlook: Option<Arc<Outlook>>, from: Option<IpAddr>) -> Self {
+        Self::of(self.inner.node.clone(), self.inner.way.clone(), proofs, outlook, from)
     }
 
     /// What all who use it call it: its address without scheme and in small letters.
@@ -134,15 +144,15 @@ impl Tracker {
     /// Proves knowledge of a private tracker's secret. To be called before the first use: the handle is a new one.
     #[must_use]
     pub fn with_secret(self, secret: Secret) -> Self {
-        let Inner { node, way, token, socket, .. } = &*self.inner;
-        Self::of(node.clone(), way.clone(), Some(secret), token.clone(), socket.from())
+        let proofs = Proofs { secret: Some(secret), ..self.inner.proofs() };
+        self.with(proofs, self.inner.outlook.clone(), self.inner.socket.from())
     }
 
     /// Shows a token of the tracker's application, see [`token`](super::token). To be called before the first use.
     #[must_use]
     pub fn with_token(self, token: &str) -> Self {
-        let Inner { node, way, secret, socket, .. } = &*self.inner;
-        Self::of(node.clone(), way.clone(), secret.clone(), Some(token.into()), socket.from())
+        let proofs = Proofs { token: Some(token.into()), ..self.inner.proofs() };
+        self.with(proofs, self.inner.outlook.clone(), self.inner.socket.from())
     }
 
     /// Speaks UDP from this address of the machine, where the tracker has one of the same family: a tracker tells others of
@@ -150,8 +160,13 @@ impl Tracker {
     /// one.
     #[must_use]
     pub fn sending_from(self, ip: IpAddr) -> Self {
-        let Inner { node, way, secret, token, .. } = &*self.inner;
-        Self::of(node.clone(), way.clone(), secret.clone(), token.clone(), Some(ip))
+        self.with(self.inner.proofs(), self.inner.outlook.clone(), Some(ip))
+    }
+
+    /// Tells the tracker what NAT this node is behind, as it is found out. To be called before the first use.
+    #[must_use]
+    pub fn with_outlook(self, outlook: Arc<Outlook>) -> Self {
+        self.with(self.inner.proofs(), Some(outlook), self.inner.socket.from())
     }
 }
 
@@ -174,8 +189,13 @@ impl fmt::Debug for Tracker {
 #[async_trait]
 impl Discovery for Tracker {
     async fn announce(&self, key: &SwarmKey, me: &PeerRecord) -> Result<Lease, DiscoveryError> {
-        let first = !self.inner.mine().contains_key(key);
-        if !first && let Some(renew_in) = self.inner.renew(key, me).await {
+        let traits = self.inner.traits();
+        let told = (Ports::of(me), traits.nat);
+        let before = self.inner.mine().get(key).map(|mine| mine.told);
+        let first = before.is_none();
+        if before == Some(told)
+            && let Some(renew_in) = self.inner.renew(key, me).await
+        {
             return Ok(Lease { renew_in });
         }
         let request = Announce {
@@ -186,10 +206,10 @@ impl Discovery for Tracker {
             event: if first { Event::Started } else { Event::None },
             progress: None,
             want: WANT_WITH_ANNOUNCE,
-            traits: Traits::default(),
+            traits,
         };
         let reply = self.inner.ask(Request::Announce(request)).await?;
-        self.inner.remember(key, me, reply.peers);
+        self.inner.remember(key, me, told, reply.peers);
         self.inner.book().hold(key, me);
         let renew_in = reply.interval.unwrap_or(RENEW.1).clamp(RENEW.0, RENEW.1);
         Ok(Lease { renew_in })
@@ -222,7 +242,7 @@ impl Discovery for Tracker {
                     asker,
                     seed,
                     want,
-                    traits: Traits::default(),
+                    traits: inner.traits(),
                     rich: false,
                 }))
                 .await
@@ -271,7 +291,10 @@ impl Inner {
             }
             let (report, patience) = {
                 let book = self.book();
-                (book.next(me, self.entries_max())?, if book.is_answered() { CALL_MAX } else { FIRST_REPORT })
+                (
+                    book.next(me, self.traits(), self.entries_max())?,
+                    if book.is_answered() { CALL_MAX } else { FIRST_REPORT },
+                )
             };
             let asked = self.ask(Request::Report(report.clone()));
             let reply = timeout(patience, asked).await.ok().and_then(Result::ok);
@@ -284,6 +307,12 @@ impl Inner {
             }
         }
         None
+    }
+
+    /// What this node is like, as far as it knows.
+    fn traits(&self) -> Traits {
+        let nat = self.outlook.as_ref().map(|outlook| outlook.get().nat).unwrap_or_default();
+        Traits { nat, ..Traits::default() }
     }
 
     /// Entries of one report: a token takes the place of some.
@@ -313,11 +342,11 @@ impl Inner {
         }
     }
 
-    fn remember(&self, key: &SwarmKey, me: &PeerRecord, mut peers: Vec<PeerRecord>) {
+    fn remember(&self, key: &SwarmKey, me: &PeerRecord, told: (Ports, Nat), mut peers: Vec<PeerRecord>) {
         peers.retain(|record| record.id != me.id);
         let mut mine = self.mine();
         if mine.len() < SWARMS_MAX || mine.contains_key(key) {
-            mine.insert(*key, Mine { id: me.id, seed: me.seed, peers, at: Instant::now() });
+            mine.insert(*key, Mine { id: me.id, seed: me.seed, peers, at: Instant::now(), told });
         }
     }
 

@@ -160,6 +160,21 @@ impl Guard {
         }
     }
 
+    /// Whether `peer` takes part in any swarm from `ip`. Of loopback nothing is remembered, and everything believed.
+    pub fn has(&self, ip: IpAddr, peer: &PeerId) -> bool {
+        if ip.is_loopback() {
+            return true;
+        }
+        let (id, key) = (self.hash_of(peer), host_of(ip));
+        let Some(host) = self.hosts.get(&key).map(|host| (host.swarms, host.peer)) else { return false };
+        match host {
+            (MANY, _) => {
+                self.crowds.get(&key).is_some_and(|crowd| crowd.iter().any(|(known, _)| *known == id))
+            }
+            (swarms, known) => swarms > 0 && known == id,
+        }
+    }
+
     fn hash_of(&self, peer: &PeerId) -> u32 {
         self.ids.hash_one(peer) as u32
     }
@@ -279,7 +294,9 @@ mod tests {
         assert_eq!(guard.enter(host, &a), Err(Refusal::TooManySwarms));
         guard.enter(host, &b).unwrap();
         assert_eq!(guard.enter(host, &c), Err(Refusal::TooManyIds));
+        assert!(guard.has(host, &a) && guard.has(host, &b) && !guard.has(host, &c));
         guard.leave(host, &b);
+        assert!(guard.has(host, &a) && !guard.has(host, &b) && !guard.has(ip("192.0.2.9"), &a));
         guard.enter(host, &c).unwrap();
     }
 

@@ -22,9 +22,11 @@ use super::standing::{StandingConfig, Standings};
 use super::store::{Elsewhere, Memory, PeerStore};
 use super::table::{Limits, Table};
 use super::token::Tokens;
+use meet::{Desk, Meetings};
 use udp::Worker;
 
 mod defer;
+mod meet;
 mod udp;
 mod web;
 
@@ -52,6 +54,9 @@ pub struct TrackerConfig {
     pub networks: Arc<Networks>,
     /// What it makes of how good peers are.
     pub standing: StandingConfig,
+    /// Another address of this host from which nodes are answered, so that they learn what their NATs do. Default: one the system
+    /// has, if it listens on all.
+    pub second_address: Option<IpAddr>,
     /// UDP workers, each a thread with a socket of its own. Default: the number of cores, at most 4; one core answers more than
     /// a hundred thousand requests a second.
     pub workers: usize,
@@ -67,6 +72,7 @@ impl Default for TrackerConfig {
             limits: Limits::default(),
             networks: Arc::default(),
             standing: StandingConfig::default(),
+            second_address: None,
             workers: cores.min(4),
         }
     }
@@ -81,6 +87,7 @@ pub struct TrackerServer {
     standing: Box<StandingConfig>,
     stop: watch::Sender<bool>,
     workers: Vec<Worker>,
+    desks: Vec<Desk>,
     tasks: JoinSet<()>,
 }
 
@@ -113,6 +120,8 @@ impl TrackerServer {
         while sockets.len() < config.workers && cfg!(target_os = "linux") {
             sockets.push(udp::bind(local)?);
         }
+        let meetings = Meetings::bind(local, config.second_address, draw()?, service.clone());
+        let desks = meetings.desks(start)?;
         let mut tasks = JoinSet::new();
         let defer = match elsewhere.clone() {
             Some(elsewhere) => {
@@ -129,7 +138,8 @@ impl TrackerServer {
             None => None,
         };
         let worker = |(number, socket): (usize, UdpSocket)| {
-            Worker::start(socket, service.clone(), start, dice.fork(&format!("udp {number}")), defer.clone())
+            let shared = udp::Shared { service: service.clone(), meetings: meetings.clone(), watch: start };
+            Worker::start(socket, shared, dice.fork(&format!("udp {number}")), defer.clone())
         };
         let workers = sockets.into_iter().enumerate().map(worker).collect::<io::Result<_>>()?;
         let (stop, stopped) = watch::channel(false);
@@ -137,9 +147,9 @@ impl TrackerServer {
         standing.start(&mut tasks, &standings, service.clone(), dice.fork("standing"));
         let router = http::router(service.clone(), start, dice.fork("http"), elsewhere, &standings);
         tasks.spawn(web::serve(tcp, router, stopped));
-        tasks.spawn(sweep(service.clone(), start));
+        tasks.spawn(sweep(service.clone(), meetings, start));
         tracing::info!(%local, "tracker listens");
-        Ok(Self { local, service, standings, standing, stop, workers, tasks })
+        Ok(Self { local, service, standings, standing, stop, workers, desks, tasks })
     }
 
     /// Where it listens, UDP and TCP.
@@ -176,6 +186,7 @@ impl TrackerServer {
         self.standing.stop(&self.standings).await;
         // Each is woken and then ends between two batches.
         drop(std::mem::take(&mut self.workers));
+        drop(std::mem::take(&mut self.desks));
     }
 }
 
@@ -189,12 +200,13 @@ impl Watch {
     }
 }
 
-async fn sweep(service: Arc<Service>, watch: Watch) {
+async fn sweep(service: Arc<Service>, meetings: Arc<Meetings>, watch: Watch) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         service.table().expire(watch.now());
+        meetings.expire(watch.now());
     }
 }
 

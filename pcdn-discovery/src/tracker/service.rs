@@ -124,6 +124,8 @@ pub struct Counters {
     pub reports: AtomicU64,
     /// Scrapes answered, UDP and HTTP.
     pub scrapes: AtomicU64,
+    /// Questions of where a node is seen, and calls to another.
+    pub words: AtomicU64,
     /// Datagrams that got no answer.
     pub dropped: AtomicU64,
     /// By [`Refusal`].

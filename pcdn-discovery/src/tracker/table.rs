@@ -368,6 +368,16 @@ impl Table {
         &self.store
     }
 
+    /// Whether `peer` takes part in any swarm from `ip`.
+    pub(super) fn has(&self, ip: IpAddr, peer: &PeerId) -> bool {
+        self.guard.has(ip, peer)
+    }
+
+    /// Whether `ip` may call others together; that costs as much as a request.
+    pub(super) fn may_call(&self, now: Time, ip: IpAddr) -> bool {
+        self.request(now, ip, 1).is_ok()
+    }
+
     fn request(&self, now: Time, from: IpAddr, cost: u32) -> Result<(), Refusal> {
         self.load.request();
         self.guard.requests(now, from, cost)

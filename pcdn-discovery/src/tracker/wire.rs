@@ -33,14 +33,14 @@
 //! | 0x05 | event | 1: 0 none, 1 started, 2 stopped | announce |
 //! | 0x06 | progress | 16: bytes downloaded 8, bytes left 8 | announce, optional |
 //! | 0x07 | want | 2: peers wanted | announce, find |
-//! | 0x08 | traits | 5 or 9: NAT 1 (0 unknown, 1 open, 2 cone, 3 symmetric), flags 1 (bit 0 superpeer, bit 1 metered, bit 2 relays), log₂ kbit/s up 1, spare slots 1, share held 1, live position 4 | announce, find, report; optional |
+//! | 0x08 | traits | 5 or 9: NAT 1 (0 unknown, 1 open, 2 port-restricted, 3 symmetric, 4 address-restricted), flags 1 (bit 0 superpeer, bit 1 metered, bit 2 relays), log₂ kbit/s up 1, spare slots 1, share held 1, live position 4 | announce, find, report; optional |
 //! | 0x09 | entries | n × {change 1 (1 holds, 2 left), info hash 20, share held 1, live position 4 or all ones}, n ≤ 40 | report |
 //! | 0x0a | rich | 0: traits are wanted in the answer | find, optional |
 //! | 0x0b | token | a signed token, see [`token`](super::token) | all, where the tracker wants one |
 //! | 0x21 | interval | 4: seconds until the next announce | answer to announce |
 //! | 0x22 | observed | 6 or 18: address and port the request came from | answer to announce |
 //! | 0x23 | counts | 8: seeds 4, other peers 4 | answers |
-//! | 0x24 | peers | n × {id 32, flags 1 (bit 0 seed, bit 1 IPv6, bit 2 superpeer, bits 3 and 4 NAT), port count 1, ip 4 or 16, ports as above} | answers |
+//! | 0x24 | peers | n × {id 32, flags 1 (bit 0 seed, bit 1 IPv6, bit 2 superpeer, bits 3 to 5 NAT), port count 1, ip 4 or 16, ports as above} | answers |
 //! | 0x25 | peers' traits | for each of the peers, in order: {log₂ kbit/s up 1, spare slots 1, share held 1, live position 4 or all ones} | answer to a find that asked for it |
 //! | 0x26 | standing | 13: soonest next report 4, swarms held 4, duties 1, version of the tracker list 4 | answer to report |
 //! | 0x0f | tag | 16: keyed BLAKE3 of everything before this field; ends the fields | all native ones of a private tracker |

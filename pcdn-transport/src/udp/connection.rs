@@ -30,6 +30,10 @@ use super::talk::Talk;
 const PING_QUIET: Duration = Duration::from_secs(6);
 /// A session that waits for something is pinged this often.
 const PING_BUSY: Duration = Duration::from_secs(1);
+/// One that waits and has heard nothing for this long is pinged: whether the peer is slow or lost is known a round trip later.
+const PING_SILENT: Duration = Duration::from_millis(250);
+/// One that waits and has heard nothing for this long, two pings included, has lost its way: a NAT has forgotten it.
+const STALLED: Duration = Duration::from_millis(600);
 /// Until the first packet from the peer.
 const PING_FIRST: Duration = Duration::from_millis(200);
 /// A peer that owes an answer and says nothing for this long is gone: five pings unanswered.
@@ -76,6 +80,9 @@ pub(crate) struct Connection {
     ping_at: Time,
     last_heard: Time,
     busy_since: Option<Time>,
+    /// When the first DATA was sent of which nothing has been heard: a peer that takes it says so within a round trip.
+    unheard_since: Option<Time>,
+    stalled: bool,
     idle_timeout: Duration,
     pub(crate) ended: Option<Ended>,
     pub(crate) malformed: u64,
@@ -122,6 +129,8 @@ impl Connection {
             ping_at: now,
             last_heard: now,
             busy_since: None,
+            unheard_since: None,
+            stalled: false,
             idle_timeout: idle,
             ended: None,
             malformed: 0,
@@ -147,6 +156,10 @@ impl Connection {
         let newest = opened.newest;
         self.proven = true;
         self.last_heard = now;
+        if std::mem::take(&mut self.stalled) {
+            self.pull.hurry(now);
+        }
+        self.unheard_since = None;
         self.gauge.packet();
         if newest && from != self.remote && self.challenge.as_ref().is_none_or(|c| c.addr != from) {
             self.challenge = Some(Challenge { addr: from, token: token(), at: now, due: true });
@@ -195,6 +208,7 @@ impl Connection {
             Frame::PathProof(token) => {
                 if let Some(proven) = self.challenge.take_if(|c| c.addr == from && c.token == token) {
                     self.remote = proven.addr;
+                    self.pull.hurry(now);
                 }
             }
             Frame::Close => self.ended = Some(Ended::ByPeer),
@@ -252,6 +266,7 @@ impl Connection {
             self.flow.next_wake(),
             self.gauge.report_at(),
             self.next_ping(),
+            self.stalls_at(),
             dead,
         ];
         parts.into_iter().min().unwrap_or(Time::NEVER)
@@ -267,6 +282,40 @@ impl Connection {
         self.flow.wake(now);
     }
 
+    /// Since when a word of the peer's is due, if one is.
+    fn waits_since(&self) -> Option<Time> {
+        self.busy_since.into_iter().chain(self.unheard_since).min()
+    }
+
+    fn stalls_at(&self) -> Time {
+        match self.waits_since() {
+            Some(since) if self.proven && !self.stalled => {
+                since.max(self.last_heard) + STALLED.max(PING_SILENT + 2 * self.rtt.smooth())
+            }
+            _ => Time::NEVER,
+        }
+    }
+
+    /// Whether it has lost its way since the last time this was asked.
+    pub(crate) fn stalls(&mut self, now: Time) -> bool {
+        let stalls = now >= self.stalls_at();
+        self.stalled |= stalls;
+        stalls
+    }
+
+    /// Whether nothing has come since [`stalls`](Self::stalls) said so.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    /// The peer may be at `addr`: it is asked to prove it.
+    pub(crate) fn prove(&mut self, now: Time, addr: SocketAddr, token: [u8; 8]) {
+        match self.challenge.as_mut().filter(|challenge| challenge.addr == addr) {
+            Some(challenge) => challenge.due |= now.since(challenge.at) >= CHALLENGE_EVERY,
+            None => self.challenge = Some(Challenge { addr, token, at: now, due: true }),
+        }
+    }
+
     /// Keeps track of since when the peer owes something; call after every change.
     pub(crate) fn note_busy(&mut self, now: Time) {
         self.busy_since = if self.is_busy() { self.busy_since.or(Some(now)) } else { None };
@@ -280,10 +329,12 @@ impl Connection {
 
     /// `ping_at` is when the last ping went (or the first is due).
     fn next_ping(&self) -> Time {
-        match (self.proven, self.busy_since) {
+        match (self.proven, self.waits_since()) {
             _ if self.sealer.next_number() == 0 => self.ping_at,
             (false, _) => self.ping_at + PING_FIRST,
-            (true, Some(_)) => self.ping_at + PING_BUSY,
+            (true, Some(_)) => {
+                (self.ping_at + PING_BUSY).min(self.ping_at.max(self.last_heard) + PING_SILENT)
+            }
             (true, None) => self.ping_at + PING_QUIET,
         }
     }

@@ -3,12 +3,13 @@
 mod peers;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_core::id::PeerId;
+use pcdn_core::peer::{Appearance, Nat, Outlook, PeerAddr, Scheme};
 use pcdn_core::transport::{Fetch, Grant, Provider, Refuse, Session};
 use pcdn_core::unit::{Rate, Time};
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +18,7 @@ use super::endpoint::{Counters, DialId, Endpoint, Event, SessionId, Transmit};
 use super::socket::Socket;
 use crate::fetching::Step;
 use crate::limit::Limits;
+use crate::nat::survey::Found;
 use peers::Peers;
 
 /// Batches read before anything is sent: about 4 MiB, then others get a turn.
@@ -29,14 +31,42 @@ const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// What handles ask of the task.
 #[derive(Debug)]
 pub(super) enum Command {
-    Connect { peer: PeerId, addrs: Vec<SocketAddr>, reply: oneshot::Sender<Option<Arc<dyn Session>>> },
-    Fetch { session: SessionId, token: u64, want: Fetch, steps: mpsc::UnboundedSender<Step> },
-    Cancel { session: SessionId, token: u64 },
-    Message { session: SessionId, message: Bytes },
-    Read { session: SessionId, bytes: usize },
+    Connect {
+        peer: PeerId,
+        addrs: Vec<SocketAddr>,
+        reply: oneshot::Sender<Option<Arc<dyn Session>>>,
+    },
+    Fetch {
+        session: SessionId,
+        token: u64,
+        want: Fetch,
+        steps: mpsc::UnboundedSender<Step>,
+    },
+    Cancel {
+        session: SessionId,
+        token: u64,
+    },
+    Message {
+        session: SessionId,
+        message: Bytes,
+    },
+    Read {
+        session: SessionId,
+        bytes: usize,
+    },
     Close(SessionId),
-    Answer { session: SessionId, fetch: u32, answer: Result<Grant, Refuse> },
+    Answer {
+        session: SessionId,
+        fetch: u32,
+        answer: Result<Grant, Refuse>,
+    },
     UploadLimit(Rate),
+    MeetAt {
+        trackers: Vec<SocketAddr>,
+        private: Vec<SocketAddr>,
+    },
+    /// The port that the router has opened.
+    Mapped(Option<u16>),
     Shutdown(Option<oneshot::Sender<()>>),
 }
 
@@ -50,6 +80,9 @@ pub(super) struct Driver {
     clock: Limits,
     shown_at: Time,
     counters: Arc<Mutex<Counters>>,
+    outlook: Arc<Outlook>,
+    found: Found,
+    mapped: Option<u16>,
     /// A train the socket had no room for.
     unsent: Option<Transmit>,
     train: Vec<u8>,
@@ -65,6 +98,7 @@ impl Driver {
         commands: mpsc::WeakUnboundedSender<Command>,
         accepts: mpsc::Sender<Arc<dyn Session>>,
         counters: Arc<Mutex<Counters>>,
+        outlook: Arc<Outlook>,
     ) -> Self {
         Self {
             socket,
@@ -74,6 +108,9 @@ impl Driver {
             clock,
             shown_at: Time::ZERO,
             counters,
+            outlook,
+            found: Found::default(),
+            mapped: None,
             unsent: None,
             train: Vec::with_capacity(1 << 16),
             more_to_read: false,
@@ -163,6 +200,11 @@ impl Driver {
                     Err(why) => self.endpoint.refused(now, session, fetch, why),
                 }
             }
+            Command::MeetAt { trackers, private } => self.endpoint.meet_at(now, &trackers, &private),
+            Command::Mapped(port) => {
+                self.mapped = port;
+                self.look();
+            }
             Command::UploadLimit(limit) => self.endpoint.set_upload_limit(limit),
             shutdown @ Command::Shutdown(_) => return Some(shutdown),
         }
@@ -228,6 +270,10 @@ impl Driver {
                     let path = self.endpoint.path(self.now(), session).unwrap_or_default();
                     self.peers.accepted(session, peer, path);
                 }
+                Event::Appears(found) => {
+                    self.found = found;
+                    self.look();
+                }
                 other => self.peers.event(other),
             }
         }
@@ -265,6 +311,10 @@ impl Driver {
         }
     }
 
+    fn look(&self) {
+        self.outlook.set(appearance(&self.found, self.mapped));
+    }
+
     fn goodbye(&mut self, done: Option<oneshot::Sender<()>>) {
         let now = self.now();
         self.endpoint.close_all(now);
@@ -275,5 +325,39 @@ impl Driver {
         if let Some(done) = done {
             let _ = done.send(());
         }
+    }
+}
+
+/// What the transport found out, as the rest of a node is told. Of a port that the router has opened only the number is
+/// believed: it is at the address that trackers see, and makes the node open to all.
+fn appearance(found: &Found, mapped: Option<u16>) -> Appearance {
+    let udp =
+        |ip: IpAddr, port| PeerAddr { scheme: Scheme::Udp, addr: SocketAddr::new(ip.to_canonical(), port) };
+    let seen = found.seen.map(|seen| udp(seen.ip(), seen.port()));
+    let open = found.seen.zip(mapped).map(|(seen, port)| udp(seen.ip(), port));
+    let nat = if open.is_some() { Nat::Open } else { found.nat };
+    tracing::debug!(seen = ?found.seen, ?mapped, nat = nat.as_str(), silent = found.silent, "as others see this node");
+    Appearance { addrs: open.into_iter().chain(seen.filter(|seen| open != Some(*seen))).collect(), nat }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_port_is_at_the_address_that_trackers_see() {
+        let found = Found { seen: "198.51.100.1:31000".parse().ok(), nat: Nat::Symmetric, silent: false };
+        let texts = |appearance: Appearance| {
+            (appearance.addrs.iter().map(PeerAddr::to_string).collect::<Vec<_>>(), appearance.nat)
+        };
+        let (addrs, nat) = texts(appearance(&found, Some(4000)));
+        assert_eq!(
+            (&addrs[..], nat),
+            (&["udp://198.51.100.1:4000".to_owned(), "udp://198.51.100.1:31000".to_owned()][..], Nat::Open)
+        );
+        let (addrs, nat) = texts(appearance(&found, None));
+        assert_eq!((addrs.len(), nat), (1, Nat::Symmetric));
+        let (addrs, nat) = texts(appearance(&Found::default(), Some(4000)));
+        assert_eq!((addrs.len(), nat), (0, Nat::Unknown), "without a tracker nobody knows where it is");
     }
 }

@@ -4,6 +4,7 @@ mod dial;
 mod event;
 mod handshake;
 mod sessions;
+mod through;
 mod timers;
 mod uplink;
 
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::transport::{Fetch, Grant, PathStats, Refuse};
 use pcdn_core::unit::{Rate, Time};
+use pcdn_core::wire::meet;
 
 use super::config::UdpConfig;
 use super::connection::{Connection, Ended};
@@ -22,6 +24,8 @@ use super::noise::{Gate, Secrets, hello_mac};
 use super::packet::{self, Datagram};
 use super::turn::Turns;
 use crate::limit::Limits;
+use crate::nat::Nat;
+use crate::nat::survey::Found;
 use crate::secret::SwarmSecret;
 use dial::Dial;
 pub use event::{Counters, DialId, Event, SessionId, Transmit};
@@ -44,6 +48,10 @@ pub struct Endpoint {
     sessions: BTreeMap<u32, Box<Connection>>,
     half_open: VecDeque<HalfOpen>,
     dials: BTreeMap<u32, Dial>,
+    /// Calls that nobody here asked for: the other side of a meeting did.
+    uncalled: BTreeSet<u32>,
+    nat: Nat,
+    appears: Found,
     timers: Timers,
     /// Sessions that may have a control packet to send.
     talkative: BTreeSet<u32>,
@@ -70,6 +78,8 @@ impl Endpoint {
         let gate = Gate::new(config.handshakes_per_second, &mut secrets);
         Self {
             uplink: Uplink::new(limits),
+            nat: Nat::new(me.peer_id()),
+            appears: Found::default(),
             me,
             config,
             secrets,
@@ -77,6 +87,7 @@ impl Endpoint {
             sessions: BTreeMap::new(),
             half_open: VecDeque::new(),
             dials: BTreeMap::new(),
+            uncalled: BTreeSet::new(),
             timers: Timers::default(),
             talkative: BTreeSet::new(),
             turns: Turns::default(),
@@ -90,6 +101,9 @@ impl Endpoint {
 
     /// Takes a datagram; it is opened in place.
     pub fn handle(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]) {
+        if meet::is_word(datagram) {
+            return self.word(now, from, datagram);
+        }
         match packet::decode(datagram) {
             Some(Datagram::Packet { to, number }) => self.packet(now, from, to, number, datagram),
             Some(Datagram::Hello { index, noise, covered, mac, cookie }) => {
@@ -132,7 +146,10 @@ impl Endpoint {
             timeout,
             &mut self.secrets,
         ) {
-            Some(dial) => drop(self.dials.insert(index, dial)),
+            Some(dial) => {
+                self.dials.insert(index, dial);
+                self.nat.want(now, peer, addrs);
+            }
             None => {
                 self.events.push_back(Event::Unreachable {
                     dial: DialId(index),
@@ -147,7 +164,9 @@ impl Endpoint {
 
     /// Gives up a call.
     pub fn hang_up(&mut self, dial: DialId) {
-        self.dials.remove(&dial.0);
+        if let Some(dial) = self.dials.remove(&dial.0) {
+            self.nat.done(&dial.peer);
+        }
     }
 
     /// Asks the peer of a session for a piece; the number names the fetch in events.
@@ -191,6 +210,7 @@ impl Endpoint {
         let all: Vec<u32> = self.sessions.keys().copied().collect();
         all.into_iter().for_each(|index| self.close(now, SessionId(index)));
         self.dials.clear();
+        self.uncalled.clear();
     }
 
     /// What is known of a session's path.
@@ -225,14 +245,20 @@ impl Endpoint {
         let session = self.timers.by_time.first().map_or(Time::NEVER, |(at, _)| *at);
         let dial = self.dials.values().map(Dial::next_wake).min().unwrap_or(Time::NEVER);
         let half_open = self.half_open.front().map_or(Time::NEVER, |half| half.at + HALF_OPEN_FOR);
-        session.min(dial).min(half_open).min(self.uplink.blocked_until())
+        session.min(dial).min(half_open).min(self.uplink.blocked_until()).min(self.nat.next_wake())
     }
 
     /// Does what time demands.
     pub fn wake(&mut self, now: Time) {
         // Once each: a session that now has something to send stays due until it is sent.
         for index in self.timers.due(now) {
-            self.with(now, SessionId(index), |connection| connection.wake(now));
+            let stalled = self.with(now, SessionId(index), |connection| {
+                connection.wake(now);
+                connection.stalls(now).then_some((connection.peer, connection.remote))
+            });
+            if let Some((peer, remote)) = stalled.flatten() {
+                self.nat.lost(now, peer, remote);
+            }
         }
         while self.half_open.front().is_some_and(|half| now >= half.at + HALF_OPEN_FOR) {
             if let Some(half) = self.half_open.pop_front() {
@@ -244,8 +270,12 @@ impl Endpoint {
         for index in over {
             let Some(dial) = self.dials.remove(&index) else { continue };
             let (peer, stranger, version) = (dial.peer, dial.met_a_stranger(), dial.version());
-            self.events.push_back(Event::Unreachable { dial: DialId(index), peer, stranger, version });
+            self.nat.done(&peer);
+            if !self.uncalled.remove(&index) {
+                self.events.push_back(Event::Unreachable { dial: DialId(index), peer, stranger, version });
+            }
         }
+        self.wake_nat(now);
     }
 
     /// Appends the next datagrams to `out`, all for one address: one, or several of equal size of which only the last may be
@@ -255,6 +285,10 @@ impl Endpoint {
         self.follow_up();
         if let Some((to, datagram)) = self.answers.pop_front() {
             out.extend_from_slice(&datagram);
+            return Some(Transmit::one(to, out));
+        }
+        if let Some((to, word)) = self.nat.poll_transmit() {
+            out.extend_from_slice(&word);
             return Some(Transmit::one(to, out));
         }
         if let Some((to, hello)) = self.dials.values_mut().find_map(|dial| dial.next_hello(now)) {

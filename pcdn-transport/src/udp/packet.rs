@@ -8,6 +8,8 @@
 //! | 0x26 | VERSIONS | to 4, mac of the hello 16, lowest 1, highest 1 | 23 |
 //! | 0x28 | PACKET | to 4, low half of the packet number 4, sealed frames, tag 16 | 25 + frames |
 //!
+//! 0x23, 0x24, 0x25, 0x27 and 0x2c before `pcdnmt1` are the words of [`meet`](pcdn_core::wire::meet), by which nodes learn how they are seen and meet through NATs.
+//!
 //! The pre-shared key is the BLAKE3 derived key, in the context `pcdn udp swarm secret v1`, of the secret file's bytes without
 //! white space at the ends; 32 zeros in a public swarm. It enters in message 2: a caller with another key cannot read the
 //! WELCOME, and nothing it seals opens at the called node.

@@ -179,6 +179,11 @@ impl Pull {
     }
 
     /// When [`wake`](Self::wake) has something to do.
+    /// There is a way to the server again after a while without: everything is asked for once more.
+    pub(crate) fn hurry(&mut self, now: Time) {
+        self.wants.values_mut().for_each(|want| want.hurry(now));
+    }
+
     pub(crate) fn next_wake(&self) -> Time {
         self.wants.values().map(Want::next_wake).min().unwrap_or(Time::NEVER)
     }

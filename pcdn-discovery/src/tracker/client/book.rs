@@ -77,7 +77,7 @@ impl Book {
     }
 
     /// The next report, of `most` entries. `None` if reports are not taken, or `me` is not who holds.
-    pub(super) fn next(&self, me: &PeerRecord, most: usize) -> Option<Report> {
+    pub(super) fn next(&self, me: &PeerRecord, traits: Traits, most: usize) -> Option<Report> {
         if self.unanswered >= TRIES || self.held.values().any(|held| held.by != me.id) {
             return None;
         }
@@ -88,7 +88,7 @@ impl Book {
         let left =
             self.left.iter().map(|hash| Entry { hash: *hash, change: Change::Left, have: 0, position: None });
         let entries = left.chain(hold).take(most.min(ENTRIES_MAX)).collect();
-        Some(Report { peer: me.id, ports: Ports::of(me), traits: Traits::default(), entries })
+        Some(Report { peer: me.id, ports: Ports::of(me), traits, entries })
     }
 
     /// Whether the tracker takes reports for certain.
@@ -144,7 +144,7 @@ mod tests {
     fn talk(book: &mut Book, now: Time, held: u32) -> Vec<usize> {
         let mut sizes = Vec::new();
         while book.lease(now, &key(1)).is_none() && sizes.len() < 20 {
-            let report = book.next(&me(1), ENTRIES_MAX).unwrap();
+            let report = book.next(&me(1), Traits::default(), ENTRIES_MAX).unwrap();
             sizes.push(report.entries.len());
             book.answered(now, &report, &answer(held));
         }
@@ -185,10 +185,10 @@ mod tests {
         let mut book = Book::default();
         book.hold(&key(1), &me(1));
         for _ in 0..TRIES {
-            assert!(book.next(&me(1), 9).is_some());
+            assert!(book.next(&me(1), Traits::default(), 9).is_some());
             book.unanswered();
         }
-        assert!(book.next(&me(1), 9).is_none());
+        assert!(book.next(&me(1), Traits::default(), 9).is_none());
     }
 
     #[test]
@@ -196,6 +196,9 @@ mod tests {
         let mut book = Book::default();
         book.hold(&key(1), &me(1));
         book.hold(&key(2), &me(2));
-        assert!(book.next(&me(1), 9).is_none() && book.next(&me(2), 9).is_none());
+        assert!(
+            book.next(&me(1), Traits::default(), 9).is_none()
+                && book.next(&me(2), Traits::default(), 9).is_none()
+        );
     }
 }

@@ -52,12 +52,13 @@ impl Collector for Source {
         let factor = ConstGauge::new(table.load_factor());
         let help = "How much longer than usual peers are asked to wait, 1 to 4";
         factor.encode(encoder.encode_descriptor("load_factor", help, None, MetricType::Gauge)?)?;
-        let counts: [(&str, &str, &AtomicU64); 6] = [
+        let counts: [(&str, &str, &AtomicU64); 7] = [
             ("connects", "Connection ids issued", &counters.connects),
             ("announces", "Announces accepted", &counters.announces),
             ("finds", "Finds answered", &counters.finds),
             ("reports", "Reports accepted", &counters.reports),
             ("scrapes", "Scrapes answered", &counters.scrapes),
+            ("words", "Nodes that asked where they are seen, or called another", &counters.words),
             ("dropped", "Datagrams without answer", &counters.dropped),
         ];
         for (name, help, value) in counts {

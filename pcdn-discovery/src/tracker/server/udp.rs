@@ -12,8 +12,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use pcdn_core::dice::Dice;
+use pcdn_core::wire::meet::is_word;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::meet::Meetings;
 use super::{ERROR_PAUSE, Watch};
 use crate::tracker::service::Service;
 use crate::tracker::wire::DATAGRAM_MAX;
@@ -42,6 +44,13 @@ pub(super) struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What all workers have in common.
+pub(super) struct Shared {
+    pub(super) service: Arc<Service>,
+    pub(super) meetings: Arc<Meetings>,
+    pub(super) watch: Watch,
+}
+
 /// Another socket for `at`, which its siblings may share.
 pub(super) fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
@@ -62,14 +71,13 @@ impl Worker {
     /// Serves `socket` until it is dropped.
     pub(super) fn start(
         socket: UdpSocket,
-        service: Arc<Service>,
-        watch: Watch,
+        shared: Shared,
         dice: Dice,
         defer: Option<Defer>,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (mine, stopped) = (socket.try_clone()?, stop.clone());
-        let work = move || serve(&mine, &service, watch, dice, &stopped, defer.as_ref());
+        let work = move || serve(&mine, &shared, dice, &stopped, defer.as_ref());
         let thread = thread::Builder::new().name("tracker udp".to_owned()).spawn(work)?;
         Ok(Self { stop, socket, thread: Some(thread) })
     }
@@ -95,8 +103,7 @@ impl std::fmt::Debug for Worker {
 
 fn serve(
     socket: &UdpSocket,
-    service: &Service,
-    watch: Watch,
+    Shared { service, meetings, watch }: &Shared,
     mut dice: Dice,
     stop: &AtomicBool,
     defer: Option<&Defer>,
@@ -110,15 +117,20 @@ fn serve(
         let mut clock = None;
         let received = batch.receive(socket, |bytes, from| {
             let now = *clock.get_or_insert_with(|| watch.now());
+            let (answer, to) = &mut answers[filled];
+            *to = from;
+            if is_word(bytes) {
+                meetings.word(now, &mut dice, socket, (from, bytes), answer);
+                filled += usize::from(!answer.is_empty());
+                return;
+            }
             if let Some(defer) = defer
                 && service.must_look_elsewhere(now, from, bytes)
                 && defer(bytes, from)
             {
                 return;
             }
-            let (answer, to) = &mut answers[filled];
             service.datagram(now, &mut dice, from, bytes, answer);
-            *to = from;
             filled += usize::from(!answer.is_empty());
         });
         match received {

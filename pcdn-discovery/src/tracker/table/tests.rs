@@ -362,6 +362,24 @@ fn two_behind_symmetric_nats_are_not_sent_to_each_other() {
 }
 
 #[test]
+fn who_cannot_be_met_through_both_nats_is_told_last() {
+    use crate::tracker::wire::Nat;
+    let mut world = world();
+    let of = |nat| Traits { nat, ..Traits::default() };
+    for n in 0..40 {
+        let nat = if n < 20 { Nat::Symmetric } else { Nat::Open };
+        world.announce(ip(n), &Announce { traits: of(nat), ..announce(n) }).unwrap();
+    }
+    let mut natted = |nat, want| {
+        let found = world.find(ip(99), &Find { traits: of(nat), want, ..find() });
+        (found.len(), found.iter().filter(|peer| peer.traits.nat == Nat::Symmetric).count())
+    };
+    assert_eq!(natted(Nat::Cone, 10), (10, 0), "there are enough others");
+    assert_eq!(natted(Nat::Cone, 25), (25, 5), "and no more than are needed");
+    assert!(natted(Nat::Open, 20).1 > 0, "who meets all is told of all");
+}
+
+#[test]
 fn a_busy_tracker_asks_for_less_and_keeps_what_it_has_for_longer() {
     let mut world = World::new(Limits { capacity: 1.0, ..Limits::default() });
     for _ in 0..60 {

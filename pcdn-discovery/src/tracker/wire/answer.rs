@@ -17,6 +17,8 @@ const SEED: u8 = 1;
 const IPV6: u8 = 2;
 const SUPERPEER: u8 = 4;
 const NAT_SHIFT: u8 = 3;
+/// Three bits; versions that knew two take the fourth kind for an unknown one.
+const NAT_MASK: u8 = 7;
 /// What a find can ask to know of each peer.
 const PEER_TRAITS_BYTES: usize = 7;
 const NO_POSITION: u32 = u32::MAX;
@@ -212,7 +214,7 @@ fn read_peer(reader: &mut Reader<'_>) -> Result<Listed, WireError> {
     let (flags, count) = (reader.u8("peer")?, reader.u8("peer")?);
     let ip = read_ip(reader, flags & IPV6 != 0)?;
     let ports = read_ports(reader, count.into())?;
-    let (superpeer, nat) = (flags & SUPERPEER != 0, Nat::of(flags >> NAT_SHIFT & 3));
+    let (superpeer, nat) = (flags & SUPERPEER != 0, Nat::of(flags >> NAT_SHIFT & NAT_MASK));
     let traits = Traits { superpeer, nat, ..Traits::default() };
     Ok(Listed { id, ip, ports, seed: flags & SEED != 0, traits })
 }

@@ -1,5 +1,7 @@
 //! What a peer is like, as far as it or the tracker says.
 
+pub use pcdn_core::peer::Nat;
+
 /// What is known of a peer beyond its address. All of it is hearsay, good for an order and for nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
@@ -19,20 +21,6 @@ pub struct Traits {
     pub have: u8,
     /// In a live stream: where it is, in seconds of media time. Only differences count.
     pub position: Option<u32>,
-}
-
-/// What a peer found out about its own NAT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Nat {
-    /// It does not know.
-    #[default]
-    Unknown,
-    /// Anyone can reach it.
-    Open,
-    /// One mapping for all others: punching works (RFC 4787, endpoint-independent).
-    Cone,
-    /// Another mapping for each other: two of these never meet without a relay.
-    Symmetric,
 }
 
 const SUPERPEER: u8 = 1;
@@ -67,21 +55,6 @@ impl Traits {
             spare: *spare,
             have: *have,
             position: rest.first_chunk().map(|position| u32::from_be_bytes(*position)),
-        }
-    }
-}
-
-impl Nat {
-    pub(crate) fn code(self) -> u8 {
-        self as u8
-    }
-
-    pub(crate) fn of(code: u8) -> Self {
-        match code {
-            1 => Self::Open,
-            2 => Self::Cone,
-            3 => Self::Symmetric,
-            _ => Self::Unknown,
         }
     }
 }

@@ -104,6 +104,7 @@ impl Connection {
     /// Appends one sealed packet of DATA and gives its content's length.
     pub(crate) fn write_data(&mut self, now: Time, class: Class, out: &mut Vec<u8>) -> Option<usize> {
         self.serve.next_data(class)?;
+        self.unheard_since = self.unheard_since.or(Some(now));
         let start = out.len();
         self.sealer.begin(self.to, out);
         let content = self.serve.write_data(now, class, out);

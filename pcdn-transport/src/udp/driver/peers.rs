@@ -155,7 +155,10 @@ impl Peers {
                     tracing::debug!(?why, "session over");
                 }
             }
-            Event::Connected { .. } | Event::Unreachable { .. } | Event::Accepted { .. } => {}
+            Event::Connected { .. }
+            | Event::Unreachable { .. }
+            | Event::Accepted { .. }
+            | Event::Appears(_) => {}
         }
     }
 

@@ -12,6 +12,8 @@ use crate::udp::noise::{Calling, Keyed, Secrets};
 
 /// The first repetition; it also opens holes in NATs while the other side calls back.
 const REPEAT_FIRST: Duration = Duration::from_millis(200);
+/// The first repetition where the way is known to be open: a lost hello is all there is to wait for.
+const REPEAT_OPEN: Duration = Duration::from_millis(100);
 /// The pause grows by half each time, up to this.
 const REPEAT_MAX: Duration = Duration::from_secs(1);
 
@@ -78,6 +80,19 @@ impl Dial {
             self.pause = (self.pause * 3 / 2).min(REPEAT_MAX);
         }
         Some((to, self.calling.hello()))
+    }
+
+    /// There is a way through to the peer at `at`: hello goes there at once.
+    pub(super) fn also(&mut self, now: Time, at: SocketAddr) {
+        if self.addrs.first() == Some(&at) && self.pause == REPEAT_OPEN {
+            return;
+        }
+        self.addrs.retain(|addr| *addr != at);
+        self.addrs.insert(0, at);
+        self.addrs.truncate(PeerRecord::ADDRS_MAX);
+        self.at = 0;
+        self.repeat_at = now;
+        self.pause = REPEAT_OPEN;
     }
 
     /// A cookie was demanded: the hello goes again at once.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pcdn_core::id::PeerId;
 use pcdn_core::transport::{Chunk, Fetch, FetchError};
 
+use crate::nat::survey::Found;
 use crate::udp::connection::Ended;
 
 /// Names a session of this endpoint; never reused while it lives.
@@ -46,6 +47,8 @@ pub enum Event {
         /// The peer, proven.
         peer: PeerId,
     },
+    /// Trackers see this node otherwise than before.
+    Appears(Found),
     /// A session is over; everything that waited on it has failed before this.
     Closed {
         /// Which session.

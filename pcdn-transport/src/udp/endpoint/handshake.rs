@@ -39,8 +39,10 @@ impl Endpoint {
         let mine: Vec<u32> =
             self.dials.iter().filter(|(_, dial)| dial.peer == peer).map(|(at, _)| *at).collect();
         mine.iter().for_each(|dial| drop(self.dials.remove(dial)));
+        self.nat.done(&peer);
         let session = SessionId(index);
-        match mine.first() {
+        let called: Vec<u32> = mine.into_iter().filter(|dial| !self.uncalled.remove(dial)).collect();
+        match called.first() {
             Some(&dial) => self.events.push_back(Event::Connected { dial: DialId(dial), session, peer }),
             None => self.events.push_back(Event::Accepted { session, peer }),
         }
@@ -76,6 +78,10 @@ impl Endpoint {
         };
         // If both sides call at once, the lower id stays the caller.
         let calling = self.dials.values().any(|dial| dial.peer == peer);
+        if calling && self.me.peer_id() < peer {
+            // It gets through to here, so the way back is open: behind a symmetric NAT nobody else knows it.
+            self.call_at(now, &peer, from);
+        }
         let open = self.sessions.values().filter(|connection| connection.peer == peer).count();
         if open >= SESSIONS_PER_PEER_MAX
             || self.sessions.len() >= self.config.sessions_max
@@ -106,8 +112,12 @@ impl Endpoint {
         let mut connection = Connection::new(now, dial.peer, from, index, keyed, self.config.idle_timeout);
         rtt.into_iter().for_each(|rtt| connection.rtt.sample(rtt));
         self.sessions.insert(to, Box::new(connection));
-        let session = SessionId(to);
-        self.events.push_back(Event::Connected { dial: DialId(to), session, peer: dial.peer });
+        self.nat.done(&dial.peer);
+        let (session, peer) = (SessionId(to), dial.peer);
+        self.events.push_back(match self.uncalled.remove(&to) {
+            true => Event::Accepted { session, peer },
+            false => Event::Connected { dial: DialId(to), session, peer },
+        });
         self.with(now, session, |_| ());
     }
 

@@ -28,12 +28,16 @@ impl Endpoint {
             return;
         };
         let was_proven = connection.is_proven();
+        let was_stalled = connection.is_stalled();
         let malformed = connection.malformed;
         if !connection.handle(now, from, number, datagram, company, || secrets.draw_8()) {
             self.counters.dropped += 1;
             return;
         }
         self.counters.malformed += connection.malformed - malformed;
+        if was_stalled {
+            self.nat.done(&connection.peer);
+        }
         if !was_proven {
             self.confirm(to);
         }

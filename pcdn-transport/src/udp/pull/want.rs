@@ -138,6 +138,12 @@ impl Want {
         }
     }
 
+    /// There is a way to the server again: what it was asked in between is not waited for.
+    pub(super) fn hurry(&mut self, now: Time) {
+        self.queries = 0;
+        self.query_at = self.query_at.min(now);
+    }
+
     pub(super) fn next_wake(&self) -> Time {
         let soon = [self.overtaken_until, self.repeat_at].into_iter().flatten().min();
         self.deadline.min(self.query_at).min(soon.unwrap_or(Time::NEVER))

@@ -1,5 +1,11 @@
 //! Datagrams of the UDP transport.
 
+use pcdn_core::dice::Dice;
+use pcdn_core::id::PeerId;
+use pcdn_core::unit::Time;
+use pcdn_core::wire::meet::{self, AnswerFrom, Call, Here, Meet, Where, Word};
+use pcdn_discovery::tracker::meet::{MeetingPoint, Members, Points};
+use pcdn_transport::nat::Nat;
 use pcdn_transport::udp::{frame, packet};
 
 use super::MODEST;
@@ -10,6 +16,9 @@ pub fn targets() -> Vec<Target> {
     vec![
         Target::new("udp packet", packets(), udp_packet, MODEST),
         Target::new("udp frames", frames(), udp_frames, MODEST),
+        Target::new("meet words", words(), meet_words, MODEST),
+        // A table grows with whoever asks, so only panics are looked for.
+        Target::new("meeting point", words(), meeting_point, (0, usize::MAX)),
     ]
 }
 
@@ -84,4 +93,57 @@ fn udp_frames(input: &[u8]) -> bool {
         assert_eq!(back, Some(Ok(frame)), "what is read must be written the same");
     }
     all
+}
+
+/// One of each word.
+fn words() -> Vec<Vec<u8>> {
+    let at: std::net::SocketAddr = "198.51.100.7:4000".parse().expect("valid");
+    let (txid, ticket, id, wanted) = ([7; 12], [8; 8], PeerId([1; 32]), PeerId([2; 32]));
+    let private = vec![at; meet::PRIVATE_MAX];
+    let words = [
+        Word::Where(Where { txid, answer_from: AnswerFrom::OtherPort, ticket, id, private: private.clone() }),
+        Word::Here(Here {
+            txid,
+            ticket,
+            registered: true,
+            seen: at,
+            other_port: Some(at),
+            other_address: None,
+        }),
+        Word::Call(Call { txid, ticket, id, wanted, at, private }),
+        Word::Meet(Meet { txid, ticket, token: Some([9; 8]), in_ms: 1, peer: wanted, addrs: vec![at] }),
+        Word::Punch([9; 8]),
+    ];
+    words.iter().map(meet::encode).collect()
+}
+
+fn meet_words(input: &[u8]) -> bool {
+    let Some(word) = meet::decode(input) else { return false };
+    let again = meet::encode(&word);
+    assert!(again.len() <= meet::WORD_MAX);
+    assert_eq!(meet::decode(&again), Some(word), "what is read must be written the same");
+    true
+}
+
+/// A tracker never answers with more than it got, and a node takes any word in peace.
+fn meeting_point(input: &[u8]) -> bool {
+    struct All;
+    impl Members for All {
+        fn has(&self, _: std::net::IpAddr, _: &PeerId) -> bool {
+            true
+        }
+        fn may_ask(&self, _: Time, _: std::net::IpAddr) -> bool {
+            true
+        }
+    }
+    let (now, from) = (Time::from_secs(1), "198.51.100.7:4000".parse().expect("valid"));
+    let point = MeetingPoint::new([3; 32], Points::default());
+    let sent = point.handle(now, &mut Dice::new(1), &All, from, input);
+    assert!(sent.iter().all(|send| send.bytes.len() <= input.len()), "no amplification");
+    let mut node = Nat::new(PeerId([1; 32]));
+    node.meet_at(now, &[from], &[]);
+    node.wake(now, || [5; 32]);
+    node.handle(now, from, input);
+    node.wake(now, || [6; 32]);
+    meet::decode(input).is_some()
 }

@@ -9,6 +9,7 @@ use pcdn_core::dice::Dice;
 
 use super::super::Ask;
 use super::columns::{Hot, Sieve};
+use crate::tracker::wire::Nat;
 
 /// Entries of one network in one answer, as long as others exist: a network is what one party can fill.
 const PER_NETWORK: u8 = 3;
@@ -125,6 +126,8 @@ pub(super) fn uniform(
 pub(super) struct Pool {
     list: Picked<DRAWN>,
     taken: u128,
+    /// The kind of NAT that the asker's does not meet.
+    apart: Option<Nat>,
 }
 
 const _: () = assert!(DRAWN == 128, "one bit of `taken` each");
@@ -137,12 +140,12 @@ impl Pool {
             ControlFlow::Continue(())
         });
         dice.shuffle(&mut list.list[..list.len]);
-        Self { list, taken: 0 }
+        Self { list, taken: 0, apart: sieve.apart() }
     }
 }
 
 /// Up to `want`: some near, some superpeers, some with what `ask` lacks, the rest uniform. In this order, so that who dials from
-/// the front dials the nearest first.
+/// the front dials the nearest first. Who cannot be met through both NATs comes last, and only if others are too few.
 pub(super) fn mix(
     pool: &mut Pool,
     hot: &[Hot],
@@ -166,6 +169,7 @@ pub(super) fn mix(
                 let nth = if fits.is_some() { step } else { pool.list.len - 1 - step };
                 let at = pool.list.list[nth] as usize;
                 if pool.taken >> nth & 1 == 1
+                    || pool.apart == Some(hot[at].nat())
                     || fits.is_some_and(|fits| !fits(hot[at]))
                     || is_asker(at)
                     || !crowds.has_room(network(at))

@@ -134,7 +134,7 @@ impl Hot {
         let flags = flag(member.seed, SEED)
             | flag(traits.superpeer, SUPERPEER)
             | (Reach::of(member.ip) as u8) << REACH_SHIFT
-            | traits.nat.code() << NAT_SHIFT
+            | nat_code(traits.nat) << NAT_SHIFT
             | flag(traits.position.is_some(), LIVE)
             | flag(member.plain, PLAIN);
         Self {
@@ -162,7 +162,7 @@ impl Hot {
     }
 
     #[inline]
-    fn nat(self) -> Nat {
+    pub(super) fn nat(self) -> Nat {
         Nat::of(self.flags >> NAT_SHIFT & 3)
     }
 
@@ -170,6 +170,11 @@ impl Hot {
     fn has_expired(self, now: u16) -> bool {
         self.expires.wrapping_sub(now) as i16 <= 0
     }
+}
+
+/// Two bits are left for it: who lets in every port of an address is reached by all, as who does not know is assumed to be.
+fn nat_code(nat: Nat) -> u8 {
+    if nat == Nat::Restricted { Nat::Unknown.code() } else { nat.code() }
 }
 
 /// What is to be chosen.
@@ -189,7 +194,7 @@ pub(super) struct Sieve {
     unwanted: u8,
     /// Its reach at least, where flags have it.
     far: u8,
-    symmetric: bool,
+    nat: Nat,
 }
 
 const REACH: u8 = 3 << REACH_SHIFT;
@@ -202,14 +207,24 @@ impl Sieve {
             now: (now.0 / 1_000_000) as u16,
             unwanted: nameless | if ask.seed { SEED } else { 0 },
             far: (Reach::of(ask.ip) as u8) << REACH_SHIFT,
-            symmetric: ask.traits.nat == Nat::Symmetric,
+            nat: ask.traits.nat,
         }
     }
 
     #[inline]
     pub(super) fn lets_pass(&self, hot: Hot) -> bool {
         let wanted = hot.flags & self.unwanted == 0 && hot.flags & REACH >= self.far;
-        wanted && !hot.has_expired(self.now) && !(self.symmetric && hot.nat() == Nat::Symmetric)
+        let both_symmetric = self.nat == Nat::Symmetric && hot.nat() == Nat::Symmetric;
+        wanted && !hot.has_expired(self.now) && !both_symmetric
+    }
+
+    /// The kind of NAT that the asker's does not meet, though it is told of such peers if there are no others.
+    pub(super) fn apart(&self) -> Option<Nat> {
+        match self.nat {
+            Nat::Symmetric => Some(Nat::Cone),
+            Nat::Cone => Some(Nat::Symmetric),
+            _ => None,
+        }
     }
 }
 

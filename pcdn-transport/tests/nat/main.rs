@@ -1,0 +1,6 @@
+//! Homes behind NATs, in virtual time: who meets whom, and what survives.
+#![allow(clippy::unwrap_used)]
+
+mod matrix;
+mod rebind;
+mod world;

@@ -1,0 +1,290 @@
+"""Scenarios: what the textbook says of two homes behind NATs, through the real binary."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from homes import HOST, KINDS, PORT, TRACKER, Homes, HomesError
+
+MIB = 1 << 20
+# A viewer that gets nothing from peers takes this long for the matrix's file: 4 MiB at 400 kB/s.
+FILE = 4 * MIB
+HEALS_IN = 1.0
+
+
+def meets(a: str, b: str) -> bool:
+    """Whether a direct way exists by RFC 4787's terms."""
+    hard = {("sym", "sym"), ("sym", "port"), ("port", "sym")}
+    return "block" not in (a, b) and (a, b) not in hard
+
+
+def survey_time() -> None:
+    """A node needs about two seconds to know its NAT; viewers seldom come in the same second."""
+    time.sleep(2.5)
+
+
+def pair(tools: "Tools", a: str, b: str) -> dict:
+    """A seeder behind one router, a viewer whose origin is slow behind the other."""
+    with tools.homes(f"{a}-{b}", (a, b)) as homes:
+        url = homes.publish(FILE)
+        homes.origin()
+        homes.tracker()
+        homes.get("a1", url, "--seed")
+        until = time.monotonic() + 20
+        while not (homes.directory / "a1.bin").exists():
+            if time.monotonic() > until:
+                raise HomesError("the seeder has not got its file")
+            time.sleep(0.05)
+        survey_time()
+        begun = time.monotonic()
+        viewer = homes.get("b1", url)
+        if viewer.wait(60):
+            raise HomesError(f"the viewer ended with {viewer.returncode}: {homes.report('b1')}")
+        seconds, report = time.monotonic() - begun, homes.report("b1")
+        direct = report["from_peers"] > 0
+        figures = {"direct": direct, "textbook": meets(a, b), "seconds": round(seconds, 2),
+                   "p2p_ratio": report["p2p_ratio"], "stalls": report["stalls"]}
+        # Without a peer the origin alone serves it, and that must not take longer for there being one that cannot be reached.
+        alone = FILE / 400_000 + 2.5
+        right = report["sha256"] == homes.sha256 and report["stalls"] == 0
+        return figures | {"ok": right and direct == meets(a, b) and seconds < alone}
+
+
+class Arrivals:
+    """Watches how long nothing of size came over UDP into a host."""
+
+    def __init__(self, homes: Homes, host: str):
+        self.homes, self.host, self.longest, self.ending = homes, host, 0.0, threading.Event()
+        homes.inside(host, "nft", "add table ip w; add counter ip w c; add chain ip w i { type filter hook input priority 0; };"
+                     " add rule ip w i meta l4proto udp meta length > 1000 counter name c")
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self) -> None:
+        before, at = 0, time.monotonic()
+        while not self.ending.wait(0.03):
+            text = self.homes.inside(self.host, "nft", "-j", "list", "counter", "ip", "w", "c")
+            packets = next(o["counter"]["packets"] for o in json.loads(text)["nftables"] if "counter" in o)
+            now = time.monotonic()
+            if packets != before:
+                before, at = packets, now
+            self.longest = max(self.longest, now - at)
+
+    def stop(self) -> float:
+        self.ending.set()
+        self.thread.join()
+        return self.longest
+
+
+def rebind(tools: "Tools", a: str, b: str, side: str) -> dict:
+    """A router restarts in the middle of a download and gives other ports: the link goes on within a second."""
+    with tools.homes(f"rebind-{a}-{b}-{side}", (a, b)) as homes:
+        url = homes.publish(24 * MIB)
+        homes.origin()
+        homes.tracker()
+        homes.get("a1", url, "--seed", "--upload-limit", "2MB/s")
+        until = time.monotonic() + 30
+        while not (homes.directory / "a1.bin").exists():
+            if time.monotonic() > until:
+                raise HomesError("the seeder has not got its file")
+            time.sleep(0.05)
+        survey_time()
+        viewer = homes.get("b1", url)
+        time.sleep(4)
+        arrivals = Arrivals(homes, "b1")
+        time.sleep(0.5)
+        homes.set_router(side, 47_000)
+        time.sleep(3)
+        pause = arrivals.stop()
+        running = viewer.poll() is None
+        if viewer.wait(60):
+            raise HomesError(f"the viewer ended with {viewer.returncode}")
+        report = homes.report("b1")
+        links = (homes.directory / "b1.stderr").read_text().count("why=Silent")
+        right = report["sha256"] == homes.sha256 and report["rejected_pieces"] == 0
+        return {"pause_s": round(pause, 2), "links_lost": links, "p2p_ratio": report["p2p_ratio"],
+                "ok": right and running and pause <= HEALS_IN and links == 0}
+
+
+PLAYER = """
+import socket, sys, time
+# A player with a second of buffer: reads at the media's rate, and says how long it waited beyond that.
+host, path, rate = sys.argv[1], sys.argv[2], int(sys.argv[3])
+s = socket.create_connection(("127.0.0.1", 7400)); s.settimeout(20)
+s.sendall(f"GET {path} HTTP/1.1\\r\\nHost: 127.0.0.1:7400\\r\\nConnection: close\\r\\n\\r\\n".encode())
+begun, got, first, late = time.monotonic(), 0, None, 0.0
+while True:
+    data = s.recv(65536)
+    now = time.monotonic()
+    if not data: break
+    first = first or now
+    due = first + 1 + got / rate
+    late = max(late, now - due)
+    got += len(data)
+    time.sleep(max(0, first + got / rate - now))
+print('{"bytes": %d, "start_s": %.2f, "late_s": %.2f}' % (got, first - begun, max(late, 0)))
+"""
+
+
+def playback(tools: "Tools", kind: str) -> dict:
+    """A player beside peers that cannot be reached: what it needs comes from the CDN in time."""
+    rate, size = 300_000, 3 * MIB
+    with tools.homes(f"playback-{kind}", (kind, kind)) as homes:
+        url = homes.publish(size)
+        homes.origin()
+        homes.tracker()
+        homes.get("a1", url, "--seed")
+        survey_time()
+        homes.start("b1", "node", homes.pcdn, "peer", "--tracker", f"{HOST}:{TRACKER}", "--origin", HOST)
+        player = homes.start("b1", "player", sys.executable, "-c", PLAYER, HOST, f"/http/{HOST}:{PORT}/film.bin", str(rate),
+                             ready=None)
+        if player.wait(60):
+            raise HomesError((homes.directory / "player.stderr").read_text()[-400:])
+        report = homes.report("player")
+        return report | {"ok": report["bytes"] > size and report["late_s"] == 0 and report["start_s"] < 3}
+
+
+def same_home(tools: "Tools") -> dict:
+    """Two viewers behind one router that does not turn traffic around: they meet in their own network."""
+    with tools.homes("same-home", ("port", "none"), hosts=2, slow="a") as homes:
+        url = homes.publish(FILE)
+        homes.origin()
+        homes.tracker()
+        first = homes.get("a1", url, "--seed")
+        until = time.monotonic() + 30
+        while not (homes.directory / "a1.bin").exists():
+            if time.monotonic() > until or first.poll() is not None:
+                raise HomesError("the seeder has not got its file")
+            time.sleep(0.05)
+        survey_time()
+        viewer = homes.get("a2", url, "--listen", "udp://0.0.0.0:4001")
+        if viewer.wait(60):
+            raise HomesError(f"the viewer ended with {viewer.returncode}")
+        report = homes.report("a2")
+        return {"p2p_ratio": report["p2p_ratio"],
+                "ok": report["sha256"] == homes.sha256 and report["from_peers"] > 0}
+
+
+def opened(tools: "Tools", upnp: bool) -> dict:
+    """Two homes that no punch joins; the router of one opens a port when it is asked, and closes it when the node ends."""
+    with tools.homes("upnp" if upnp else "natpmp", ("sym", "port")) as homes:
+        url = homes.publish(FILE)
+        homes.origin()
+        homes.tracker()
+        homes.port_opener("a", upnp)
+        seeder = homes.get("a1", url, "--seed")
+        time.sleep(8)
+        asked = homes.inside("ra", "nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd").count("dnat")
+        viewer = homes.get("b1", url)
+        if viewer.wait(60):
+            raise HomesError(f"the viewer ended with {viewer.returncode}")
+        report = homes.report("b1")
+        seeder.terminate()
+        seeder.wait(10)
+        left = homes.inside("ra", "nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd").count("dnat")
+        right = report["sha256"] == homes.sha256 and report["from_peers"] > 0
+        return {"p2p_ratio": report["p2p_ratio"], "opened": asked, "left": left,
+                "ok": right and asked == 1 and left == 0}
+
+
+def doctor(tools: "Tools", a: str, b: str) -> dict:
+    """What `pcdn doctor` says behind two routers."""
+    kinds = {"none": "open", "full": "open", "addr": "address-restricted", "port": "port-restricted", "sym": "symmetric",
+             "block": "unknown"}
+    with tools.homes(f"doctor-{a}-{b}", (a, b)) as homes:
+        homes.tracker()
+        said = {}
+        for host, kind in (("a1", a), ("b1", b)):
+            process = homes.start(host, host, homes.pcdn, "doctor", "--json", "--tracker", f"{HOST}:{TRACKER}", ready=None)
+            said[kind] = (process.wait(30), homes.report(host))
+        ok = all(report["nat"] == kinds[kind] and report["p2p"] == (kind != "block") and (status == 0) == report["p2p"]
+                 for kind, (status, report) in said.items())
+        return {kind: report["nat"] for kind, (_, report) in said.items()} | {"ok": ok}
+
+
+QUICK = [("none", "none"), ("full", "port"), ("port", "port"), ("addr", "sym"), ("port", "sym"), ("block", "port")]
+
+
+def scenarios(quick: bool) -> dict:
+    pairs = QUICK if quick else [(a, b) for a in KINDS for b in KINDS]
+    out = {f"{a}-{b}": (lambda tools, a=a, b=b: pair(tools, a, b)) for a, b in pairs}
+    if not quick:
+        for a, b, side in (("port", "port", "a"), ("port", "port", "b"), ("port", "full", "a"), ("port", "none", "a")):
+            out[f"rebind-{a}-{b}-{side}"] = lambda tools, a=a, b=b, side=side: rebind(tools, a, b, side)
+        out["playback-block"] = lambda tools: playback(tools, "block")
+        out["playback-sym"] = lambda tools: playback(tools, "sym")
+        out["same-home"] = same_home
+        for a, b in (("none", "full"), ("addr", "port"), ("sym", "block")):
+            out[f"doctor-{a}-{b}"] = lambda tools, a=a, b=b: doctor(tools, a, b)
+        out["upnp"] = lambda tools: opened(tools, True)
+        out["natpmp"] = lambda tools: opened(tools, False)
+    return out
+
+
+class Tools:
+    def __init__(self, arguments: argparse.Namespace, directory: Path):
+        self.pcdn, self.directory = str(Path(arguments.pcdn).resolve()), directory
+        self._number, self._lock = 0, threading.Lock()
+
+    def homes(self, title: str, kinds: tuple[str, str], **more) -> Homes:
+        with self._lock:
+            self._number += 1
+            prefix = f"nat{os.getpid()}-{self._number}-"
+        return Homes(prefix, self.directory / title, self.pcdn, kinds, **more)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pcdn", action="append", required=True)
+    parser.add_argument("--quick", action="store_true", help="six pairs, below a minute")
+    parser.add_argument("--only", default="", help="names, with commas between")
+    parser.add_argument("--jobs", type=int, default=3, help="scenarios at a time")
+    parser.add_argument("--logs", type=Path, help="keep what the programs said there")
+    arguments = parser.parse_args()
+    arguments.pcdn = arguments.pcdn[-1]
+    if not os.access(arguments.pcdn, os.X_OK):
+        print(f"tests/e2e/nat/run: {arguments.pcdn} is not there: cargo build --release, or --pcdn PATH", file=sys.stderr)
+        return 2
+    wanted = scenarios(arguments.quick)
+    if arguments.only:
+        every = scenarios(False)
+        unknown = [name for name in arguments.only.split(",") if name not in every]
+        if unknown:
+            print(f"no scenario {unknown[0]}; there are: {', '.join(every)}", file=sys.stderr)
+            return 2
+        wanted = {name: every[name] for name in arguments.only.split(",")}
+    directory = Path(tempfile.mkdtemp(prefix="pcdn-nat-"))
+    tools = Tools(arguments, directory)
+
+    def run(named: tuple) -> bool:
+        name, scenario = named
+        begun = time.monotonic()
+        try:
+            result = scenario(tools)
+        except (HomesError, OSError, KeyError) as error:
+            result = {"ok": False, "error": str(error)}
+        print(json.dumps({"scenario": name, **result, "took_s": round(time.monotonic() - begun, 1)}), flush=True)
+        return result["ok"]
+
+    try:
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            results = list(pool.map(run, wanted.items()))
+    finally:
+        if arguments.logs:
+            shutil.copytree(directory, arguments.logs, dirs_exist_ok=True)
+        shutil.rmtree(directory, ignore_errors=True)
+    print(f"{sum(results)} of {len(results)} held", file=sys.stderr)
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
