@@ -94,7 +94,7 @@ async fn give(
         while !left.is_empty() {
             let cwnd = connection.stats().path.cwnd;
             let most = left.len().min((cwnd as usize).clamp(CHUNK_MIN, CHUNK_MAX));
-            let room = hub.uplink.take(want.class, most).await;
+            let room = hub.uplink.take(want.class, want.swarm, *peer, most).await;
             let mut chunk = left.split_to(room.min(most));
             let sent = chunk.len() as u64;
             while !chunk.is_empty() {

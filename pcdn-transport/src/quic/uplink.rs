@@ -1,23 +1,20 @@
-//! The limit on what all sessions send, and who goes first below it.
+//! The limits on what all sessions send, and who goes first below them.
 //!
-//! Without a limit nothing waits here. With one, whoever has a chunk to send stands in line by class; a task hands out room of
-//! at most 4 ms of the limit at a time, the most pressing first and every tenth turn to the least pressing, so that nobody
-//! waits for ever.
+//! Without a limit nothing waits here. With one, whoever has a chunk to send stands in line by class; a task hands out room as the
+//! limits allow, the most pressing first and every tenth turn to the least pressing, so that nobody waits for ever. Who is held up
+//! by the limit of its own swarm or peer holds up nobody else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
+use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::transport::Class;
-use pcdn_core::unit::Rate;
+use pcdn_core::unit::{Rate, Time};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::Instant;
 
 use super::line::{Line, Waiting};
+use crate::limit::Limits;
 
-/// Room is handed out in parts of this much time: short enough to be smooth, and as the UDP transport.
-const BURST: Duration = Duration::from_millis(4);
-/// A part at least: one packet, so that a low limit does not send crumbs.
+/// Room is handed out in parts of one packet at least, so that a low limit does not send crumbs.
 const PART_MIN: u64 = 1_200;
 /// A part at most: what a chunk has.
 const PART_MAX: u64 = 16 * 1024;
@@ -27,19 +24,17 @@ const ASKS_MAX: usize = 64;
 /// Handle of the task that owns the line. The task ends with the last handle.
 #[derive(Debug)]
 pub(super) struct Uplink {
-    limit: Arc<Limit>,
+    limits: Limits,
+    changed: Arc<Notify>,
     asks: mpsc::Sender<Ask>,
 }
 
-#[derive(Debug)]
-struct Limit {
-    rate: AtomicU64,
-    changed: Notify,
-}
-
+/// Somebody with a chunk to send.
 #[derive(Debug)]
 struct Ask {
     class: Class,
+    swarm: SwarmKey,
+    peer: PeerId,
     bytes: usize,
     reply: oneshot::Sender<usize>,
 }
@@ -51,25 +46,28 @@ impl Waiting for Ask {
 }
 
 impl Uplink {
-    pub(super) fn new(limit: Rate) -> Self {
+    /// One within `limits`, which other transports may share.
+    pub(super) fn new(limits: Limits) -> Self {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
-        let limit = Arc::new(Limit { rate: AtomicU64::new(limit.0), changed: Notify::new() });
-        tokio::spawn(run(asked, Arc::clone(&limit)));
-        Self { limit, asks }
+        let changed = Arc::default();
+        tokio::spawn(run(asked, limits.clone(), Arc::clone(&changed)));
+        Self { limits, changed, asks }
     }
 
+    /// Changes the node's limit.
     pub(super) fn set_limit(&self, limit: Rate) {
-        self.limit.rate.store(limit.0, Ordering::Relaxed);
-        self.limit.changed.notify_one();
+        self.limits.set_node(limit);
+        self.changed.notify_one();
     }
 
-    /// Waits for room; gives how many of `bytes` may be sent now, at least one. Dropping the future leaves the line.
-    pub(super) async fn take(&self, class: Class, bytes: usize) -> usize {
-        if self.limit.rate().is_unlimited() {
+    /// Waits for room; gives how many of `bytes` may go to `peer` for `swarm` now, at least one. Dropping the future leaves the
+    /// line.
+    pub(super) async fn take(&self, class: Class, swarm: SwarmKey, peer: PeerId, bytes: usize) -> usize {
+        if self.limits.is_unlimited() {
             return bytes;
         }
         let (reply, room) = oneshot::channel();
-        if self.asks.send(Ask { class, bytes, reply }).await.is_err() {
+        if self.asks.send(Ask { class, swarm, peer, bytes, reply }).await.is_err() {
             return bytes;
         }
         // The task answers everybody in its line, and lives as long as this handle.
@@ -77,78 +75,96 @@ impl Uplink {
     }
 }
 
-impl Limit {
-    fn rate(&self) -> Rate {
-        Rate(self.rate.load(Ordering::Relaxed))
-    }
-}
-
-async fn run(mut asked: mpsc::Receiver<Ask>, limit: Arc<Limit>) {
+async fn run(mut asked: mpsc::Receiver<Ask>, limits: Limits, changed: Arc<Notify>) {
     let mut line = Line::default();
-    let mut free_at = Instant::now();
     loop {
-        let rate = limit.rate();
+        let ready = serve(&mut line, &limits);
         tokio::select! {
-            biased;
             ask = asked.recv() => match ask {
                 Some(ask) => line.push(ask.class, ask),
                 None => return,
             },
-            () = limit.changed.notified() => {
-                // What was promised under the old limit is paid; waiting longer would apply the old one for too long.
-                free_at = free_at.min(Instant::now() + BURST);
-            }
-            () = tokio::time::sleep_until(free_at), if !line.is_empty() && rate.0 > 0 => {
-                let now = Instant::now();
-                let Some(ask) = line.next() else { continue };
-                let room = ask.bytes.min(part(rate));
-                if ask.reply.send(room).is_ok() {
-                    // Being late by less than a burst is made up for, so that timers do not cost rate.
-                    let from = free_at.max(now.checked_sub(BURST).unwrap_or(now));
-                    free_at = from + time_for(rate, room);
-                }
-            }
+            () = changed.notified() => {}
+            () = tokio::time::sleep_until(limits.instant(ready)), if !line.is_empty() => {}
         }
     }
 }
 
-/// Bytes handed out at once.
-fn part(rate: Rate) -> usize {
-    let burst = (rate.0 as u128 * BURST.as_micros() / 1_000_000).min(PART_MAX.into()) as u64;
-    burst.max(PART_MIN) as usize
-}
-
-fn time_for(rate: Rate, bytes: usize) -> Duration {
-    if rate.is_unlimited() { Duration::ZERO } else { rate.time_for(bytes as u64) }
+/// Answers who may send now, and says when to look again for the others, who stay in line in their order.
+fn serve(line: &mut Line<Ask>, limits: &Limits) -> Time {
+    let now = limits.now();
+    let (mut held, mut ready) = (Vec::new(), Time::NEVER);
+    while let Some(ask) = line.next() {
+        let part = (ask.bytes as u64).min(PART_MIN);
+        let allowed = limits.allowed(now, &ask.swarm, &ask.peer).min(PART_MAX);
+        if allowed < part {
+            ready = ready.min(limits.ready_at(&ask.swarm, &ask.peer, part));
+            held.push(ask);
+            continue;
+        }
+        let room = ask.bytes.min(allowed as usize);
+        // Who has left the line takes nothing.
+        if ask.reply.send(room).is_ok() {
+            limits.take(&ask.swarm, &ask.peer, room as u64);
+        }
+    }
+    held.into_iter().for_each(|ask| line.push(ask.class, ask));
+    ready
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::limit::Rates;
+
+    const SWARM: SwarmKey = SwarmKey([1; 32]);
+
+    /// Somebody who always has something to send to `peer`.
+    fn sends(uplink: &Arc<Uplink>, peer: u8) -> Arc<AtomicU64> {
+        let (uplink, sent) = (Arc::clone(uplink), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&sent);
+        tokio::spawn(async move {
+            loop {
+                let room = uplink.take(Class::Normal, SWARM, PeerId([peer; 32]), 16_384).await;
+                counted.fetch_add(room as u64, Ordering::Relaxed);
+            }
+        });
+        sent
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_held_up_by_its_own_limit_holds_up_nobody() {
+        let rates = Rates { node: Rate(1_000_000), peer: Rate(100_000), ..Rates::default() };
+        let uplink = Arc::new(Uplink::new(Limits::new(rates)));
+        let one = [sends(&uplink, 1), sends(&uplink, 1), sends(&uplink, 1)];
+        let others = [sends(&uplink, 2), sends(&uplink, 3)];
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let sum = |sent: &[Arc<AtomicU64>]| sent.iter().map(|sent| sent.load(Ordering::Relaxed)).sum::<u64>();
+        for peer in [&one[..], &others[..1], &others[1..]] {
+            assert!((490_000..=510_000).contains(&sum(peer)), "{} bytes in 5 s", sum(peer));
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_limit_holds_over_any_second_and_can_be_changed() {
-        let uplink = Arc::new(Uplink::new(Rate(100_000)));
-        let sent = Arc::new(AtomicU64::new(0));
-        for _ in 0..4 {
-            let (uplink, sent) = (Arc::clone(&uplink), Arc::clone(&sent));
-            tokio::spawn(async move {
-                loop {
-                    let room = uplink.take(Class::Normal, 16_384).await;
-                    sent.fetch_add(room as u64, Ordering::Relaxed);
-                }
-            });
-        }
+        let uplink = Arc::new(Uplink::new(Limits::new(Rates { node: Rate(100_000), ..Rates::default() })));
+        let senders = [1, 2, 3, 4].map(|peer| sends(&uplink, peer));
+        let sent = || senders.iter().map(|sent| sent.load(Ordering::Relaxed)).sum::<u64>();
         let begun = Instant::now();
         for second in 1..=5 {
             tokio::time::sleep_until(begun + Duration::from_secs(second)).await;
-            let sent = sent.load(Ordering::Relaxed);
-            assert!((100_000 * second).abs_diff(sent) <= 2 * PART_MIN, "{sent} bytes in {second} s");
+            let sent = sent();
+            assert!((100_000 * second).abs_diff(sent) <= 2 * PART_MIN + 2_560, "{sent} bytes in {second} s");
         }
-        let before = sent.load(Ordering::Relaxed);
+        let before = sent();
         uplink.set_limit(Rate(1_000_000));
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let more = sent.load(Ordering::Relaxed) - before;
+        let more = sent() - before;
         assert!((980_000..=1_010_000).contains(&more), "{more} bytes in a second of the new limit");
     }
 }
