@@ -52,7 +52,7 @@ mod vectors;
 pub mod wire {}
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -64,7 +64,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use cipher::Cipher;
 pub use config::UdpConfig;
-use driver::{Command, Driver};
+use driver::{Command, Driver, Shown};
 pub use endpoint::{Counters, Endpoint, Event, SessionId, Transmit};
 use socket::Socket;
 
@@ -80,8 +80,7 @@ pub struct Udp {
     local: PeerAddr,
     commands: mpsc::UnboundedSender<Command>,
     accepted: tokio::sync::Mutex<mpsc::Receiver<Arc<dyn Session>>>,
-    counters: Arc<Mutex<Counters>>,
-    outlook: Arc<Outlook>,
+    shown: Shown,
 }
 
 impl Udp {
@@ -134,22 +133,13 @@ impl Udp {
         // 256 KiB of messages for each session.
         let (commands, from_handles) = mpsc::unbounded_channel();
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
-        let (counters, outlook) = (Arc::default(), Arc::default());
+        let shown = Shown::default();
         let endpoint = Endpoint::sharing(me.clone(), config, seed, limits.clone());
         let weak = commands.downgrade();
-        let driver = Driver::new(
-            socket,
-            endpoint,
-            limits,
-            provider,
-            weak,
-            accepts,
-            Arc::clone(&counters),
-            Arc::clone(&outlook),
-        );
+        let driver = Driver::new(socket, endpoint, limits, provider, weak, accepts, shown.clone());
         tokio::spawn(driver.run(from_handles));
         let local = PeerAddr { scheme: Scheme::Udp, addr: local };
-        Ok(Self { local, commands, accepted: tokio::sync::Mutex::new(accepted), counters, outlook })
+        Ok(Self { local, commands, accepted: tokio::sync::Mutex::new(accepted), shown })
     }
 
     /// Changes the limit on what all sessions send.
@@ -165,12 +155,12 @@ impl Udp {
 
     /// How this node appears to others, as far as it is known.
     pub fn outlook(&self) -> Arc<Outlook> {
-        Arc::clone(&self.outlook)
+        Arc::clone(&self.shown.outlook)
     }
 
     /// What was counted, up to a tenth of a second ago.
     pub fn counters(&self) -> Counters {
-        *self.counters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self.shown.counters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

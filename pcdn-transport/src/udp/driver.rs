@@ -70,6 +70,13 @@ pub(super) enum Command {
     Shutdown(Option<oneshot::Sender<()>>),
 }
 
+/// What the transport's handles show. Cheap to clone; clones show the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    pub(super) counters: Arc<Mutex<Counters>>,
+    pub(super) outlook: Arc<Outlook>,
+}
+
 #[derive(Debug)]
 pub(super) struct Driver {
     socket: Socket,
@@ -79,8 +86,7 @@ pub(super) struct Driver {
     /// Who shares upload limits shares a clock.
     clock: Limits,
     shown_at: Time,
-    counters: Arc<Mutex<Counters>>,
-    outlook: Arc<Outlook>,
+    shown: Shown,
     found: Found,
     mapped: Option<u16>,
     /// A train the socket had no room for.
@@ -97,8 +103,7 @@ impl Driver {
         provider: Arc<dyn Provider>,
         commands: mpsc::WeakUnboundedSender<Command>,
         accepts: mpsc::Sender<Arc<dyn Session>>,
-        counters: Arc<Mutex<Counters>>,
-        outlook: Arc<Outlook>,
+        shown: Shown,
     ) -> Self {
         Self {
             socket,
@@ -107,8 +112,7 @@ impl Driver {
             dials: HashMap::new(),
             clock,
             shown_at: Time::ZERO,
-            counters,
-            outlook,
+            shown,
             found: Found::default(),
             mapped: None,
             unsent: None,
@@ -307,12 +311,12 @@ impl Driver {
             self.shown_at = now;
             let endpoint = &self.endpoint;
             self.peers.show(|session| endpoint.path(now, session));
-            *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = endpoint.counters();
+            *self.shown.counters.lock().unwrap_or_else(PoisonError::into_inner) = endpoint.counters();
         }
     }
 
     fn look(&self) {
-        self.outlook.set(appearance(&self.found, self.mapped));
+        self.shown.outlook.set(appearance(&self.found, self.mapped));
     }
 
     fn goodbye(&mut self, done: Option<oneshot::Sender<()>>) {

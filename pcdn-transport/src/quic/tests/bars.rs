@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::link::Link;
 use super::*;
+use crate::limit::Limits;
 
 const LINE: Rate = Rate(2_500_000);
 const PEERS: u8 = 8;
@@ -29,7 +30,9 @@ fn addr(n: u8) -> SocketAddr {
 async fn home(congestion: Congestion, loss: u64) -> Felt {
     let link = Link::new(addr(1), LINE.0 as f64, loss);
     let config = QuicConfig { congestion, ..QuicConfig::default() };
-    let on = |n: u8| Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), config.clone()).unwrap();
+    let on = |n: u8| {
+        Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), config.clone(), Limits::default()).unwrap()
+    };
     let giver = on(1);
     let record = PeerRecord { id: id(1).peer_id(), addrs: giver.local(), seed: false };
     let (got, mut takers, mut tasks) = (Arc::new(AtomicU64::new(0)), Vec::new(), Vec::new());
@@ -90,7 +93,10 @@ async fn loss_of_the_path_is_repaired_and_not_obeyed() {
 #[tokio::test(start_paused = true)]
 async fn a_piece_now_and_then_comes_as_fast_as_the_line_allows() {
     let link = Link::new(addr(1), LINE.0 as f64, 0);
-    let on = |n: u8| Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default()).unwrap();
+    let on = |n: u8| {
+        Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default(), Limits::default())
+            .unwrap()
+    };
     let (giver, taker) = (on(1), on(10));
     let record = PeerRecord { id: id(1).peer_id(), addrs: giver.local(), seed: false };
     let session = taker.connect(&record).await.unwrap();
