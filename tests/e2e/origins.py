@@ -274,15 +274,18 @@ def alt_svc(session: Session) -> dict:
     """HTTP/3 is found by what the server says over TCP."""
     port, _ = session.caddy()
     url = f"https://localhost:{port}/film.bin"
-    code, report, got = session.get(url, "auto")
+    # Not so fast that it is here before the offer is taken up.
+    code, report, got = session.get(url, "auto", "--download-limit", "20MB/s")
     traffic = report.get("origin_http", {})
     check("the bytes are right", code == 0 and got == session.film, report)
-    check("it began over HTTP/2 and went on over HTTP/3", traffic["http2"]["requests"] >= 1 and traffic["http3"]["bytes"] > FILM_BYTES // 10,
+    check("it began over HTTP/2 and went on over HTTP/3", traffic["http2"]["requests"] >= 1 and traffic["http3"]["bytes"] > FILM_BYTES // 2,
           traffic)
     check("nothing fell back", traffic["fallbacks"] == 0, traffic)
     peer = session.peer("auto")
-    status, got = peer.curl(url)
-    check("through the gateway, too", status == 200 and got == session.film, status)
+    for again in range(3):
+        # One after the other: a film may be here before the offer is taken up.
+        status, got = peer.curl(f"{url}?again={again}")
+        check("through the gateway, too", status == 200 and got == session.film, status)
     h2, h3 = (peer.metric(f'pcdn_origin_received_bytes_total{{proto="{proto}"}}') for proto in ("h2", "h3"))
     check("/metrics shows the change", h3 > FILM_BYTES // 2, (h2, h3))
     return {"get": traffic, "gateway_h2_bytes": h2, "gateway_h3_bytes": h3}
@@ -308,8 +311,33 @@ def without_udp(session: Session) -> dict:
     return {"seconds": seconds}
 
 
+def play(peer: "Peer", url: str, then) -> tuple[bytes, float]:
+    """Plays `url` at the player's rate from a second of it on, and does `then` at a quarter; gives the bytes, and how long the picture
+    stood still."""
+    arrived, body = [], bytearray()
+    with urllib.request.urlopen(peer.url(url), timeout=60) as answer:
+        while True:
+            part = answer.read1(64 << 10)
+            if not part:
+                break
+            body += part
+            arrived.append((time.monotonic(), len(body)))
+            if then and len(body) >= FILM_BYTES // 4:
+                then()
+                then = None
+    shown, still = 0, 0.0
+    began = next(when for when, have in arrived if have >= PLAYER_RATE)
+    for when, have in arrived:
+        # Until these bytes came there were `shown` of them; the picture needed so many.
+        needed = (when - began - still) * PLAYER_RATE
+        if when > began and needed > shown:
+            still += (needed - shown) / PLAYER_RATE
+        shown = have
+    return bytes(body), still
+
+
 def mirror(session: Session, how: int) -> dict:
-    """The first of two places dies within the film; a player that takes 2 MiB/s notices nothing."""
+    """The first of two places dies within the film; a player with a second in hand notices nothing."""
     dying, child = session.nginx(True, ORIGIN_RATE)
     other, _ = session.caddy()
     rules = session.directory / "rules.toml"
@@ -320,28 +348,23 @@ path = "/(.*)"
 key = "film/{{1}}"
 mirrors = ["https://127.0.0.1:{other}/{{1}}"]
 """)
-    peer = session.peer("auto", "--mapper", f"template:{rules}")
-    url, out = f"https://localhost:{dying}/film.bin", session.directory / "played"
-    with open(out, "wb") as body:
-        argv = ["curl", "-s", "--max-time", "90", "--limit-rate", str(PLAYER_RATE), peer.url(url)]
-        player = subprocess.Popen(argv, stdout=body)
-        try:
-            wait_for("a quarter is played", 60, lambda: out.stat().st_size >= FILM_BYTES // 4, None)
-            before = peer.api("status")["origin_http"]
-            os.killpg(child.pid, how)
-            code = player.wait(90)
-        finally:
-            player.kill()
-            player.wait()
-    check("the player has the film, and no other byte", code == 0 and out.read_bytes() == session.film, (code, out.stat().st_size))
+    peer, before = session.peer("auto", "--mapper", f"template:{rules}"), {}
+
+    def kill() -> None:
+        before.update(peer.api("status")["origin_http"])
+        os.killpg(child.pid, how)
+    body, still = play(peer, f"https://localhost:{dying}/film.bin", kill)
+    check("the player has the film, and no other byte", body == session.film, len(body))
     status = peer.api("status")
     carried = status["origin_http"]
     total = sum(row["bytes"] for key, row in carried.items() if key != "fallbacks")
     first = sum(row["bytes"] for key, row in before.items() if key != "fallbacks")
-    figures = {"stalls": status["stalls"], "stalled_ms": status["stalled_ms"], "from_origin": status["from_origin"],
+    figures = {"still_s": round(still, 3), "stalled_ms": status["stalled_ms"], "from_origin": status["from_origin"],
                "wasted": status["wasted"], "carried": total, "carried_before": first}
     check("it died within the film", first < FILM_BYTES, figures)
-    check("nobody waited", status["stalls"] == 0, figures)
+    check("the picture never stood still", still == 0, figures)
+    # The node's own count is of a reader that has nothing in hand: it waits for as long as the death takes to be seen.
+    check("it was seen within a second", status["stalled_ms"] < 1000, figures)
     check("no byte came twice, but for what shows that the mirror is one", total <= FILM_BYTES + TWICE_MAX and status["wasted"] == 0,
           figures)
     return figures
@@ -366,20 +389,10 @@ key = "film/{{1}}"
 mirrors = ["https://127.0.0.1:{false}/{{1}}", "https://127.0.0.1:{true}/{{1}}"]
 """)
     peer = session.peer("auto", "--mapper", f"template:{rules}")
-    url, out = f"https://localhost:{dying}/film.bin", session.directory / "played"
-    with open(out, "wb") as body:
-        player = subprocess.Popen(["curl", "-s", "--max-time", "90", "--limit-rate", str(PLAYER_RATE), peer.url(url)], stdout=body)
-        try:
-            wait_for("a quarter is played", 60, lambda: out.stat().st_size >= FILM_BYTES // 4, None)
-            os.killpg(child.pid, signal.SIGKILL)
-            code = player.wait(90)
-        finally:
-            player.kill()
-            player.wait()
-    check("not one wrong byte", code == 0 and out.read_bytes() == session.film, code)
-    status = peer.api("status")
-    check("nobody waited", status["stalls"] == 0, status)
-    return {"stalls": status["stalls"], "wasted": status["wasted"]}
+    body, still = play(peer, f"https://localhost:{dying}/film.bin", lambda: os.killpg(child.pid, signal.SIGKILL))
+    check("not one wrong byte", body == session.film, len(body))
+    check("the picture never stood still", still == 0, still)
+    return {"still_s": still, "wasted": peer.api("status")["wasted"]}
 
 
 def hls(session: Session, how: int) -> dict:

@@ -13,7 +13,7 @@ use http::header::ALT_SVC;
 use pcdn_core::origin::OriginError;
 use pcdn_core::resource::Url;
 use pcdn_core::unit::Time;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::alt_svc::{self, Alternatives, Place, Said};
 use super::config::{HttpConfig, HttpConfigError, OriginHttp};
@@ -28,14 +28,11 @@ pub(super) use connection::{Connection, Transfer};
 use dial::Dialer;
 use pool::Pool;
 
-/// How long a request waits for a connection to a place that has worked before: a handshake over half the world is 300 ms, and one
-/// over TCP with TLS takes twice as long as one of QUIC.
-const HEAD_START: Duration = Duration::from_millis(300);
-
 /// HTTP/3 of one [`Http`](super::Http).
 pub(super) struct Http3 {
     /// Asked for without a word from the origin.
     always: bool,
+    head_start: Duration,
     pool: Pool,
     memory: Arc<Memory>,
 }
@@ -76,6 +73,7 @@ impl Http3 {
         let memory = Memory { alternatives: Mutex::default(), started: Instant::now() };
         Ok(Some(Self {
             always: config.http == OriginHttp::Http3,
+            head_start: config.http3_head_start.0,
             pool: Pool::new(Dialer::new(config, lookup)?, config.idle_timeout.0),
             memory: Arc::new(memory),
         }))
@@ -101,7 +99,7 @@ impl Http3 {
         let there = Url::parse(&format!("https://{}:{}/", place.host, place.port)).ok()?;
         let lane = guard.admit(&there).ok()?;
         let name = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let head_start = if proven { HEAD_START } else { Duration::ZERO };
+        let head_start = if proven { self.head_start } else { Duration::ZERO };
         Some(Route { origin, name, place, lane, head_start })
     }
 
@@ -121,13 +119,7 @@ impl Http3 {
 
     /// A connection to there, if it stands or soon does.
     pub(super) async fn connection(&self, route: &Route) -> Option<Arc<Connection>> {
-        let mut line = self.pool.line(route, &self.memory);
-        if line.borrow().is_none() && !route.head_start.is_zero() {
-            // Whatever comes of it shows in the line.
-            let _ = timeout(route.head_start, line.wait_for(Option::is_some)).await;
-        }
-        let found = line.borrow().clone()?;
-        found.ok().filter(|connection| connection.is_open())
+        self.pool.line(route, &self.memory).connection(route.head_start).await
     }
 
     pub(super) fn worked(&self, route: &Route) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use super::connection::Connection;
 use super::dial::Dialer;
@@ -14,13 +15,42 @@ use super::{Memory, Route, unreachable};
 const LINES_MAX: usize = 32;
 
 /// What became of a connection: nothing yet, or it stands, or it failed.
-pub(super) type Line = Option<Result<Arc<Connection>, ()>>;
+type Outcome = Option<Result<Arc<Connection>, ()>>;
+
+/// A connection that was begun.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    begun: Instant,
+    outcome: watch::Receiver<Outcome>,
+}
+
+impl Line {
+    /// The connection, if it stands by `head_start` after it was begun. So nobody waits for one that others have waited for.
+    pub(super) async fn connection(mut self, head_start: Duration) -> Option<Arc<Connection>> {
+        let left = head_start.saturating_sub(self.begun.elapsed());
+        if self.outcome.borrow().is_none() && !left.is_zero() {
+            // Whatever comes of it is seen below.
+            let _ = timeout(left, self.outcome.wait_for(Option::is_some)).await;
+        }
+        let found = self.outcome.borrow().clone()?;
+        found.ok().filter(|connection| connection.is_open())
+    }
+
+    /// Whether it stands or may yet.
+    fn is_live(&self) -> bool {
+        match &*self.outcome.borrow() {
+            None => self.outcome.has_changed().is_ok(),
+            Some(Ok(connection)) => connection.is_open(),
+            Some(Err(())) => false,
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Pool {
     dialer: Arc<Dialer>,
     idle: Duration,
-    lines: Mutex<BTreeMap<(String, String), watch::Receiver<Line>>>,
+    lines: Mutex<BTreeMap<(String, String), Line>>,
 }
 
 impl Pool {
@@ -30,31 +60,23 @@ impl Pool {
     }
 
     /// The connection for `route`, begun if there is none. What fails is noted in `memory`.
-    pub(super) fn line(&self, route: &Route, memory: &Arc<Memory>) -> watch::Receiver<Line> {
+    pub(super) fn line(&self, route: &Route, memory: &Arc<Memory>) -> Line {
         let key = (route.origin.clone(), route.alt_used());
         // Plain data, whole after every statement: a panic elsewhere leaves nothing half done.
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.get(&key).filter(|line| is_live(line)) {
+        if let Some(line) = lines.get(&key).filter(|line| line.is_live()) {
             return line.clone();
         }
-        lines.retain(|_, line| is_live(line));
+        lines.retain(|_, line| line.is_live());
         if lines.len() >= LINES_MAX {
             // Any will do: who still uses it keeps it.
             lines.pop_first();
         }
-        let (told, line) = watch::channel(None);
+        let (told, outcome) = watch::channel(None);
+        let line = Line { begun: Instant::now(), outcome };
         tokio::spawn(begin(self.dialer.clone(), route.clone(), memory.clone(), self.idle, told));
         lines.insert(key, line.clone());
         line
-    }
-}
-
-/// Whether it stands or may yet.
-fn is_live(line: &watch::Receiver<Line>) -> bool {
-    match &*line.borrow() {
-        None => line.has_changed().is_ok(),
-        Some(Ok(connection)) => connection.is_open(),
-        Some(Err(())) => false,
     }
 }
 
@@ -63,7 +85,7 @@ async fn begin(
     route: Route,
     memory: Arc<Memory>,
     idle: Duration,
-    told: watch::Sender<Line>,
+    told: watch::Sender<Outcome>,
 ) {
     let dialled = match dialer.dial(&route).await {
         Ok(quic) => Connection::open(quic, memory.clone(), route.origin.clone(), idle).await,

@@ -280,7 +280,11 @@ async fn a_name_that_leads_inside_is_refused_over_quic_too() {
 #[tokio::test]
 async fn dropping_the_last_handle_closes_the_connection() {
     let site = Site::start(false, true, |ask| Reply::right(ask, FILM, "\"a\"")).await;
-    let origin = http(HttpConfig { http: OriginHttp::Http3, attempts: 8, ..site.config() });
+    let origin = http(HttpConfig {
+        http: OriginHttp::Http3,
+        http3_head_start: Span(Duration::from_secs(10)),
+        ..site.config()
+    });
     let mut body = origin.get(&whole(&site)).await.unwrap();
     drop(origin);
     // A body under way keeps it.

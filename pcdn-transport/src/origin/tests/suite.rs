@@ -19,7 +19,7 @@ impl Over {
 
     fn http(self, config: HttpConfig) -> Http {
         // A handshake on a busy machine must not be taken for a dead origin.
-        http(HttpConfig { http: self.0, attempts: 8, ..config })
+        http(HttpConfig { http: self.0, http3_head_start: Span(Duration::from_secs(10)), ..config })
     }
 
     fn version(self) -> Version {
