@@ -20,6 +20,8 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use pcdn_transport::origin::Http;
+
 use crate::config::Config;
 use crate::http::guard::Names;
 use crate::http::{Limits, Listening, bind, serve};
@@ -27,7 +29,7 @@ use crate::metrics::GatewayCounters;
 use crate::node::Node;
 
 use routes::Routes;
-use snapshot::{Snapshots, Watched};
+use snapshot::{Counted, Snapshots, Watched};
 
 /// A running admin server; ends when shut down or dropped.
 #[derive(Debug)]
@@ -63,7 +65,8 @@ pub enum AdminError {
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=1024;
 
 impl Admin {
-    /// Serves `node` as `config.admin` says; `config` is shown by `/api/v1/config` with secrets left out.
+    /// Serves `node` as `config.admin` says; `config` is shown by `/api/v1/config` with secrets left out, and of `gateway` and
+    /// `origin` what they count.
     ///
     /// # Errors
     /// If the address cannot be listened on, or the token cannot be read.
@@ -71,15 +74,12 @@ impl Admin {
         node: Node,
         config: &Config,
         gateway: Option<Arc<GatewayCounters>>,
+        origin: Option<Http>,
     ) -> Result<Self, AdminError> {
-        Self::over(Arc::new(node), config, gateway).await
+        Self::over(Arc::new(node), config, Counted { gateway, origin }).await
     }
 
-    async fn over(
-        node: Arc<dyn Watched>,
-        config: &Config,
-        gateway: Option<Arc<GatewayCounters>>,
-    ) -> Result<Self, AdminError> {
+    async fn over(node: Arc<dyn Watched>, config: &Config, counted: Counted) -> Result<Self, AdminError> {
         let admin = &config.admin;
         let failed = |source| AdminError::Listen { addr: admin.listen.clone(), source };
         let no_address = |e| failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, e));
@@ -87,7 +87,7 @@ impl Admin {
         let token = admin.token.as_deref().map(read_token).transpose()?;
         let listeners = bind(addr).await.map_err(failed)?;
         let routes = Arc::new(Routes {
-            snapshots: Snapshots::start(node, gateway),
+            snapshots: Snapshots::start(node, counted),
             config: api::shown(config),
             token,
             names: Names { extra: admin.hosts.clone() },

@@ -12,6 +12,7 @@ mod inspect;
 mod logging;
 mod map;
 mod mapping;
+mod named;
 mod peer;
 mod play;
 mod push;

@@ -21,6 +21,7 @@ use pcdn_core::peer::{PeerAddr, Scheme};
 use pcdn_core::schedule::Policy;
 use pcdn_core::unit::{ByteSize, Rate, Span};
 use pcdn_core::verify::Integrity;
+use pcdn_transport::origin::OriginHttp;
 use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Loaded, Sources, load};
@@ -81,6 +82,16 @@ impl Default for LogConfig {
     }
 }
 
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOff {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -104,8 +115,10 @@ pub struct NodeConfig {
     /// Where this node's own DHT node listens; not set: on the hosts of `listen`, any free port.
     #[serde(with = "blank")]
     pub dht_listen: Option<std::net::SocketAddr>,
-    /// Mappers, first that answers: `url`, `template:FILE`, `http(s)://NODE[#KEY]`.
+    /// Mappers, first that answers: `url`, `well-known`, `template:FILE`, `http(s)://NODE[#KEY]`.
     pub mapper: Vec<String>,
+    /// Whether the trackers that mappers name are used beside those named here.
+    pub mapping_trackers: OnOff,
     /// Where pieces and the identity are kept.
     #[serde(with = "blank")]
     pub data_dir: Option<String>,
@@ -113,8 +126,18 @@ pub struct NodeConfig {
     pub cache_size: ByteSize,
     /// Bytes a second given to peers.
     pub upload_limit: Rate,
+    /// Likewise of each swarm.
+    pub upload_limit_swarm: Rate,
+    /// Likewise to each peer.
+    pub upload_limit_peer: Rate,
     /// Bytes a second taken in, from peers and origins together.
     pub download_limit: Rate,
+    /// Likewise of each swarm.
+    pub download_limit_swarm: Rate,
+    /// Bytes a second taken from each peer.
+    pub download_limit_peer: Rate,
+    /// Whether the connection's bytes cost money.
+    pub metered: bool,
     /// Whether peers are used.
     pub p2p: P2p,
     /// What is bought: a cheap origin bill, or speed.
@@ -147,6 +170,8 @@ pub struct NodeConfig {
     /// A PEM file of further certificate authorities for origins.
     #[serde(with = "blank")]
     pub origin_ca: Option<String>,
+    /// Which version of HTTP is spoken to https origins.
+    pub origin_http: OriginHttp,
 }
 
 impl Default for NodeConfig {
@@ -158,10 +183,16 @@ impl Default for NodeConfig {
             dht: Vec::new(),
             dht_listen: None,
             mapper: vec!["url".into()],
+            mapping_trackers: OnOff::On,
             data_dir: None,
             cache_size: ByteSize::gib(10),
             upload_limit: Rate::UNLIMITED,
+            upload_limit_swarm: Rate::UNLIMITED,
+            upload_limit_peer: Rate::UNLIMITED,
             download_limit: Rate::UNLIMITED,
+            download_limit_swarm: Rate::UNLIMITED,
+            download_limit_peer: Rate::UNLIMITED,
+            metered: false,
             p2p: P2p::On,
             policy: Policy::Balanced,
             integrity: Integrity::Witnessed,
@@ -175,6 +206,7 @@ impl Default for NodeConfig {
             header: Vec::new(),
             origin_bind: None,
             origin_ca: None,
+            origin_http: OriginHttp::Auto,
         }
     }
 }
@@ -247,6 +279,24 @@ pub struct TrackerConfig {
     /// The public key of the application whose tokens it wants.
     #[serde(with = "blank")]
     pub token_key: Option<PeerId>,
+    /// The directory of its key and of what it knows of peers.
+    #[serde(with = "blank")]
+    pub data_dir: Option<String>,
+    /// The file with the key that signs who is a superpeer; not set: in `data_dir`.
+    #[serde(with = "blank")]
+    pub key: Option<String>,
+    /// Where earned weight is told and stakes are asked for: a file or a URL.
+    #[serde(with = "blank")]
+    pub ledger: Option<String>,
+    /// The file with the bearer token of a ledger behind HTTP.
+    #[serde(with = "blank")]
+    pub ledger_token: Option<String>,
+    /// What a superpeer must have at stake, in the ledger's unit; 0 is nothing.
+    pub stake: u64,
+    /// Ids of push nodes whose audits count.
+    pub auditor: Vec<PeerId>,
+    /// Shows what peers have earned at the tracker that runs at `listen`.
+    pub earned: bool,
 }
 
 impl Default for TrackerConfig {
@@ -257,6 +307,13 @@ impl Default for TrackerConfig {
             store: "memory".into(),
             networks: None,
             token_key: None,
+            data_dir: None,
+            key: None,
+            ledger: None,
+            ledger_token: None,
+            stake: 0,
+            auditor: Vec::new(),
+            earned: false,
         }
     }
 }

@@ -13,13 +13,13 @@ use hyper_util::service::TowerToHyperService;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::resource::{Resource, Url};
 use pcdn_mapping::node::http::router;
-use pcdn_mapping::node::{Cutter, Desk, MapStore, NodeConfig, Parts, Tokens};
-use pcdn_mapping::remote::{Remote, RemoteConfig};
+use pcdn_mapping::node::{Cutter, Desk, ListError, Lister, MapStore, NodeConfig, Parts, Tokens};
+use pcdn_mapping::remote::{Remote, RemoteConfig, WellKnown};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
 
 use crate::http::{self, Limits, Listening};
 use crate::node::SystemClock;
-use crate::publish::cut_as_viewers_do;
+use crate::publish::{PublishError, Source, cut_as_viewers_do, list_as_viewers_do};
 
 pub use ask::Asking;
 
@@ -81,7 +81,8 @@ impl MappingNode {
         let dice = crate::dice().map_err(MappingError::Dice)?;
         let origin = Arc::new(Http::new(http, dice)?);
         let clock = Arc::new(SystemClock::default());
-        let parts = Parts { key, store, origin, cut: cutter(), tokens, clock };
+        let list = lister(Source::http(origin.as_ref().clone()));
+        let parts = Parts { key, store, origin, cut: cutter(), list, tokens, clock };
         let desk = Desk::open(parts, node).await?;
         let listeners = http::bind(listen).await.map_err(|error| MappingError::Listen(listen, error))?;
         let limits = Limits { connections_max: CONNECTIONS_MAX, ..Limits::default() };
@@ -127,6 +128,24 @@ fn cutter() -> Cutter {
     })
 }
 
+/// Lists as every node does, what has ended.
+fn lister(source: Source) -> Lister {
+    let kinds = Arc::new(pcdn_media::standard());
+    Arc::new(move |url| {
+        let (source, kinds) = (source.clone(), kinds.clone());
+        Box::pin(async move {
+            let never = |why: &str| Err(ListError::Never(why.to_owned()));
+            match list_as_viewers_do(&source, &kinds, &url).await {
+                Ok((_, listings, _)) if listings.is_empty() => never("it lists no segment"),
+                Ok((rule, listings, true)) => Ok((rule, listings)),
+                Ok(_) => never("it goes on: its publisher signs beside the packager (pcdn sign --follow)"),
+                Err(PublishError::Origin { source, .. }) => Err(ListError::Origin(source)),
+                Err(error) => Err(ListError::Never(error.to_string())),
+            }
+        })
+    })
+}
+
 /// A mapper by the mapping node at `node`, whose rules are kept in `file`. `key` is whose signature counts; `None` believes
 /// whoever answers there. Only that host is asked, whatever it redirects to, and without any credential.
 ///
@@ -142,8 +161,13 @@ pub fn mapper(
     // A question is worth a second; it is not asked twice.
     let http = HttpConfig { allow, only_allowed: true, headers: Vec::new(), attempts: 1, ..http };
     let http = Http::new(http, crate::dice().map_err(MappingError::Dice)?)?;
-    let config = RemoteConfig { node: node.clone(), key, file };
+    let config = RemoteConfig { node: node.clone(), key, file, unasked: false };
     Ok(Remote::new(config, Asking::new(http), Arc::new(SystemClock::default())))
+}
+
+/// A mapper by what each origin says of itself, asked with `http` as its content is: the same guard and connections, no credentials.
+pub fn well_known(http: &Http) -> WellKnown {
+    WellKnown::new(Asking::new(http.attempts(1)), Arc::new(SystemClock::default()))
 }
 
 /// `HOST:PORT` of a URL.

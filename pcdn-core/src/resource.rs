@@ -53,6 +53,8 @@ pub struct Mapping {
     pub rid: Rid,
     /// Further URLs of the same content, best first; without the one asked for.
     pub mirrors: Vec<Url>,
+    /// Where the content's viewers meet: trackers as `HOST:PORT`, `udp://HOST:PORT` or `http://HOST:PORT`, best first.
+    pub trackers: Vec<String>,
     /// Where the publisher's signed manifest is, if the mapper knows.
     pub manifest: Option<Url>,
     /// Whose signature makes that manifest count wherever it lies: the mapping node's, which read the content itself.
@@ -68,11 +70,12 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// A mapping to `rid` by `by`, with no mirrors and valid for a day.
+    /// A mapping to `rid` by `by`, with no mirrors, no trackers, and valid for a day.
     pub fn to(rid: Rid, by: impl Into<String>) -> Self {
         Self {
             rid,
             mirrors: Vec::new(),
+            trackers: Vec::new(),
             manifest: None,
             signer: None,
             generations: Generations::One,

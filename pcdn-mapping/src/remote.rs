@@ -10,6 +10,7 @@
 //! | `rules.rs` | what is fetched, whose signature counts, what is kept in the file |
 //! | `standing.rs` | when the node is asked again; pure |
 //! | `asker.rs` | questions about single URLs |
+//! | `well_known.rs` | whose word counts where nobody was configured: each origin's own |
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,16 +29,20 @@ use crate::Cached;
 use asker::Asker;
 use rules::{Fetcher, Held};
 use standing::Standing;
+pub use well_known::WellKnown;
 
 mod asker;
 mod rules;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod well_known;
 
 /// How long the first URL waits for the rules, and any URL for the answer about it. A round trip across the world and one more;
 /// then playing begins without.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The same for an origin that was not configured and mostly has no rules: a round trip on the connection that its content comes by.
+const PATIENCE_UNASKED: Duration = Duration::from_millis(300);
 /// Longest fetch of the rules, which nobody waits for but the first URL.
 const FETCH_MAX: Duration = Duration::from_secs(10);
 
@@ -85,6 +90,9 @@ pub struct RemoteConfig {
     pub key: Option<PeerId>,
     /// Where the rules are kept between runs.
     pub file: Option<PathBuf>,
+    /// Whether the node is an origin that nobody says has rules: only its [`WELL_KNOWN`](crate::answer::WELL_KNOWN) file is asked
+    /// for, playing waits 300 ms for it at most, and where there is none it is asked for again after minutes, then an hour.
+    pub unasked: bool,
 }
 
 /// Maps by a mapping node's rules and answers. Needs a tokio runtime. Cheap to clone.
@@ -102,12 +110,18 @@ struct Inner {
     ended: Notify,
     asker: Arc<Asker>,
     asked: Cached,
+    patience: Duration,
 }
 
 impl Remote {
     /// A mapper by the node of `config`. Asks nothing before the first URL.
     pub fn new(config: RemoteConfig, ask: impl Ask, clock: Arc<dyn Clock>) -> Self {
-        let ask: Arc<dyn Ask> = Arc::new(ask);
+        Self::shared(config, Arc::new(ask), clock)
+    }
+
+    fn shared(config: RemoteConfig, ask: Arc<dyn Ask>, clock: Arc<dyn Clock>) -> Self {
+        let patience = if config.unasked { PATIENCE_UNASKED } else { PATIENCE };
+        let unasked = config.unasked;
         let asker = Arc::new(Asker::new(ask.clone(), clock.clone()));
         let asked = Cached::shared(asker.clone(), clock.clone(), Cached::CAPACITY);
         let fetcher = Fetcher::new(config, ask);
@@ -115,8 +129,9 @@ impl Remote {
         if let Some(kept) = &kept {
             asker.towards(kept);
         }
-        let standing = Mutex::new(Standing::new(kept));
-        Self { inner: Arc::new(Inner { fetcher, clock, standing, ended: Notify::new(), asker, asked }) }
+        let standing = Mutex::new(Standing::new(kept, unasked));
+        let ended = Notify::new();
+        Self { inner: Arc::new(Inner { fetcher, clock, standing, ended, asker, asked, patience }) }
     }
 
     /// The rules in force, fetched if they are due; `None` if there never were any.
@@ -132,9 +147,10 @@ impl Remote {
         if held.is_some() {
             return held;
         }
-        if inner.standing().is_fetching() {
+        let fetching = inner.standing().fetching_for(inner.clock.now());
+        if let Some(left) = fetching.map(|since| inner.patience.saturating_sub(since)) {
             // Whether it ended well is seen below.
-            let _ = timeout(PATIENCE, ended).await;
+            let _ = timeout(left, ended).await;
         }
         inner.standing().held()
     }
@@ -142,7 +158,8 @@ impl Remote {
     async fn map_by(&self, held: &Held, url: &Url) -> Result<Mapping, MapError> {
         let decision = held.rules.decide(url)?;
         let by = format!("{}, {}", held.node(), decision.mapping.by);
-        let offline = Mapping { by, ..decision.mapping };
+        let trackers = held.trackers.iter().chain(&decision.mapping.trackers).cloned().collect();
+        let offline = Mapping { by, trackers, ..decision.mapping };
         if !decision.ask || held.mapping.is_none() {
             return Ok(offline);
         }
@@ -150,7 +167,8 @@ impl Remote {
             // What was left out of this viewer's URL was left out before the node was asked.
             Ok(answer) => {
                 let mirrors = answer.mirrors.into_iter().filter(|mirror| mirror != url).collect();
-                Ok(Mapping { dropped: offline.dropped, mirrors, ..answer })
+                let trackers = answer.trackers.iter().chain(&offline.trackers).cloned().collect();
+                Ok(Mapping { dropped: offline.dropped, mirrors, trackers, ..answer })
             }
             Err(error) => {
                 tracing::debug!(%error, "the mapping node has no answer; its rules decide");

@@ -141,6 +141,7 @@ impl Template {
         let mut mapping = Mapping::to(rid, format!("template rule {}", rule.name));
         mapping.valid_for = self.valid_for.unwrap_or(mapping.valid_for);
         mapping.generations = rule.generations;
+        mapping.trackers = self.trackers.clone();
         mapping.manifest = rule.manifest.as_ref().and_then(place);
         mapping.mirrors = rule.mirrors.iter().filter_map(place).filter(|mirror| mirror != url).collect();
         let source = rule.source.as_ref().and_then(place);

@@ -59,7 +59,7 @@ pub const SLICE_BYTES_MAX: usize = 32 << 20;
 pub const PIECE_LOG2: u8 = 14;
 
 /// Changes whenever equal parameters would cut differently.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NAME: &str = "flv";
 
 /// Cuts FLV.

@@ -3,11 +3,12 @@
 //! The asker names the sub-pieces it lacks, the server sends them and forgets; what is lost is asked for again, of anybody.
 //! There is no send buffer, no retransmission state and no acknowledgement of every packet, so a neighbour costs little and
 //! repair is never tied to the peer that failed. One socket carries all sessions; every packet is sealed (Noise IKpsk2,
-//! then AES-128-GCM) and at most 1350 bytes long. With a [`SwarmSecret`] only nodes that have it can open a session.
+//! then AES-128-GCM or ChaCha20-Poly1305) and at most 1350 bytes long. With a [`SwarmSecret`] only nodes that have it can open a session.
 //!
 //! | read | for |
 //! |---|---|
-//! | [`packet`], [`frame`] | the bytes on the wire |
+//! | [`wire`] | the bytes on the wire, for an implementation of one's own, with test vectors |
+//! | [`packet`], [`frame`] | the same as code |
 //! | [`endpoint`] | the whole protocol without socket and clock |
 //! | [`connection`] | one session of it: asking (`pull`), serving (`serve`), messages (`talk`), congestion (`flow`) |
 //! | [`Udp`] | the tokio shell: one task owns socket and endpoint |
@@ -25,6 +26,7 @@
 //! # Ok(()) }
 //! ```
 
+mod cipher;
 pub mod config;
 pub mod connection;
 mod driver;
@@ -43,6 +45,10 @@ pub(crate) mod socket;
 pub mod subs;
 mod talk;
 mod turn;
+#[cfg(test)]
+mod vectors;
+#[doc = include_str!("udp/wire.md")]
+pub mod wire {}
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -55,11 +61,13 @@ use pcdn_core::transport::{Provider, Session, Transport, TransportError};
 use pcdn_core::unit::Rate;
 use tokio::sync::{mpsc, oneshot};
 
+pub use cipher::Cipher;
 pub use config::UdpConfig;
 use driver::{Command, Driver};
 pub use endpoint::{Counters, Endpoint, Event, SessionId, Transmit};
 use socket::Socket;
 
+use crate::limit::Limits;
 pub use crate::secret::SwarmSecret;
 
 /// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.
@@ -85,8 +93,23 @@ impl Udp {
         provider: Arc<dyn Provider>,
         config: UdpConfig,
     ) -> Result<Self, TransportError> {
+        let limits = config.limits();
+        Self::bind_sharing(addr, me, provider, config, limits).await
+    }
+
+    /// One that sends within `limits`, which other transports may share; those of `config` are not used.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_sharing(
+        addr: SocketAddr,
+        me: &Identity,
+        provider: Arc<dyn Provider>,
+        config: UdpConfig,
+        limits: Limits,
+    ) -> Result<Self, TransportError> {
         let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
-        Self::on(Socket::bind(addr).map_err(cannot)?, me, provider, config)
+        Self::on(Socket::bind(addr).map_err(cannot)?, me, provider, config, limits)
     }
 
     /// On a socket that is bound.
@@ -95,6 +118,7 @@ impl Udp {
         me: &Identity,
         provider: Arc<dyn Provider>,
         config: UdpConfig,
+        limits: Limits,
     ) -> Result<Self, TransportError> {
         let io = |what: &str| {
             let what = format!("{what} the UDP socket");
@@ -109,9 +133,9 @@ impl Udp {
         let (commands, from_handles) = mpsc::unbounded_channel();
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
         let counters = Arc::default();
-        let endpoint = Endpoint::new(me.clone(), config, seed);
+        let endpoint = Endpoint::sharing(me.clone(), config, seed, limits.clone());
         let weak = commands.downgrade();
-        let driver = Driver::new(socket, endpoint, provider, weak, accepts, Arc::clone(&counters));
+        let driver = Driver::new(socket, endpoint, limits, provider, weak, accepts, Arc::clone(&counters));
         tokio::spawn(driver.run(from_handles));
         let local = PeerAddr { scheme: Scheme::Udp, addr: local };
         Ok(Self { local, commands, accepted: tokio::sync::Mutex::new(accepted), counters })

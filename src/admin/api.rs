@@ -79,6 +79,7 @@ pub(super) async fn status(snapshots: &Snapshots) -> Value {
         "rejected_pieces": totals.rejected_pieces,
         "stalls": totals.stalls,
         "stalled_ms": totals.stalled_ms,
+        "origin_http": snapshots.counted.traffic(),
         "swarms": swarms.len(),
         "neighbours": swarms.iter().map(|swarm| u64::from(swarm.report.neighbours)).sum::<u64>(),
     })

@@ -101,7 +101,8 @@ impl Routes {
         let swarms = snapshots.now().await;
         let totals = snapshots.ledger.lock().unwrap_or_else(PoisonError::into_inner).totals();
         let uptime_s = snapshots.started.elapsed().as_secs_f64();
-        metrics::render(&totals, &swarms, snapshots.gateway.as_deref(), snapshots.node.p2p(), uptime_s)
+        let (counted, p2p) = (&snapshots.counted, snapshots.node.p2p());
+        metrics::render(&totals, &swarms, counted.gateway.as_deref(), &counted.traffic(), p2p, uptime_s)
     }
 
     /// Server-sent events: `status` once a second, and whatever the node tells.

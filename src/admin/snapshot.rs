@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pcdn_core::id::{PeerId, SwarmKey};
+use pcdn_transport::origin::{Http, OriginTraffic};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
@@ -48,11 +49,24 @@ impl Watched for Node {
     }
 }
 
+/// What counts beside the node itself.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) gateway: Option<Arc<GatewayCounters>>,
+    pub(super) origin: Option<Http>,
+}
+
+impl Counted {
+    pub(super) fn traffic(&self) -> OriginTraffic {
+        self.origin.as_ref().map(Http::traffic).unwrap_or_default()
+    }
+}
+
 /// Snapshots as they come.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     pub(super) node: Arc<dyn Watched>,
-    pub(super) gateway: Option<Arc<GatewayCounters>>,
+    pub(super) counted: Counted,
     pub(super) started: Instant,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     camera: Arc<Camera>,
@@ -78,12 +92,12 @@ impl Camera {
 }
 
 impl Snapshots {
-    pub(super) fn start(node: Arc<dyn Watched>, gateway: Option<Arc<GatewayCounters>>) -> Self {
+    pub(super) fn start(node: Arc<dyn Watched>, counted: Counted) -> Self {
         let ledger = Arc::<Mutex<Ledger>>::default();
         let latest = tokio::sync::Mutex::new(watch::Sender::default());
         let camera = Arc::new(Camera { node: node.clone(), ledger: ledger.clone(), latest });
         let taking = tokio::spawn(keep_taking(camera.clone()));
-        Self { node, gateway, started: Instant::now(), ledger, camera, taking }
+        Self { node, counted, started: Instant::now(), ledger, camera, taking }
     }
 
     /// One taken now: who asks once must not be told what was a second ago.

@@ -65,7 +65,9 @@ async fn start(change: impl FnOnce(&mut Config)) -> (Admin, SocketAddr, Arc<Fake
     config.node.header = vec!["Authorization: Bearer origin-secret".into()];
     change(&mut config);
     let fake = Arc::new(Fake { p2p: Mutex::new(P2p::On), events: broadcast::channel(8).0 });
-    let admin = Admin::over(fake.clone(), &config, Some(Arc::default())).await.unwrap();
+    let admin =
+        Admin::over(fake.clone(), &config, Counted { gateway: Some(Arc::default()), origin: None }).await;
+    let admin = admin.unwrap();
     let addr = admin.local_addrs()[0];
     (admin, addr, fake)
 }
@@ -151,7 +153,7 @@ async fn a_token_is_asked_for_once_there_is_one() {
     std::fs::write(&file, "short").unwrap();
     let mut config = Config::default();
     (config.admin.listen, config.admin.token) = ("127.0.0.1:0".into(), Some(file.display().to_string()));
-    let refused = Admin::over(fake, &config, None).await.unwrap_err().to_string();
+    let refused = Admin::over(fake, &config, Counted::default()).await.unwrap_err().to_string();
     assert!(refused.contains("16 to 1024") && !refused.contains("short"), "{refused}");
 }
 

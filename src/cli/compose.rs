@@ -11,20 +11,25 @@ use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
 use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
 use pcdn_mapping::{FirstOf, Template, UrlHash};
+use pcdn_transport::limit::{Limits, Rates};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
 use pcdn_transport::quic::{Quic, QuicConfig};
 use pcdn_transport::shared;
 use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
 use super::dht::{self, Dht};
+use super::named::Named;
 use super::{Exit, Failure};
-use crate::config::{AdminConfig, Config, NodeConfig};
+use crate::config::{AdminConfig, Config, NodeConfig, OnOff};
 use crate::mapping_node::place;
 use crate::node::{Builder, ManifestFrom, Node, Settings};
 use crate::store::{Disk, DiskConfig, Memory, Store};
 
 /// Pieces kept in memory by a node without a data directory: some minutes of video, and what a small machine can spare.
 const MEMORY_MAX: ByteSize = ByteSize::mib(256);
+
+/// The mapper that asks each origin itself.
+const WELL_KNOWN: &str = "well-known";
 
 /// The option of private swarms, as its faults name it.
 const SWARM_SECRET: &str = "--swarm-secret";
@@ -69,9 +74,12 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         .origin(origin.clone())
         .elsewhere(origin.bare())
         .shared_store(store)
-        .mapper(mapper(node)?)
+        .mapper(mapper_with(node, Some(&origin))?)
         .fragmenters(pcdn_media::standard_at(wall_clock()))
         .settings(settings(node)?);
+    if node.mapping_trackers == OnOff::On && node.swarm_secret.is_none() {
+        builder = builder.named_trackers(named_trackers(node)?);
+    }
     let dht = dht::join(node, &me).await?;
     if let Some(discovery) = discovery(trackers(node)?, dht.as_ref()) {
         builder = builder.discovery(discovery);
@@ -90,17 +98,37 @@ fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery
     any.then(|| Cached::new(Merged::new(first).then(second)))
 }
 
+/// What a mapper's trackers are talked to with: as strangers, unless the configuration names their hosts too.
+fn named_trackers(
+    node: &NodeConfig,
+) -> Result<impl Fn(&str) -> Option<Arc<dyn Discovery>> + Send + Sync + use<>, Failure> {
+    let token = tracker_token(node)?;
+    let own = node.tracker.clone();
+    let mut trusted = origins(node)?;
+    for (url, _) in node.mapper.iter().filter_map(|text| mapping_node(text)) {
+        trusted.extend(url.host_str().and_then(|host| host.parse().ok()));
+    }
+    Ok(move |text: &str| {
+        let parsed = Url::parse(&format!("http://{}", text.split("://").last().unwrap_or_default())).ok()?;
+        let known = own.iter().any(|own| own.split("://").last() == text.split("://").last());
+        let trusted = trusted.iter().any(|pattern| pattern.names(&parsed));
+        (!known).then(|| Arc::new(Named::new(text, trusted, token.clone())) as Arc<dyn Discovery>)
+    })
+}
+
 /// Opens what `--listen` says. Where udp and quic name one place they share its socket.
 async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Result<Builder, Failure> {
     let secret = link_secret(node)?;
-    let upload_limit = node.upload_limit;
+    // One set of limits for all that is listened on.
+    let limits = upload_limits(node);
     let both = |at: &PeerAddr| {
         let named = |scheme| node.listen.contains(&PeerAddr { scheme, addr: at.addr });
         named(Scheme::Udp) && named(Scheme::Quic)
     };
     for at in &node.listen {
-        let udp = UdpConfig { upload_limit, secret: secret.clone(), ..UdpConfig::default() };
-        let quic = QuicConfig { upload_limit, secret: secret.clone(), ..QuicConfig::default() };
+        let udp = UdpConfig { secret: secret.clone(), ..UdpConfig::default() };
+        let quic =
+            QuicConfig { upload_limit: node.upload_limit, secret: secret.clone(), ..QuicConfig::default() };
         let provider = builder.provider();
         let cannot = |e| {
             Failure::other(format!(
@@ -109,10 +137,13 @@ async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Resul
         };
         builder = match at.scheme {
             Scheme::Udp if both(at) => {
-                let (udp, quic) = shared::bind(at.addr, me, provider, udp, quic).await.map_err(cannot)?;
+                let (udp, quic) =
+                    shared::bind(at.addr, me, provider, udp, quic, limits.clone()).await.map_err(cannot)?;
                 builder.transport(udp).transport(quic)
             }
-            Scheme::Udp => builder.transport(Udp::bind(at.addr, me, provider, udp).await.map_err(cannot)?),
+            Scheme::Udp => builder.transport(
+                Udp::bind_sharing(at.addr, me, provider, udp, limits.clone()).await.map_err(cannot)?,
+            ),
             Scheme::Quic if both(at) => builder,
             Scheme::Quic => builder.transport(Quic::bind(at.addr, me, provider, quic).await.map_err(cannot)?),
             _ => {
@@ -136,12 +167,7 @@ pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
     let config_fault = |line: String| Failure::new(Exit::Config, line);
     let mut config = http_config(node)?;
     config.only_allowed = !node.origin.is_empty();
-    for pattern in &node.origin {
-        let pattern: OriginPattern = pattern
-            .parse()
-            .map_err(|e| config_fault(format!("--origin {pattern}: {e}; write HOST[:PORT]")))?;
-        config.allow.push(pattern);
-    }
+    config.allow.extend(origins(node)?);
     // Manifests lie at the mapping nodes.
     let nodes = node.mapper.iter().filter_map(|text| mapping_node(text)).map(|(url, _)| place(&url));
     for pattern in nodes {
@@ -149,6 +175,15 @@ pub(crate) fn origin(node: &NodeConfig) -> Result<Http, Failure> {
     }
     let dice = crate::dice().map_err(|e| Failure::other(format!("the system gives no random bytes: {e}")))?;
     Http::new(config, dice).map_err(|e| config_fault(e.to_string()))
+}
+
+/// The hosts that `--origin` names.
+fn origins(node: &NodeConfig) -> Result<Vec<OriginPattern>, Failure> {
+    let parse = |text: &String| {
+        let fault = |e| Failure::new(Exit::Config, format!("--origin {text}: {e}; write HOST[:PORT]"));
+        text.parse().map_err(fault)
+    };
+    node.origin.iter().map(parse).collect()
 }
 
 /// How anything is fetched, whatever it is fetched for.
@@ -159,11 +194,17 @@ pub(crate) fn http_config(node: &NodeConfig) -> Result<HttpConfig, Failure> {
         config.headers.push(header.parse().map_err(fault)?);
     }
     config.ca = node.origin_ca.as_ref().map(PathBuf::from);
+    config.http = node.origin_http;
     Ok(config)
 }
 
 /// What names contents.
 pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
+    mapper_with(node, None)
+}
+
+/// The same; origins are asked for their word by `http`, over the connections that their contents will come by.
+fn mapper_with(node: &NodeConfig, http: Option<&Http>) -> Result<FirstOf, Failure> {
     let mut mappers: Vec<Arc<dyn Mapper>> = Vec::new();
     let fault = |text: &str, e: String| Failure::new(Exit::Config, format!("--mapper {text}: {e}"));
     for text in &node.mapper {
@@ -174,13 +215,19 @@ pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
             let file = node.data_dir.as_ref().map(|dir| Path::new(dir).join(rules_file(&url)));
             let remote = crate::mapping_node::mapper(&url, key, file, http_config(node)?);
             mappers.push(Arc::new(remote.map_err(|e| fault(text, e.to_string()))?));
+        } else if text == WELL_KNOWN {
+            let own = match http {
+                Some(http) => http.clone(),
+                None => origin(node)?,
+            };
+            mappers.push(Arc::new(crate::mapping_node::well_known(&own)));
         } else {
             mappers.push(Arc::new(UrlHash::default()));
         }
     }
     // A mapping node that is silent stops nobody.
     if !node.mapper.iter().any(|text| text == "url")
-        && node.mapper.iter().any(|text| mapping_node(text).is_some())
+        && node.mapper.iter().any(|text| text == WELL_KNOWN || mapping_node(text).is_some())
     {
         mappers.push(Arc::new(UrlHash::default()));
     }
@@ -232,25 +279,35 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
 
 fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
     let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
-    let token = node.tracker_token.as_ref().map(|file| {
-        std::fs::read_to_string(file)
-            .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))
-    });
-    let token = token.transpose()?;
+    let token = tracker_token(node)?;
+    // A tracker tells others of the address it hears from: it must be one that is listened on.
+    let from = node.listen.first().map(|at| at.addr.ip()).filter(|ip| !ip.is_unspecified());
     let tracker = |text: &String| {
         let parsed = text.parse::<Tracker>();
         let tracker = parsed
             .map_err(|e| Failure::new(Exit::Config, format!("--tracker {text}: {e}; write HOST:PORT")))?;
+        let tracker = match from {
+            Some(from) => tracker.sending_from(from),
+            None => tracker,
+        };
         let tracker = match &secret {
             Some(secret) => tracker.with_secret(secret.clone()),
             None => tracker,
         };
         Ok(match &token {
-            Some(token) => tracker.with_token(token.trim()),
+            Some(token) => tracker.with_token(token),
             None => tracker,
         })
     };
     node.tracker.iter().map(tracker).collect()
+}
+
+/// What the trackers' application gave this node.
+fn tracker_token(node: &NodeConfig) -> Result<Option<String>, Failure> {
+    let Some(file) = &node.tracker_token else { return Ok(None) };
+    let token = std::fs::read_to_string(file)
+        .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))?;
+    Ok(Some(token.trim().to_owned()))
 }
 
 /// The secret in `file`, which `option` named.
@@ -270,6 +327,11 @@ pub(crate) fn link_secret(node: &NodeConfig) -> Result<Option<SwarmSecret>, Fail
     Ok(SwarmSecret::new(&bytes))
 }
 
+fn upload_limits(node: &NodeConfig) -> Limits {
+    let (swarm, peer) = (node.upload_limit_swarm, node.upload_limit_peer);
+    Limits::new(Rates { node: node.upload_limit, swarm, peer })
+}
+
 fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
     let manifest = match node.manifest.as_str() {
         "off" | "" => ManifestFrom::Off,
@@ -281,16 +343,19 @@ fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
         }
         file => ManifestFrom::File(file.into()),
     };
-    Ok(Settings {
+    let settings = Settings {
         policy: node.policy,
         integrity: node.integrity,
         manifest,
         trust: node.trust,
         p2p: node.p2p,
         download_limit: node.download_limit,
+        download_limit_swarm: node.download_limit_swarm,
+        download_limit_peer: node.download_limit_peer,
         live_start: node.live_start.max(1),
         ..Settings::default()
-    })
+    };
+    Ok(if node.metered { settings.metered() } else { settings })
 }
 
 /// A directory that only its owner may look into: it holds the node's key, and what somebody watches is nobody's business.
@@ -305,7 +370,7 @@ pub(crate) fn make_private_dir(dir: &Path) -> Result<(), Failure> {
 /// The admin server, unless it is off.
 pub(crate) async fn admin(
     config: &Config,
-    node: &Node,
+    composed: &Composed,
     gateway: Option<&crate::gateway::Gateway>,
 ) -> Result<Option<crate::admin::Admin>, Failure> {
     let AdminConfig { listen, .. } = &config.admin;
@@ -313,7 +378,9 @@ pub(crate) async fn admin(
         return Ok(None);
     }
     let counters = gateway.map(|gateway| gateway.counters());
-    let admin = crate::admin::Admin::serve(node.clone(), config, counters).await;
+    let admin =
+        crate::admin::Admin::serve(composed.node.clone(), config, counters, Some(composed.origin.clone()))
+            .await;
     admin.map(Some).map_err(Failure::other)
 }
 

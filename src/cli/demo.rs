@@ -42,7 +42,8 @@ pub(crate) async fn run(config: &Config) -> Result<Exit, Failure> {
 async fn keep_running(demo: &Demo, config: &Config, stop: &mut Stop) -> Result<(), Failure> {
     let Some(node) = demo.nodes().first() else { return Ok(()) };
     let gateway = Gateway::serve(node.clone(), &config.gateway).await.map_err(Failure::other)?;
-    let admin = Admin::serve(node.clone(), config, Some(gateway.counters())).await.map_err(Failure::other)?;
+    let admin = Admin::serve(node.clone(), config, Some(gateway.counters()), None).await;
+    let admin = admin.map_err(Failure::other)?;
     for addr in gateway.local_addrs().iter().take(1) {
         tell::line(&format!("play       http://{addr}/{}", demo.url().replacen("://", "/", 1)));
     }

@@ -62,7 +62,7 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
     let started = Instant::now();
     let keep = target.store_beside().map_or(Keep::Memory, Keep::Beside);
     let composed = compose(config, keep).await?;
-    let admin = admin(config, &composed.node, None).await?;
+    let admin = admin(config, &composed, None).await?;
     let (me, reached) = (composed.node.peer_id(), Reached::default());
     let outcome = tokio::select! {
         outcome = download(&composed, &url, &target, config, &reached) => outcome,
@@ -71,7 +71,8 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
     let exit = match outcome {
         Ok(Got { asset, bytes, sha256, report }) => {
             let done = (bytes, Some(sha256));
-            let report = Report::new(&url, asset.as_ref(), done, report, started.elapsed(), me);
+            let report = Report::new(&url, asset.as_ref(), done, report, started.elapsed(), me)
+                .carried(&composed.origin.traffic());
             let told = report.tell(&target, config.json);
             if config.get.seed && told.is_ok() {
                 let places: Vec<_> =
@@ -93,6 +94,7 @@ pub(crate) async fn run(url: &str, loaded: &Loaded) -> Result<Exit, Failure> {
                 let swarm = reached.figures().await;
                 let so_far = (swarm.from_origin + swarm.from_peers + swarm.from_cache, None);
                 Report::new(&url, reached.asset.get(), so_far, swarm, started.elapsed(), me)
+                    .carried(&composed.origin.traffic())
                     .tell(&target, true)?;
             }
             Err(failure)

@@ -96,7 +96,7 @@ async fn serve(urls: Vec<Url>, config: &Config, token: Option<String>) -> Result
         let id = node.push(&body(&urls, push)).await.map_err(refused)?;
         tell::line(&format!("pcdn push: job {} begins", id.0));
     }
-    let admin = admin(config, &composed.node, None).await?;
+    let admin = admin(config, &composed, None).await?;
     let mut places: Vec<(&str, SocketAddr)> = node.local_addrs().iter().map(|addr| ("push", *addr)).collect();
     places.extend(admin.iter().flat_map(|admin| admin.local_addrs()).map(|addr| ("admin", *addr)));
     tell::ready(&places);

@@ -59,11 +59,12 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
         );
     }
     for mapper in &config.node.mapper {
-        if mapper != "url" && !mapper.starts_with("template:") && !is_node(mapper) {
+        if !matches!(&**mapper, "url" | "well-known") && !mapper.starts_with("template:") && !is_node(mapper)
+        {
             return fault(
                 "node.mapper",
                 format!("{mapper:?} is no mapper"),
-                "write {} url, {} template:FILE or {} http(s)://NODE[#KEY]",
+                "write {} url, {} well-known, {} template:FILE or {} http(s)://NODE[#KEY]",
             );
         }
     }
@@ -106,6 +107,10 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
         // It may hold a password: it is not repeated.
         let what = "this is no store of the tracker".to_owned();
         return fault("tracker.store", what, "write {} memory or {} redis://HOST:PORT");
+    }
+    if config.tracker.stake > 0 && config.tracker.ledger.is_none() {
+        let what = "nobody knows what a peer has at stake".to_owned();
+        return fault("tracker.stake", what, "write {} 0, or name a ledger with --ledger");
     }
     if let Some(hash) = &config.get.sha256
         && (hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()))

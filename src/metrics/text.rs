@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use pcdn_transport::origin::OriginTraffic;
+
 use super::GatewayCounters;
 use super::ledger::Totals;
 use crate::node::{P2p, SwarmStatus};
@@ -14,6 +16,7 @@ pub(crate) fn render(
     totals: &Totals,
     swarms: &[SwarmStatus],
     gateway: Option<&GatewayCounters>,
+    origin: &OriginTraffic,
     p2p: P2p,
     uptime_s: f64,
 ) -> String {
@@ -33,6 +36,21 @@ pub(crate) fn render(
         "source",
         &[("peer", totals.from_peers), ("origin", totals.from_origin)],
     );
+    let by_version = [("h1", origin.http1), ("h2", origin.http2), ("h3", origin.http3)];
+    page.by(
+        "pcdn_origin_received_bytes",
+        "Bytes of bodies that came from origins, by the version of HTTP that carried them.",
+        "proto",
+        &by_version.map(|(proto, carried)| (proto, carried.bytes)),
+    );
+    page.by(
+        "pcdn_origin_requests",
+        "Requests to origins that were answered, by the version of HTTP.",
+        "proto",
+        &by_version.map(|(proto, carried)| (proto, carried.requests)),
+    );
+    let fallbacks = origin.fallbacks as f64;
+    page.counter("pcdn_origin_fallbacks", "Requests that HTTP/3 should have carried and TCP did.", fallbacks);
     page.counter("pcdn_uploaded_bytes", "Bytes given to peers.", totals.uploaded as f64);
     page.counter("pcdn_wasted_bytes", "Bytes that came twice or too late.", totals.wasted as f64);
     page.by(
@@ -124,7 +142,8 @@ mod tests {
     #[test]
     fn the_page_is_open_metrics() {
         let totals = Totals { from_peers: 7, stalled_ms: 1500, ..Totals::default() };
-        let page = render(&totals, &[], Some(&GatewayCounters::default()), P2p::On, 1.5);
+        let page =
+            render(&totals, &[], Some(&GatewayCounters::default()), &OriginTraffic::default(), P2p::On, 1.5);
         assert!(page.ends_with("# EOF\n"));
         assert!(page.contains("# UNIT pcdn_delivered_bytes bytes\n"));
         assert!(page.contains("pcdn_delivered_bytes_total{source=\"peer\"} 7\n"));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use pcdn_core::clock::Clock;
 use pcdn_core::dice::Dice;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::links::Links;
+use super::mapped::NamedTrackers;
 use super::serve::Desk;
 use super::{Node, P2p, Shared, Throttle, keeper};
 
@@ -73,6 +75,10 @@ pub struct Settings {
     pub p2p: P2p,
     /// Bytes a second from peers and origins. Default unlimited. (The upload limit is the transport's.)
     pub download_limit: Rate,
+    /// Likewise of each swarm. Default unlimited.
+    pub download_limit_swarm: Rate,
+    /// Bytes a second from each peer, over all swarms. Default unlimited.
+    pub download_limit_peer: Rate,
     /// Segments behind the live edge where players of live streams start: 1 is the newest. Default 3.
     pub live_start: u32,
     /// Bounds of each swarm.
@@ -89,9 +95,23 @@ impl Default for Settings {
             trust: None,
             p2p: P2p::On,
             download_limit: Rate::UNLIMITED,
+            download_limit_swarm: Rate::UNLIMITED,
+            download_limit_peer: Rate::UNLIMITED,
             live_start: 3,
             limits: Limits::default(),
         }
+    }
+}
+
+/// How far ahead of a player a metered node reads: enough for the pause of a bad connection.
+const METERED_AHEAD: Duration = Duration::from_secs(20);
+
+impl Settings {
+    /// For a connection whose bytes cost money: takes from peers and gives nothing, and reads no further ahead than playing needs.
+    pub fn metered(self) -> Self {
+        let p2p = if self.p2p == P2p::On { P2p::DownloadOnly } else { self.p2p };
+        let limits = Limits { read_ahead: METERED_AHEAD.min(self.limits.read_ahead), ..self.limits };
+        Self { p2p, limits, ..self }
     }
 }
 
@@ -103,6 +123,7 @@ pub struct Builder {
     settings: Settings,
     mappers: Vec<Arc<dyn Mapper>>,
     discoveries: Vec<Arc<dyn Discovery>>,
+    named_trackers: Option<NamedTrackers>,
     transports: Vec<Arc<dyn Transport>>,
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,
@@ -140,6 +161,7 @@ impl Builder {
             settings: Settings::default(),
             mappers: Vec::new(),
             discoveries: Vec::new(),
+            named_trackers: None,
             transports: Vec::new(),
             fragmenters: Vec::new(),
             scheduler: SchedulerFactory(Arc::new(|| Box::new(Hybrid::default()))),
@@ -173,6 +195,16 @@ impl Builder {
         self
     }
 
+    /// Uses the trackers that mappers name for a content, too, each made by `make`; one it makes nothing of is left out. Called once
+    /// for a name; at most four are used for a content, and 64 in all. Default: none are used.
+    pub fn named_trackers(
+        mut self,
+        make: impl Fn(&str) -> Option<Arc<dyn Discovery>> + Send + Sync + 'static,
+    ) -> Self {
+        self.named_trackers = Some(NamedTrackers::new(make));
+        self
+    }
+
     /// Adds a mapper; the first that answers decides.
     pub fn mapper(mut self, mapper: impl Mapper) -> Self {
         self.mappers.push(Arc::new(mapper));
@@ -203,7 +235,7 @@ impl Builder {
         self
     }
 
-    /// Fetches what a mapper names on other hosts than the content's (manifests); it must not send the origin's credentials. Default
+    /// Fetches what a mapper names on other hosts than the content's (manifests, mirrors); it must not send the origin's credentials. Default
     /// the origin.
     pub fn elsewhere(mut self, origin: impl Origin) -> Self {
         self.elsewhere = Some(Arc::new(origin));
@@ -253,7 +285,12 @@ impl Builder {
             None => crate::dice().map_err(BuildError::Random)?,
         };
         let tasks = TaskTracker::new();
-        let links = Arc::new(Links::new(self.identity.peer_id(), self.transports, tasks.clone()));
+        let links = Arc::new(Links::new(
+            self.identity.peer_id(),
+            self.transports,
+            self.settings.download_limit_peer,
+            tasks.clone(),
+        ));
         self.desk.open_for(&links);
         links.accept_all();
         let shared = Shared {
@@ -265,6 +302,7 @@ impl Builder {
             clock: Arc::new(SystemClock::default()),
             mappers: self.mappers,
             discoveries: self.discoveries,
+            named_trackers: self.named_trackers,
             fragmenters: self.fragmenters,
             scheduler: self.scheduler,
             elsewhere: self.elsewhere.unwrap_or_else(|| origin.clone()),

@@ -70,6 +70,8 @@ impl Broadcast {
         let rule = fragmenter.rule();
         let joining = Joining {
             url: url.clone(),
+            origin: shared.origin.clone(),
+            discoveries: shared.discoveries_of(&mapping),
             rid: mapping.rid,
             head: ResourceHead { len: None, ..head.clone() },
             key: SwarmKey::of(&mapping.rid, &rule),

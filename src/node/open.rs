@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use pcdn_core::discovery::Discovery;
 use pcdn_core::fragment::{Cut, Fit, FragmentError, Fragmenter, Need, Part};
 use pcdn_core::id::{PeerId, Rid, RuleId, SwarmKey, hash_field};
 use pcdn_core::origin::{Origin, OriginError, OriginGet};
@@ -25,7 +26,7 @@ use super::live::Broadcast;
 pub(super) use super::manifest::{ManifestPlace, fetch_checked};
 use super::stream::track::Cuts;
 use super::stream::{STREAMS_MAX, Stream};
-use super::{OpenError, Shared};
+use super::{OpenError, Shared, Throttle};
 
 /// How long the start waits for a manifest after the origin answered; later ones still count.
 const MANIFEST_PATIENCE: Duration = Duration::from_millis(400);
@@ -46,9 +47,9 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     let mapping = map(shared, url).await;
     // Which generation of it the origin has is known with the head only.
     let early =
-        (mapping.generations == Generations::One).then(|| peers_early(shared, url, mapping.rid)).flatten();
-    let (head, manifest) =
-        tokio::join!(head_of(shared.origin.as_ref(), url), manifest_early(shared, url, &mapping));
+        (mapping.generations == Generations::One).then(|| peers_early(shared, url, &mapping)).flatten();
+    let origin = shared.origin_of(url, &mapping);
+    let (head, manifest) = tokio::join!(head_of(origin.as_ref(), url), manifest_early(shared, url, &mapping));
     let (head, manifest) = (head?, manifest);
     let rid = mapping.rid_of(&head);
     let (fragmenter, cuts) = cut(shared, url, rid, &head)?;
@@ -57,8 +58,10 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     if let Some(asset) = current(shared, &mut assets, |asset| asset.swarm() == key).await {
         return Ok(asset);
     }
-    let signer = mapping.signer;
-    let joining = Joining { url: url.clone(), rid, head, key, rule, cuts, manifest, signer, stream: None };
+    let (signer, discoveries) = (mapping.signer, shared.discoveries_of(&mapping));
+    let url = url.clone();
+    let joining =
+        Joining { url, origin, discoveries, rid, head, key, rule, cuts, manifest, signer, stream: None };
     let asset = join(shared, joining).await;
     if let Some(early) = early.filter(|early| early.key == key) {
         early.hand_over(shared, &asset);
@@ -174,13 +177,13 @@ struct EarlyPeers {
 const EARLY_DIALS: usize = 8;
 
 /// Guesses the swarm from the URL alone; a wrong guess costs a question to the tracker.
-fn peers_early(shared: &Arc<Shared>, url: &Url, rid: Rid) -> Option<EarlyPeers> {
+fn peers_early(shared: &Arc<Shared>, url: &Url, mapping: &Mapping) -> Option<EarlyPeers> {
+    let discoveries = shared.discoveries_of(mapping);
     let (take, _) = shared.p2p_now();
     let hint = ResourceHint { url: url.clone(), content_type: None, first_bytes: Vec::new() };
-    let fragmenter = surest(shared, &hint).filter(|_| take && !shared.discoveries.is_empty())?;
-    let key = SwarmKey::of(&rid, &fragmenter.rule());
-    let (discoveries, links, me) =
-        (shared.discoveries.clone(), shared.links.clone(), shared.identity.peer_id());
+    let fragmenter = surest(shared, &hint).filter(|_| take && !discoveries.is_empty())?;
+    let key = SwarmKey::of(&mapping.rid, &fragmenter.rule());
+    let (links, me) = (shared.links.clone(), shared.identity.peer_id());
     let tasks = shared.tasks.clone();
     let stop = shared.stop.clone();
     let search = async move {
@@ -287,6 +290,10 @@ fn surest<'s>(shared: &'s Shared, hint: &ResourceHint) -> Option<&'s Arc<dyn Fra
 /// A swarm to be joined.
 pub(super) struct Joining {
     pub(super) url: Url,
+    /// Where it comes from.
+    pub(super) origin: Arc<dyn Origin>,
+    /// Who is asked for its peers.
+    pub(super) discoveries: Vec<Arc<dyn Discovery>>,
     pub(super) rid: Rid,
     pub(super) head: ResourceHead,
     pub(super) key: SwarmKey,
@@ -309,8 +316,9 @@ pub(super) struct StreamSide {
 }
 
 pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
-    let Joining { url, rid, head, key, rule, cuts, manifest, signer, stream } = joining;
+    let Joining { url, origin, discoveries, rid, head, key, rule, cuts, manifest, signer, stream } = joining;
     let (take, give) = shared.p2p_now();
+    let discoveries = if take || give { discoveries } else { Vec::new() };
     let record = shared.record();
     let setup = SwarmSetup {
         integrity: shared.settings.integrity,
@@ -359,10 +367,11 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         stream,
         me: record,
         links: shared.links.clone(),
-        origin: shared.origin.clone(),
-        discoveries: if take || give { shared.discoveries.clone() } else { Vec::new() },
+        origin,
+        discoveries: discoveries.clone(),
         keeper: shared.keeper.clone(),
         throttle: shared.throttle.clone(),
+        own_throttle: Arc::new(Throttle::new(shared.settings.download_limit_swarm)),
         events: shared.events.clone(),
         receipts: shared.receipts.clone(),
         complete,
@@ -372,7 +381,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
     };
     shared.links.swarms.insert(key, sender.clone());
     shared.tasks.spawn(driver::run(swarm, around, inbox, sender.downgrade()));
-    announce(shared, key);
+    announce(shared, key, discoveries);
     if let Some(task) = later {
         let sender = sender.clone();
         shared.tasks.spawn(async move {
@@ -419,12 +428,8 @@ impl Fits {
 }
 
 /// Keeps the node announced for a swarm until the node stops.
-fn announce(shared: &Arc<Shared>, key: SwarmKey) {
-    let (take, give) = shared.p2p_now();
-    if !take && !give {
-        return;
-    }
-    for discovery in shared.discoveries.clone() {
+fn announce(shared: &Arc<Shared>, key: SwarmKey, discoveries: Vec<Arc<dyn Discovery>>) {
+    for discovery in discoveries {
         let (record, stop) = (shared.record(), shared.stop.clone());
         let links = Arc::downgrade(&shared.links);
         shared.tasks.spawn(async move {

@@ -73,8 +73,8 @@ def watch(session, assets, kind: str, name: str, seconds: float, signed: bool, l
         for number, viewer in enumerate(world.viewers):
             left = seconds - number * APART_SECONDS
             players.append(new(viewer.through(packager.url), "player", left).start())
-            # One without pcdn joins with each.
-            direct.append(new(packager.url, f"direct.{name}", left, own_start=True).start())
+            # One without pcdn joins with each, and begins as far behind the edge.
+            direct.append(new(packager.url, f"direct.{name}", left, own_start=live_start).start())
             time.sleep(APART_SECONDS)
         results, plain = [p.result() for p in players], [p.result() for p in direct]
         sums = world.totals()
@@ -117,4 +117,6 @@ def live(session, assets, kind: str) -> Bars:
             result = signed if known else watch(session, assets, kind, f"{name}.start{start}", seconds, True, start)
             curve[start] = {key: result[key] for key in ("ratio", "stalls", "stalls_cdn_only", "behind_s")}
         bars.figures["live_start_curve"] = curve
+        beyond = {start: result["stalls"] - result["stalls_cdn_only"] for start, result in curve.items()}
+        bars.bar("stalls beyond CDN only, most of all starts", max(beyond.values()), at_most=0)
     return bars

@@ -55,8 +55,8 @@ class Playback:
 class SegmentPlayer:
     """Follows a live playlist: reloads it in its rhythm, and beside that fetches the segments in order."""
 
-    def __init__(self, url: str, who: str, seconds: float, own_start: bool = False):
-        """`own_start` begins BEHIND segments before the end whatever the list says."""
+    def __init__(self, url: str, who: str, seconds: float, own_start: int | None = None):
+        """`own_start`: begins so many segments before the end whatever the list says."""
         self.url, self.headers, self.seconds, self.own_start = url, {"X-Viewer": who}, seconds, own_start
         self.playback, self.hashes, self.errors, self.behind, self.first = Playback(), {}, [], None, None
         self._listed, self._durations, self._next = {}, {}, None
@@ -132,7 +132,7 @@ class SegmentPlayer:
                 self._listed |= {number: urls for number, urls, _ in segments}
                 self._durations |= {number: duration for number, _, duration in segments}
                 if self._next is None:
-                    first = place(segments, None if self.own_start else start)
+                    first = max(0, len(segments) - self.own_start) if self.own_start else place(segments, start)
                     self.first = self._next = segments[first][0]
                     self.behind = round(sum(duration for _, _, duration in segments[first:]), 2)
                 self._news.notify_all()

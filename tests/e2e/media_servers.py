@@ -72,8 +72,9 @@ class LiveServer:
 
     def wait_for_frames(self) -> None:
         probe = FlvPlayer(self.url, "probe", "/dev/null").start()
+        # It stays: xiu ends the publisher's session when a client leaves at the wrong moment.
+        self._stack.callback(probe.stop)
         poll_until(lambda: len(probe.tags[VIDEO]) > 25, 20, f"the server gives frames ({probe.error})")
-        probe.stop()
 
     def check(self) -> None:
         """That it still has what it gives."""

@@ -16,8 +16,9 @@ use viewer::Viewer;
 
 /// Between two homes.
 const LINK: Link = Link { latency: Duration::from_millis(15), upload: Rate::UNLIMITED };
-/// A player that keeps a second does not run dry; with keyframes 5 s apart a node gives it all it has at the start, and no more.
-const STALL_MS_MAX: u64 = 600;
+/// A player that keeps a second does not run dry; with keyframes 5 s apart a node gives it all it has at the start, and no more:
+/// it waits for a slice to come from a neighbour that is up to [`server::LAG_MS`] further behind.
+const STALL_MS_MAX: u64 = 600 + server::LAG_MS;
 
 /// A swarm of viewers that joined at `joins`, in seconds.
 struct Audience {
@@ -85,15 +86,27 @@ impl Audience {
 
 /// Everything that servers and chance do differently here.
 fn worlds() -> impl Iterator<Item = (u64, u64, Habit)> {
-    let streams =
-        [(2_000, Habit::Absolute), (480, Habit::Absolute), (2_000, Habit::Rebased), (5_000, Habit::Rebased)];
+    let streams = [
+        (2_000, Habit::Absolute),
+        (480, Habit::Absolute),
+        (2_000, Habit::Rebased),
+        (5_000, Habit::Rebased),
+        (2_000, Habit::Uncached),
+        (5_000, Habit::Uncached),
+    ];
     streams.into_iter().flat_map(|(gop_ms, habit)| (0..5).map(move |seed| (seed, gop_ms, habit)))
 }
 
-/// Watches `server` with six viewers; what was wrong, with the bound for the share of peers in the second half minute.
+/// Pictures and sounds of so many milliseconds, at most.
+fn of_media(ms: u64) -> u64 {
+    ms / 40 + ms / 23 + 2
+}
+
+/// Watches `server` with six viewers; what was wrong, with the bound for the share of peers in half a minute.
 async fn watch(seed: u64, server: Server, ratio_min: f64) -> Vec<String> {
     let all = Audience::gather(seed, server, &[0.3, 1.0, 3.0, 4.0, 7.0, 8.0]).await;
-    let ratio = all.ratio(30.0, 60.0).await;
+    // Who feeds is settled once three of the longest slices were vouched for.
+    let ratio = all.ratio(40.0, 70.0).await;
     let mut wrong = Vec::new();
     for (number, viewer) in all.viewers.iter().enumerate() {
         let faults = viewer.faults();
@@ -110,19 +123,23 @@ async fn watch(seed: u64, server: Server, ratio_min: f64) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn every_frame_comes_once_in_order_and_in_time() {
+    let mut wrong = Vec::new();
     for world @ (seed, gop_ms, habit) in worlds() {
-        // Two of six feed, and vouch for each other.
-        let wrong = watch(seed, Server::new(gop_ms, habit), 0.65).await;
-        assert!(wrong.is_empty(), "{world:?}: {wrong:#?}");
+        // Two of six feed, and vouch for each other; a slice more or less falls into the half minute.
+        let here = watch(seed, Server::new(gop_ms, habit), 0.64).await;
+        wrong.extend(here.iter().map(|fault| format!("{world:?}, {fault}")));
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn with_a_signer_one_feeds_and_still_every_frame_comes_in_time() {
+    let mut wrong = Vec::new();
     for world @ (seed, gop_ms, habit) in worlds() {
-        let wrong = watch(seed, Server::new(gop_ms, habit).signed(), 0.8).await;
-        assert!(wrong.is_empty(), "{world:?}: {wrong:#?}");
+        let here = watch(seed, Server::new(gop_ms, habit).signed(), 0.8).await;
+        wrong.extend(here.iter().map(|fault| format!("{world:?}, {fault}")));
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,10 +152,14 @@ async fn a_feeder_that_crashes_costs_one_slice_at_most_and_no_long_wait() {
         let crashed = all.take_feeder().await;
         all.hub.crash(&crashed.node.peer_id());
         let ratio = all.ratio(50.0, 80.0).await;
-        // Only who crashed could vouch for what it read last: the pictures and sounds of a slice. Of short groups of pictures the
-        // origin does not give the beginning of the next slice any more, either.
-        let slice = if gop_ms < 1_000 { 4_000 } else { gop_ms };
-        let lost_max = slice / 40 + slice / 23 + 2;
+        // Only who crashed could vouch for what it read last: the pictures and sounds of a slice. Of short groups of pictures, and
+        // where the origin keeps none, it does not give the beginning of the next slice any more, either.
+        let slice = match habit {
+            Habit::Uncached => 3 * gop_ms,
+            _ if gop_ms < 1_000 => 4_000,
+            _ => gop_ms,
+        };
+        let lost_max = of_media(slice);
         for (number, viewer) in all.viewers.iter().enumerate() {
             let faults = viewer.faults();
             if faults.lost > lost_max || faults.backward > 0 || faults.longest_stall_ms > slice {
@@ -157,6 +178,8 @@ async fn a_feeder_that_crashes_costs_one_slice_at_most_and_no_long_wait() {
 async fn a_feeder_that_says_goodbye_costs_nothing() {
     let mut wrong = Vec::new();
     for world @ (seed, gop_ms, habit) in worlds().filter(|(_, gop_ms, _)| *gop_ms >= 1_000) {
+        // Nobody can witness the slice under way any more where the origin does not give its beginning again.
+        let lost_max = if habit == Habit::Uncached { 4 * of_media(gop_ms) } else { 0 };
         let mut all =
             Audience::gather(seed, Server::new(gop_ms, habit), &[0.3, 1.0, 3.0, 30.0, 31.0, 32.5]).await;
         for at in [45.3, 62.1] {
@@ -166,7 +189,7 @@ async fn a_feeder_that_says_goodbye_costs_nothing() {
         all.until(80.0).await;
         for (number, viewer) in all.viewers.iter().enumerate() {
             let faults = viewer.faults();
-            if faults.lost + faults.backward > 0 || faults.longest_stall_ms > STALL_MS_MAX {
+            if faults.lost > lost_max || faults.backward > 0 || faults.longest_stall_ms > STALL_MS_MAX {
                 wrong.push(format!("{world:?}, viewer {number}: {faults:?}"));
             }
         }

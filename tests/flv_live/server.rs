@@ -1,5 +1,6 @@
 //! A server of one live HTTP-FLV stream, in memory. Its programme runs on tokio's clock.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +19,11 @@ const SOUND_MS: u64 = 23;
 /// A signer's manifest is so much later than the stream.
 const SIGNER_LATE: Duration = Duration::from_millis(300);
 
+/// No two connections are equally far behind: each is up to so much later than the programme.
+pub(crate) const LAG_MS: u64 = 120;
+/// What a server without a group of pictures takes to answer, before it waits for a keyframe.
+const SLOW: Duration = Duration::from_millis(2_300);
+
 /// What servers do differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Habit {
@@ -25,6 +31,8 @@ pub(crate) enum Habit {
     Absolute,
     /// Every client's timestamps begin at 0.
     Rebased,
+    /// The same, and a client is sent nothing before the next keyframe: such servers keep no group of pictures.
+    Uncached,
 }
 
 /// The server.
@@ -34,6 +42,7 @@ pub(crate) struct Server {
     gop_ms: u64,
     habit: Habit,
     signer: Option<Arc<Mutex<Signer>>>,
+    connections: Arc<AtomicU64>,
 }
 
 /// A tag of the programme: the `number`th of its kind.
@@ -46,7 +55,13 @@ pub(crate) struct Tag {
 impl Server {
     /// A programme that has run for a while, with keyframes every `gop_ms`. Nobody signs it.
     pub(crate) fn new(gop_ms: u64, habit: Habit) -> Self {
-        Self { begun: Instant::now() - Duration::from_secs(100), gop_ms, habit, signer: None }
+        Self {
+            begun: Instant::now() - Duration::from_secs(100),
+            gop_ms,
+            habit,
+            signer: None,
+            connections: Arc::default(),
+        }
     }
 
     /// The same with the manifest of a signer beside the stream.
@@ -77,9 +92,15 @@ impl Server {
         body
     }
 
-    /// As a signer sees it, which takes its time to read, to sign and to publish.
-    fn late(&self) -> Self {
-        Self { begun: self.begun + SIGNER_LATE, ..self.clone() }
+    /// As it is seen so much later.
+    fn late(&self, by: Duration) -> Self {
+        Self { begun: self.begun + by, ..self.clone() }
+    }
+
+    /// As the next connection sees it.
+    fn connection(&self) -> Self {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        self.late(Duration::from_millis(number * 47 % LAG_MS))
     }
 
     /// Writes what has been sent since `next`, with times less `base`, and gives what comes after.
@@ -93,8 +114,9 @@ impl Server {
 
     /// What a client that joins now is sent first, and its next tag.
     fn greeting(&self) -> (Vec<u8>, Tag, u64) {
-        let first_ms = self.now_ms() / self.gop_ms * self.gop_ms;
-        let base = if self.habit == Habit::Rebased { first_ms } else { 0 };
+        let gops = self.now_ms() / self.gop_ms + u64::from(self.habit == Habit::Uncached);
+        let first_ms = gops * self.gop_ms;
+        let base = if self.habit == Habit::Absolute { 0 } else { first_ms };
         let mut greeting = tag::stream_header(true, true).to_vec();
         tag::write(&mut greeting, Kind::Video, 0, &[0x17, 0, 0, 0, 0, 1, 2, 3]);
         tag::write(&mut greeting, Kind::Audio, 0, &[0xaf, 0, 0x12, 0x10]);
@@ -141,13 +163,17 @@ impl Origin for Server {
         if want.url.path().ends_with(".pcdn") {
             let signer =
                 self.signer.as_ref().ok_or(OriginError::Status { status: 404, retry_after: None })?;
-            let manifest = signer.lock().unwrap().manifest(&self.late());
+            let manifest = signer.lock().unwrap().manifest(&self.late(SIGNER_LATE));
             let bytes = Box::pin(futures_util::stream::once(std::future::ready(Ok(manifest))));
             return Ok(OriginBody { head: ResourceHead::default(), bytes });
         }
-        let (greeting, first, base) = self.greeting();
+        let server = self.connection();
+        if self.habit == Habit::Uncached {
+            tokio::time::sleep(SLOW).await;
+        }
+        let (greeting, first, base) = server.greeting();
         let bytes = futures_util::stream::unfold(
-            (self.clone(), greeting, first),
+            (server, greeting, first),
             move |(server, mut out, next)| async move {
                 tokio::time::sleep_until(server.begun + Duration::from_millis(next.at_ms())).await;
                 let next = server.send(&mut out, next, base);

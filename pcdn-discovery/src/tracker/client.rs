@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -107,12 +108,18 @@ impl Tracker {
     /// The tracker at `host:port`, `udp://host:port` or `http://host:port`. Nothing is sent yet, and an address that cannot be
     /// used is reported by the first call; parse the text to hear it at once.
     pub fn at(address: &str) -> Self {
-        Self::of(address.chars().take(WHY_MAX).collect(), Way::parse(address), None, None)
+        Self::of(address.chars().take(WHY_MAX).collect(), Way::parse(address), None, None, None)
     }
 
-    fn of(node: String, way: Result<Way, String>, secret: Option<Secret>, token: Option<Arc<str>>) -> Self {
-        let (socket, mine, book, reporting) = Default::default();
-        let start = Instant::now();
+    fn of(
+        node: String,
+        way: Result<Way, String>,
+        secret: Option<Secret>,
+        token: Option<Arc<str>>,
+        from: Option<IpAddr>,
+    ) -> Self {
+        let (mine, book, reporting) = Default::default();
+        let (socket, start) = (socket::Handle::new(from), Instant::now());
         Self { inner: Arc::new(Inner { node, way, secret, token, socket, mine, book, reporting, start }) }
     }
 
@@ -127,15 +134,24 @@ impl Tracker {
     /// Proves knowledge of a private tracker's secret. To be called before the first use: the handle is a new one.
     #[must_use]
     pub fn with_secret(self, secret: Secret) -> Self {
-        let Inner { node, way, token, .. } = &*self.inner;
-        Self::of(node.clone(), way.clone(), Some(secret), token.clone())
+        let Inner { node, way, token, socket, .. } = &*self.inner;
+        Self::of(node.clone(), way.clone(), Some(secret), token.clone(), socket.from())
     }
 
     /// Shows a token of the tracker's application, see [`token`](super::token). To be called before the first use.
     #[must_use]
     pub fn with_token(self, token: &str) -> Self {
-        let Inner { node, way, secret, .. } = &*self.inner;
-        Self::of(node.clone(), way.clone(), secret.clone(), Some(token.into()))
+        let Inner { node, way, secret, socket, .. } = &*self.inner;
+        Self::of(node.clone(), way.clone(), secret.clone(), Some(token.into()), socket.from())
+    }
+
+    /// Speaks UDP from this address of the machine, where the tracker has one of the same family: a tracker tells others of
+    /// the address it sees, which must be one where the node listens. To be called before the first use: the handle is a new
+    /// one.
+    #[must_use]
+    pub fn sending_from(self, ip: IpAddr) -> Self {
+        let Inner { node, way, secret, token, .. } = &*self.inner;
+        Self::of(node.clone(), way.clone(), secret.clone(), token.clone(), Some(ip))
     }
 }
 

@@ -116,6 +116,7 @@ fn read(at: &Url, url: &Url, key: Option<PeerId>, reply: &Reply) -> Result<Mappi
     let http = |url: &Url| matches!(url.scheme(), "http" | "https");
     Ok(Mapping {
         mirrors: answer.urls.into_iter().filter(http).filter(|mirror| mirror != url).collect(),
+        trackers: answer.trackers,
         manifest: answer.manifest.and_then(|manifest| at.join(&manifest).ok()),
         signer: key,
         generations: answer.generations,

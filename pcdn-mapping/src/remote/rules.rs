@@ -22,6 +22,8 @@ pub(super) struct Held {
     pub(super) mapping: Option<Url>,
     /// Whose signatures count.
     pub(super) key: Option<PeerId>,
+    /// Where the origin says that its viewers meet.
+    pub(super) trackers: Vec<String>,
     from: Url,
     text: String,
     signature: Option<Signature>,
@@ -61,6 +63,7 @@ struct Place {
     rules: Url,
     mapping: Option<Url>,
     key: Option<PeerId>,
+    trackers: Vec<String>,
     /// The origin itself says that these are its rules, and they lie on it.
     own: bool,
 }
@@ -93,7 +96,8 @@ impl Fetcher {
         let rules = Template::parse("rules", &kept.text).ok()?;
         let key = signed.map(|made| made.key);
         let Kept { from, mapping, signature, etag, text } = kept;
-        Some(Held { rules, mapping, key, from, text, signature, etag })
+        // Where viewers meet is asked for anew: it changes more often than what contents are called.
+        Some(Held { rules, mapping, key, trackers: Vec::new(), from, text, signature, etag })
     }
 
     /// Newer rules, or the same as `held` for longer.
@@ -101,14 +105,20 @@ impl Fetcher {
         let node = &self.config.node;
         let rules = node.join("v1/rules")?;
         let etag = held.and_then(|held| held.etag.as_deref());
-        let reply = self.ask.ask(&rules, etag, FILE_BYTES_MAX as usize).await?;
-        let (place, reply) = match reply.status {
-            404 => {
+        let asked = match self.config.unasked {
+            true => None,
+            false => Some(self.ask.ask(&rules, etag, FILE_BYTES_MAX as usize).await?),
+        };
+        let (place, reply) = match asked.filter(|reply| reply.status != 404) {
+            None => {
                 let place = self.authority().await?;
                 let reply = self.ask.ask(&place.rules, etag, FILE_BYTES_MAX as usize).await?;
                 (place, reply)
             }
-            _ => (Place { rules, mapping: Some(node.clone()), key: None, own: false }, reply),
+            Some(reply) => {
+                let mapping = Some(node.clone());
+                (Place { rules, mapping, key: None, trackers: Vec::new(), own: false }, reply)
+            }
         };
         let max_age = reply.max_age();
         let new = self.read(place, reply, held)?;
@@ -131,7 +141,7 @@ impl Fetcher {
             (None, None) => return Err(format!("{at} names neither rules nor a mapping node").into()),
         };
         let own = rules.origin() == at.origin();
-        Ok(Place { rules, mapping, key: said.key, own })
+        Ok(Place { rules, mapping, key: said.key, trackers: said.trackers, own })
     }
 
     fn read(&self, place: Place, reply: Reply, held: Option<&Held>) -> Result<Held, BoxError> {
@@ -144,6 +154,7 @@ impl Fetcher {
                 rules,
                 mapping: place.mapping,
                 key,
+                trackers: place.trackers,
                 from,
                 text: held.text.clone(),
                 signature,
@@ -176,7 +187,8 @@ impl Fetcher {
             return Err(format!("rules of version {new}, after {old}: somebody serves old ones").into());
         }
         let etag = reply.header("etag").map(str::to_owned);
-        Ok(Held { rules, mapping: place.mapping, key, from, text, signature, etag })
+        let (mapping, trackers) = (place.mapping, place.trackers);
+        Ok(Held { rules, mapping, key, trackers, from, text, signature, etag })
     }
 
     fn believes(&self, key: Option<PeerId>) -> bool {

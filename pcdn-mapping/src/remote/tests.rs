@@ -96,7 +96,8 @@ fn map_reply(url: &str) -> Reply {
 
 fn remote(script: &Script, pinned: Option<PeerId>, file: Option<PathBuf>) -> (Remote, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
-    let config = RemoteConfig { node: "http://map.example".parse().unwrap(), key: pinned, file };
+    let config =
+        RemoteConfig { node: "http://map.example".parse().unwrap(), key: pinned, file, unasked: false };
     (Remote::new(config, script.clone(), clock.clone()), clock)
 }
 
@@ -229,5 +230,72 @@ async fn an_origin_is_its_own_authority_with_a_file() {
         assert_eq!(mapped.rid != plain("http://key.example/a"), works, "{}", mapped.by);
         // There is no mapping node to ask.
         assert_eq!(by(&remote, "http://ask.example/f").await.rid, plain("http://ask.example/f"));
+    }
+}
+
+fn well_known(script: &Script) -> (FirstOf, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::default());
+    let mapper = WellKnown::new(script.clone(), clock.clone());
+    (FirstOf::default().or(mapper).or(UrlHash::new()), clock)
+}
+
+async fn rid(mapper: &FirstOf, url: &str) -> Mapping {
+    mapper.map(&url.parse().unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_origin_that_opts_in_names_its_own_contents_and_no_others() {
+    let said = Authority {
+        rules: Some("/pcdn-rules.toml".into()),
+        trackers: vec!["t.example:7070".into()],
+        ..Authority::default()
+    };
+    let said = Reply { status: 200, body: serde_json::to_vec(&said).unwrap(), ..Reply::default() };
+    let bare = Reply { headers: Vec::new(), ..rules("version = 1\n[[rule]]\nhost = '*'\nkey = 'all'\n") };
+    let script = Script::default().with(WELL_KNOWN, said).with("/pcdn-rules.toml", bare);
+    let (mapper, _) = well_known(&script);
+    let mapped = rid(&mapper, "https://u:p@key.example/a?x=1").await;
+    assert_eq!(mapped.by, "mapping node key.example, template rule 1");
+    assert_eq!(mapped.trackers, ["t.example:7070"]);
+    rid(&mapper, "https://key.example/b").await;
+    let paths: Vec<String> = script.0.lock().unwrap().asked.iter().map(|(path, _)| path.clone()).collect();
+    assert_eq!(paths, [WELL_KNOWN, "/pcdn-rules.toml"], "asked once, and for nothing else");
+    // Another host, or port, has its own say.
+    rid(&mapper, "https://key.example:8443/a").await;
+    assert_eq!(script.asked(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_without_the_file_is_asked_rarely_and_waited_for_once() {
+    let script = Script::default();
+    let (mapper, clock) = well_known(&script);
+    for _ in 0..5 {
+        assert_eq!(rid(&mapper, "http://key.example/a").await.rid, plain("http://key.example/a"));
+    }
+    assert_eq!(script.asked(), 1);
+    clock.advance(Duration::from_secs(301));
+    rid(&mapper, "http://key.example/a").await;
+    assert_eq!(script.asked(), 2);
+
+    /// Says nothing.
+    #[derive(Debug)]
+    struct Silent;
+    #[async_trait]
+    impl Ask for Silent {
+        async fn ask(&self, _: &Url, _: Option<&str>, _: usize) -> Result<Reply, BoxError> {
+            std::future::pending().await
+        }
+    }
+    let clock = Arc::new(ManualClock::default());
+    let mapper = FirstOf::default().or(WellKnown::new(Silent, clock.clone())).or(UrlHash::new());
+    let begun = tokio::time::Instant::now();
+    rid(&mapper, "http://key.example/a").await;
+    assert_eq!(begun.elapsed(), Duration::from_millis(300));
+    clock.advance(Duration::from_millis(300));
+    rid(&mapper, "http://key.example/b").await;
+    assert!(begun.elapsed() < Duration::from_millis(310), "nobody waits again");
+    for n in 0..2 * 64 {
+        clock.advance(Duration::from_secs(1));
+        rid(&mapper, &format!("http://h{n}.example/")).await;
     }
 }

@@ -21,13 +21,18 @@ const WINDOW_SLICES_MIN: usize = 3;
 /// Slices of the window at most: a stream whose time stands still is cut by size and would fill it for ever.
 const WINDOW_SLICES_MAX: usize = 128;
 
-/// The number of a slice: the first eight bytes of a hash over its setup and `root`, the BLAKE3 hash of its bytes. Whoever
-/// holds both can check it.
+/// Bits of a slice's number: all that a JSON number keeps with every reader (RFC 8259, section 6). A window has 128 slices, so
+/// two of them meet in one of 10^12 windows.
+const ID_BITS: u32 = 53;
+
+/// The number of a slice: the first 53 bits of a hash over its setup and `root`, the BLAKE3 hash of its bytes. Whoever holds
+/// both can check it.
 pub fn id_of(setup: &[u8], root: &Digest) -> SegmentId {
-    let mut hasher = blake3::Hasher::new_derive_key("pcdn flv slice 1");
+    let mut hasher = blake3::Hasher::new_derive_key("pcdn flv slice 2");
     hash_field(&mut hasher, setup);
     hasher.update(root.as_bytes());
-    SegmentId(u64::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().expect("32 bytes hold 8")))
+    let first = *hasher.finalize().as_bytes().first_chunk().expect("32 bytes hold 8");
+    SegmentId(u64::from_be_bytes(first) >> (u64::BITS - ID_BITS))
 }
 
 /// Whether a slice was cut before the first boundary that all viewers share: to be played, not to be offered.

@@ -113,11 +113,19 @@ impl Order {
         }
         match self.sources.get(&source) {
             Some((last, id)) if told.before == Some(*id) && *last >= self.first => {
-                self.expected(last + 1, told)
+                self.expected(self.caught_up(*last, *id) + 1, told)
             }
             // It lost something, tells for the first time, or of the past: its slice is known, or the one before it is.
             _ => self.find(told.id).map(|place| place.0).or_else(|| Some(self.find(told.before?)?.0 + 1)),
         }
+    }
+
+    /// Where a source is whose last slice `id` was put at `last`: at the place where that slice stands since, if it stands near.
+    fn caught_up(&self, last: u64, id: SegmentId) -> u64 {
+        let at = (last - self.first) as usize;
+        let stands = |at: &usize| self.chain[*at].first().is_some_and(|rival| rival.told.id == id);
+        let near = at..self.chain.len().min(at + STRAY_MAX);
+        near.into_iter().find(stands).map_or(last, |at| self.first + at as u64)
     }
 
     /// The place of a slice that should stand at `next`: there, or near if the source strayed; else there, as a rival.
@@ -208,6 +216,21 @@ mod tests {
         assert_eq!(chain(&order), [1, 2, 3, 90, 91, 92, 5, 6]);
         assert!(order.add(1, told(7, 6)));
         assert_eq!(chain(&order).last(), Some(&7));
+    }
+
+    /// What neighbours told stood beside slices that only this node cut, and later slices of theirs were put there, too: behind
+    /// what had been played, where nobody looked for them.
+    #[test]
+    fn who_tells_of_a_slice_that_stands_later_is_there() {
+        let mut order = Order::default();
+        tell(&mut order, 1, &[1, 2, 3]);
+        for (id, before) in [(90, 0), (91, 90), (92, 91)] {
+            order.lead(9, told(id, before));
+        }
+        assert!(order.add(1, told(4, 3)) && order.add(1, told(5, 4)));
+        order.lead(9, told(5, 92));
+        assert!(order.add(1, told(6, 5)));
+        assert_eq!(chain(&order), [1, 2, 3, 90, 91, 92, 5, 6]);
     }
 
     #[test]

@@ -7,11 +7,10 @@ use futures_util::stream;
 use pcdn_core::discovery::BoxStream;
 use pcdn_core::origin::OriginError;
 use pcdn_core::unit::Rate;
-use reqwest::Response;
 use tokio::time::{Instant, timeout};
 
+use super::incoming::Incoming;
 use super::range::Reading;
-use super::send::blame;
 
 /// How slow a body may be.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +30,7 @@ const BEGINNING: u32 = 5;
 /// A body being read: gives exactly what its [`Reading`] says, or an error after the good bytes.
 #[derive(Debug)]
 pub(super) struct Body {
-    response: Response,
+    response: Incoming,
     pace: Pace,
     skip: u64,
     left: Option<u64>,
@@ -44,7 +43,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(response: Response, reading: Reading, pace: Pace) -> Self {
+    pub(super) fn new(response: Incoming, reading: Reading, pace: Pace) -> Self {
         Self {
             response,
             pace,
@@ -114,7 +113,7 @@ impl Body {
         let beginning = self.left.is_none() && self.given == 0;
         let patience = if beginning { self.pace.stall * BEGINNING } else { self.pace.stall };
         let chunk = timeout(patience, self.response.chunk()).await;
-        let chunk = chunk.map_err(|_| OriginError::Silent(patience))?.map_err(|error| blame(error, ""))?;
+        let chunk = chunk.map_err(|_| OriginError::Silent(patience))??;
         self.waited += asked.elapsed();
         self.waited_bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if self.waited >= self.pace.window {

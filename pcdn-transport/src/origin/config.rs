@@ -27,6 +27,8 @@ pub struct HttpConfig {
     pub bind: Option<IpAddr>,
     /// PEM file of the only certificate authorities to trust, instead of the system's (`--origin-ca`).
     pub ca: Option<PathBuf>,
+    /// Which version of HTTP is spoken to `https` origins (`--origin-http`). Default [`OriginHttp::Auto`].
+    pub http: OriginHttp,
     /// DNS, TCP and TLS together. Default 3 s: a SYN is sent twice in it.
     pub connect_timeout: Span,
     /// From a request to the head of its answer, connecting included. Default 5 s.
@@ -62,6 +64,7 @@ impl Default for HttpConfig {
             headers: Vec::new(),
             bind: None,
             ca: None,
+            http: OriginHttp::Auto,
             connect_timeout: secs(3),
             first_byte_timeout: secs(5),
             stall_timeout: secs(4),
@@ -75,6 +78,54 @@ impl Default for HttpConfig {
             idle_timeout: secs(50),
         }
     }
+}
+
+/// Which version of HTTP is spoken to `https` origins. Plain `http` is always HTTP/1.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OriginHttp {
+    /// HTTP/2 or 1.1, whichever the server prefers, and HTTP/3 where it offers that (`Alt-Svc`) and UDP gets through.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// HTTP/1.1 only.
+    #[serde(rename = "1.1")]
+    Http1,
+    /// HTTP/2 only.
+    #[serde(rename = "2")]
+    Http2,
+    /// HTTP/3 at once, without waiting for an offer; as with [`Auto`](Self::Auto) where it does not answer.
+    #[serde(rename = "3")]
+    Http3,
+}
+
+impl OriginHttp {
+    const NAMES: [(Self, &str); 4] =
+        [(Self::Auto, "auto"), (Self::Http1, "1.1"), (Self::Http2, "2"), (Self::Http3, "3")];
+}
+
+impl fmt::Display for OriginHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(version, _)| version == self).map_or("auto", |(_, name)| name);
+        f.write_str(name)
+    }
+}
+
+impl FromStr for OriginHttp {
+    type Err = OriginHttpError;
+
+    fn from_str(text: &str) -> Result<Self, OriginHttpError> {
+        let found = Self::NAMES.iter().find(|(_, name)| *name == text);
+        found
+            .map(|(version, _)| *version)
+            .ok_or_else(|| OriginHttpError { got: text.chars().take(80).collect() })
+    }
+}
+
+/// Text that is not an [`OriginHttp`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{got:?} is no version of HTTP that is spoken here: write auto, 1.1, 2 or 3")]
+pub struct OriginHttpError {
+    got: String,
 }
 
 /// One request header, `Name: value`. Its value may be a secret: debug output hides it.

@@ -38,6 +38,12 @@ impl OriginPattern {
         same_kind && self.port.is_none_or(|own| own == port) && glob(self.host.as_bytes(), host.as_bytes())
     }
 
+    /// Whether `url` is on such a host. A URL without a port is on its scheme's.
+    pub fn names(&self, url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+        url.port_or_known_default().is_some_and(|port| self.matches(host, port))
+    }
+
     fn is_glob(&self) -> bool {
         self.host.contains('*')
     }

@@ -11,7 +11,6 @@ use pcdn_core::origin::{Origin, OriginBody, OriginError, OriginGet};
 use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::unit::Time;
-use reqwest::Response;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::body::{Body, Pace};
@@ -19,12 +18,14 @@ use super::config::{HttpConfig, HttpConfigError};
 use super::guard::{Lookup, System};
 use super::head;
 use super::hosts::Hosts;
+use super::incoming::Incoming;
 use super::mirrors::Mirrors;
 use super::range::{self, Reject, SKIP_BYTES_MAX};
 use super::retry::{Patience, Retry, Verdict};
 use super::send::{Sender, drain};
+use super::tally::OriginTraffic;
 
-/// Fetches over HTTP/1.1 and HTTP/2. Cheap to clone; clones share connections and what is remembered of hosts.
+/// Fetches over HTTP/1.1, HTTP/2 and HTTP/3. Cheap to clone; clones share connections and what is remembered of hosts.
 ///
 /// Beyond the seam's contract:
 /// - A range that reaches beyond the end of a resource of unknown length is answered up to the end; `head.len` tells.
@@ -92,6 +93,11 @@ impl Http {
     /// does anything else.
     pub fn admits(&self, url: &Url) -> Result<(), OriginError> {
         self.shared.sender.guard().admit(url).map(|_| ())
+    }
+
+    /// What came from origins since this was made, clones included, by the version of HTTP that carried it.
+    pub fn traffic(&self) -> OriginTraffic {
+        self.shared.sender.traffic()
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -167,7 +173,7 @@ impl Http {
         method: Method,
         url: &Url,
         headers: HeaderMap,
-    ) -> Result<Response, OriginError> {
+    ) -> Result<Incoming, OriginError> {
         let configured = if self.bare { &[][..] } else { &self.shared.config.headers };
         self.shared.sender.send(method, url, headers, configured).await
     }
@@ -222,7 +228,7 @@ impl Http {
         }
     }
 
-    fn says_ranges(&self, host: &str, response: &Response) -> bool {
+    fn says_ranges(&self, host: &str, response: &Incoming) -> bool {
         head::accepts_ranges(response.headers()) == Some(true) && !self.without_ranges(host)
     }
 
@@ -291,7 +297,7 @@ fn range_headers(want: &OriginGet) -> HeaderMap {
 }
 
 /// The error an unusable answer stands for.
-async fn refusal(response: Response) -> OriginError {
+async fn refusal(response: Incoming) -> OriginError {
     let error = OriginError::Status {
         status: response.status().as_u16(),
         retry_after: head::retry_after(response.headers()),

@@ -99,7 +99,7 @@ impl Budget {
         self.tenths = (self.tenths + 1).min(Self::MAX);
     }
 
-    fn spend(&mut self) -> bool {
+    pub(super) fn spend(&mut self) -> bool {
         let paid = self.tenths.checked_sub(10);
         self.tenths = paid.unwrap_or(self.tenths);
         paid.is_some()

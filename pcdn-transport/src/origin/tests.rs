@@ -12,8 +12,11 @@ use pcdn_core::unit::{Rate, Span};
 use super::{Http, HttpConfig};
 use faulty::{Act, Faulty, answer, content, right, whole};
 
+mod alternatives;
 mod faulty;
 mod redirects;
+mod site;
+mod suite;
 mod tls;
 
 /// Loopback is allowed. Times long enough for a busy machine.

@@ -3,6 +3,8 @@
 //! A pure object. [`Endpoint`](super::endpoint::Endpoint) feeds it opened packets and time, and asks it for packets to send:
 //! first whatever `control_due` says, then DATA when it is this session's turn.
 
+mod write;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,14 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use pcdn_core::id::PeerId;
 use pcdn_core::peer::{PeerAddr, Scheme};
-use pcdn_core::transport::{Class, FetchError, MESSAGE_BYTES_MAX, PathStats};
-use pcdn_core::unit::{Rate, Time};
+use pcdn_core::transport::{FetchError, MESSAGE_BYTES_MAX, PathStats};
+use pcdn_core::unit::Time;
 
 use super::flow::{Company, Flow, Pacer};
-use super::frame::{self, DATA_OVERHEAD, Frame, REQ_LEN_MAX};
-use super::gauge::Gauge;
+use super::frame::{self, Frame};
+use super::gauge::{Gauge, LOSSY_PERMILLE};
 use super::noise::Keyed;
-use super::packet::{DATAGRAM_MAX, HEADER_LEN, TAG_LEN, full_number};
+use super::packet::{DATAGRAM_MAX, full_number};
 use super::pull::Pull;
 use super::rtt::Rtt;
 use super::seal::{Opener, Sealer};
@@ -36,8 +38,6 @@ const DEAD_BUSY: Duration = Duration::from_secs(5);
 const CHALLENGE_EVERY: Duration = Duration::from_millis(200);
 /// Cancels waiting to be sent; more than fetches there can hardly be.
 const CANCELS_MAX: usize = 512;
-/// Frame bytes a packet has room for.
-const FRAMES_MAX: usize = DATAGRAM_MAX - HEADER_LEN - TAG_LEN;
 
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Connection {
             talk: Talk::default(),
             flow: Flow::new(),
             gauge: Gauge::default(),
-            pacer: Pacer::new(4 * DATAGRAM_MAX as u64, 32 * DATAGRAM_MAX as u64),
+            pacer: Pacer::new(4 * DATAGRAM_MAX as u64, 64 * DATAGRAM_MAX as u64),
             deficit: 0,
             proven: false,
             cancels: VecDeque::new(),
@@ -170,12 +170,13 @@ impl Connection {
             Frame::Req(req) => self.serve.req(now, req),
             Frame::Cancel(fetch) => self.serve.cancel(fetch),
             Frame::Refuse { fetch, code, retry_ms } => self.pull.refused(fetch, refuse_of(code, retry_ms)),
-            Frame::Got { fetch, ask } => self.pull.got(now, &self.rtt, fetch, ask),
+            Frame::Got { fetch, ask, sent } => self.pull.got(now, &self.rtt, fetch, ask, sent),
             Frame::Done { fetch, ask } => self.pull.done(now, &self.rtt, fetch, ask),
             Frame::Data(data) => {
                 let highest = self.opener.highest().unwrap_or(0);
                 self.gauge.data(now, &self.rtt, data.stamp, data.content.len(), highest);
                 self.pull.data(now, &self.rtt, &data);
+                self.pull.set_lossy(self.gauge.loss_permille() >= LOSSY_PERMILLE);
             }
             Frame::Msg { number, first, last, bytes } => {
                 if !self.talk.msg(number, first, last, bytes, MESSAGE_BYTES_MAX) {
@@ -285,112 +286,6 @@ impl Connection {
             (true, Some(_)) => self.ping_at + PING_BUSY,
             (true, None) => self.ping_at + PING_QUIET,
         }
-    }
-
-    /// Whether a packet other than DATA should go out now.
-    pub(crate) fn control_due(&self, now: Time) -> bool {
-        self.proof.is_some()
-            || self.challenge.as_ref().is_some_and(|challenge| challenge.due)
-            || self.pong.is_some()
-            || now >= self.next_ping()
-            || now >= self.gauge.report_at()
-            || self.serve.has_reply(now)
-            || self.pull.has_req()
-            || !self.cancels.is_empty()
-            || self.talk.has_frame(now, &self.rtt)
-    }
-
-    /// Appends one sealed packet of what is due, and says where it goes.
-    pub(crate) fn write_control(&mut self, now: Time, out: &mut Vec<u8>) -> SocketAddr {
-        if let Some((addr, token)) = self.proof.take() {
-            self.packet(now, out, |_, out| Frame::PathProof(token).encode(out));
-            return addr;
-        }
-        if let Some(challenge) = self.challenge.as_mut().filter(|challenge| challenge.due) {
-            challenge.due = false;
-            challenge.at = now;
-            let (addr, token) = (challenge.addr, challenge.token);
-            self.packet(now, out, |_, out| Frame::PathAsk(token).encode(out));
-            return addr;
-        }
-        self.packet(now, out, |me, out| me.control_frames(now, out));
-        self.remote
-    }
-
-    /// Appends a sealed goodbye.
-    pub(crate) fn write_close(&mut self, now: Time, out: &mut Vec<u8>) {
-        self.packet(now, out, |_, out| Frame::Close.encode(out));
-    }
-
-    fn control_frames(&mut self, now: Time, out: &mut Vec<u8>) {
-        let end = out.len() + FRAMES_MAX;
-        let room = |out: &Vec<u8>| end - out.len();
-        if let Some(stamp) = self.pong.take() {
-            Frame::Pong(stamp).encode(out);
-        }
-        if now >= self.next_ping() {
-            self.ping_at = now;
-            Frame::Ping(now.0 as u32).encode(out);
-        }
-        // A request says what arrived, too: it may be the only packet in a while.
-        if now >= self.gauge.report_at() || self.pull.has_req() {
-            let highest = self.opener.highest().unwrap_or(0);
-            self.gauge
-                .report(now, highest)
-                .into_iter()
-                .for_each(|report| Frame::Feedback(report).encode(out));
-        }
-        while room(out) >= 5 && !self.cancels.is_empty() {
-            self.cancels.pop_front().into_iter().for_each(|fetch| Frame::Cancel(fetch).encode(out));
-        }
-        while room(out) >= 10 {
-            let Some(reply) = self.serve.next_reply(now, true) else { break };
-            reply.encode(out);
-        }
-        while room(out) >= REQ_LEN_MAX {
-            let Some(req) = self.pull.next_req(now, &self.rtt) else { break };
-            Frame::Req(req).encode(out);
-        }
-        while self.talk.write(now, &self.rtt, room(out), out) {}
-    }
-
-    /// How many packets of `content` bytes may go now, by window and pace; and if none, when to look again.
-    pub(crate) fn data_allowance(&mut self, now: Time, content: usize) -> Result<usize, Time> {
-        let packet = content + DATA_OVERHEAD + HEADER_LEN + TAG_LEN;
-        let room = self.flow.room(now);
-        if room == 0 {
-            return Err(Time::NEVER);
-        }
-        let rate = Rate(self.flow.pace(DATAGRAM_MAX, self.rtt.smooth()));
-        let paced = (self.pacer.fill(now, rate) / packet as u64) as usize;
-        if paced == 0 {
-            return Err(self.pacer.ready_at(rate, 2 * DATAGRAM_MAX as u64));
-        }
-        Ok(room.min(paced))
-    }
-
-    /// Appends one sealed packet of DATA and gives its content's length.
-    pub(crate) fn write_data(&mut self, now: Time, class: Class, out: &mut Vec<u8>) -> Option<usize> {
-        self.serve.next_data_len(class)?;
-        let start = out.len();
-        self.sealer.begin(self.to, out);
-        let content = self.serve.write_data(now, class, out);
-        self.seal(now, start, out, true);
-        self.pacer.take((out.len() - start) as u64);
-        content
-    }
-
-    fn packet(&mut self, now: Time, out: &mut Vec<u8>, frames: impl FnOnce(&mut Self, &mut Vec<u8>)) {
-        let start = out.len();
-        self.sealer.begin(self.to, out);
-        frames(self, out);
-        self.seal(now, start, out, false);
-    }
-
-    fn seal(&mut self, now: Time, start: usize, out: &mut Vec<u8>, data: bool) {
-        self.flow.sent(now, self.sealer.next_number(), data);
-        self.sealer.finish(start, out);
-        assert!(out.len() - start <= DATAGRAM_MAX, "a packet of {} bytes", out.len() - start);
     }
 
     /// Queues a message.

@@ -12,11 +12,11 @@ use pcdn_core::id::PeerId;
 use pcdn_core::transport::{Fetch, Grant, Provider, Refuse, Session};
 use pcdn_core::unit::{Rate, Time};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use super::endpoint::{Counters, DialId, Endpoint, Event, SessionId, Transmit};
 use super::socket::Socket;
 use crate::fetching::Step;
+use crate::limit::Limits;
 use peers::Peers;
 
 /// Batches read before anything is sent: about 4 MiB, then others get a turn.
@@ -25,8 +25,6 @@ const READS_MAX: usize = 8;
 const WRITES_MAX: usize = 64;
 /// What handles show of paths and counters is renewed this often.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
-/// The clock starts here, so that no span since "long ago" is cut off at zero.
-const START: Time = Time::from_secs(60);
 
 /// What handles ask of the task.
 #[derive(Debug)]
@@ -48,7 +46,8 @@ pub(super) struct Driver {
     endpoint: Endpoint,
     peers: Peers,
     dials: HashMap<DialId, oneshot::Sender<Option<Arc<dyn Session>>>>,
-    began: Instant,
+    /// Who shares upload limits shares a clock.
+    clock: Limits,
     shown_at: Time,
     counters: Arc<Mutex<Counters>>,
     /// A train the socket had no room for.
@@ -61,6 +60,7 @@ impl Driver {
     pub(super) fn new(
         socket: Socket,
         endpoint: Endpoint,
+        clock: Limits,
         provider: Arc<dyn Provider>,
         commands: mpsc::WeakUnboundedSender<Command>,
         accepts: mpsc::Sender<Arc<dyn Session>>,
@@ -71,8 +71,8 @@ impl Driver {
             endpoint,
             peers: Peers::new(provider, commands, accepts),
             dials: HashMap::new(),
-            began: Instant::now(),
-            shown_at: START,
+            clock,
+            shown_at: Time::ZERO,
             counters,
             unsent: None,
             train: Vec::with_capacity(1 << 16),
@@ -109,7 +109,7 @@ impl Driver {
     }
 
     fn now(&self) -> Time {
-        START + self.began.elapsed()
+        self.clock.now()
     }
 
     async fn something_to_do(&self) {
@@ -121,7 +121,7 @@ impl Driver {
         let timer = async {
             match next {
                 Time::NEVER => std::future::pending().await,
-                at => tokio::time::sleep_until(self.began + at.since(START)).await,
+                at => tokio::time::sleep_until(self.clock.instant(at)).await,
             }
         };
         // Errors of readiness show up again when reading.
@@ -172,10 +172,10 @@ impl Driver {
 
     fn read(&mut self) {
         let endpoint = &mut self.endpoint;
-        let began = self.began;
+        let clock = &self.clock;
         self.more_to_read = false;
         for _ in 0..READS_MAX {
-            let now = START + began.elapsed();
+            let now = clock.now();
             if !self.socket.receive(|from, datagram| endpoint.handle(now, from, datagram)) {
                 return;
             }
@@ -210,7 +210,10 @@ impl Driver {
                         let _ = reply.send(Some(handle));
                     }
                 }
-                Event::Unreachable { dial, peer, stranger } => {
+                Event::Unreachable { dial, peer, stranger, version } => {
+                    if let Some(version) = version {
+                        tracing::debug!(peer = %peer.short(), version, "not reached: it speaks other versions");
+                    }
                     if stranger {
                         tracing::debug!(
                             peer = %peer.short(),

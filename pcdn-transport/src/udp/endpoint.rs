@@ -2,40 +2,32 @@
 
 mod dial;
 mod event;
+mod handshake;
+mod sessions;
+mod timers;
 mod uplink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_core::id::{Identity, PeerId};
-use pcdn_core::transport::{Class, Fetch, Grant, PathStats, Refuse};
+use pcdn_core::transport::{Fetch, Grant, PathStats, Refuse};
 use pcdn_core::unit::{Rate, Time};
 
 use super::config::UdpConfig;
 use super::connection::{Connection, Ended};
 use super::flow::Company;
-use super::noise::{Entry, Gate, Secrets, answer, hello_mac};
+use super::noise::{Gate, Secrets, hello_mac};
 use super::packet::{self, Datagram};
-use super::pull::Progress;
-use super::serve::Demand;
 use super::turn::Turns;
+use crate::limit::Limits;
 use crate::secret::SwarmSecret;
 use dial::Dial;
 pub use event::{Counters, DialId, Event, SessionId, Transmit};
+use handshake::{HALF_OPEN_FOR, HalfOpen};
+use timers::Timers;
 use uplink::Uplink;
-
-/// Handshakes answered but not yet confirmed, at most; older ones are dropped first.
-const HALF_OPEN_MAX: usize = 256;
-/// Sessions with one peer at most: it may have restarted a few times before the old ones fell silent.
-const SESSIONS_PER_PEER_MAX: usize = 4;
-/// How long such a handshake may wait for its first packet.
-const HALF_OPEN_FOR: Duration = Duration::from_secs(5);
-/// Answers to hellos waiting to be sent, at most; more are dropped, the caller will ask again.
-const ANSWERS_MAX: usize = 64;
-/// The mean window of all that are sending is good for this long: less than a round of any controller.
-const COMPANY_FOR: Duration = Duration::from_millis(10);
 
 /// The state of the protocol.
 ///
@@ -48,7 +40,8 @@ pub struct Endpoint {
     config: UdpConfig,
     secrets: Secrets,
     gate: Gate,
-    sessions: BTreeMap<u32, Connection>,
+    /// Boxed: half of a tree's places are empty, and a connection takes 2.7 KB.
+    sessions: BTreeMap<u32, Box<Connection>>,
     half_open: VecDeque<HalfOpen>,
     dials: BTreeMap<u32, Dial>,
     timers: Timers,
@@ -60,31 +53,23 @@ pub struct Endpoint {
     answers: VecDeque<(SocketAddr, Vec<u8>)>,
     events: VecDeque<Event>,
     counters: Counters,
-}
-
-/// An answered hello whose sender has not yet shown that it got the answer.
-#[derive(Debug)]
-struct HalfOpen {
-    mac: [u8; 16],
-    index: u32,
-    at: Time,
-    welcome: Vec<u8>,
-}
-
-/// When each session wants to be woken.
-#[derive(Debug, Default)]
-struct Timers {
-    by_time: BTreeSet<(Time, u32)>,
-    by_session: BTreeMap<u32, Time>,
+    /// The session that packets were just taken for. What follows from them is seen to once for a whole train of them.
+    touched: Option<(u32, Time)>,
 }
 
 impl Endpoint {
     /// A node's endpoint. `seed` is 32 secret random bytes; all keys and indices come from it.
     pub fn new(me: Identity, config: UdpConfig, seed: [u8; 32]) -> Self {
+        let limits = config.limits();
+        Self::sharing(me, config, seed, limits)
+    }
+
+    /// One that sends within `limits`, which others may share; those of `config` are not used.
+    pub fn sharing(me: Identity, config: UdpConfig, seed: [u8; 32], limits: Limits) -> Self {
         let mut secrets = Secrets::new(seed);
         let gate = Gate::new(config.handshakes_per_second, &mut secrets);
         Self {
-            uplink: Uplink::new(config.upload_limit),
+            uplink: Uplink::new(limits),
             me,
             config,
             secrets,
@@ -99,6 +84,7 @@ impl Endpoint {
             answers: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
+            touched: None,
         }
     }
 
@@ -118,6 +104,16 @@ impl Endpoint {
                 let taken = self.dials.get_mut(&to).is_some_and(|dial| dial.cookie(now, &mac, &cookie));
                 self.counters.dropped += u64::from(!taken);
             }
+            Some(Datagram::Foreign { index, covered, mac }) => {
+                if hello_mac(&self.me.peer_id(), covered) == mac {
+                    self.answer(from, packet::encode_versions(index, &mac));
+                }
+                self.counters.dropped += 1;
+            }
+            Some(Datagram::Versions { to, mac, highest }) => {
+                let taken = self.dials.get_mut(&to).is_some_and(|dial| dial.foreign(&mac, highest));
+                self.counters.dropped += u64::from(!taken);
+            }
             None => self.counters.dropped += 1,
         }
     }
@@ -127,10 +123,23 @@ impl Endpoint {
         let index = self.fresh_index();
         let timeout = self.config.handshake_timeout;
         let psk = SwarmSecret::key_of(self.config.secret.as_ref());
-        match Dial::new(now, (&self.me, &psk), peer, addrs, index, timeout, &mut self.secrets) {
+        match Dial::new(
+            now,
+            (&self.me, &psk, self.config.cipher),
+            peer,
+            addrs,
+            index,
+            timeout,
+            &mut self.secrets,
+        ) {
             Some(dial) => drop(self.dials.insert(index, dial)),
             None => {
-                self.events.push_back(Event::Unreachable { dial: DialId(index), peer, stranger: false });
+                self.events.push_back(Event::Unreachable {
+                    dial: DialId(index),
+                    peer,
+                    stranger: false,
+                    version: None,
+                });
             }
         }
         DialId(index)
@@ -191,12 +200,12 @@ impl Endpoint {
 
     /// Changes the limit on what all sessions send.
     pub fn set_upload_limit(&mut self, limit: Rate) {
-        self.uplink.set_limit(limit);
+        self.uplink.limits().set_node(limit);
     }
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        let duplicates = self.sessions.values().map(Connection::duplicates).sum::<u64>();
+        let duplicates = self.sessions.values().map(|connection| connection.duplicates()).sum::<u64>();
         Counters { duplicates: self.counters.duplicates + duplicates, ..self.counters }
     }
 
@@ -207,6 +216,7 @@ impl Endpoint {
 
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.follow_up();
         self.events.pop_front()
     }
 
@@ -233,8 +243,8 @@ impl Endpoint {
             self.dials.iter().filter(|(_, dial)| dial.is_over(now)).map(|(index, _)| *index).collect();
         for index in over {
             let Some(dial) = self.dials.remove(&index) else { continue };
-            let (peer, stranger) = (dial.peer, dial.met_a_stranger());
-            self.events.push_back(Event::Unreachable { dial: DialId(index), peer, stranger });
+            let (peer, stranger, version) = (dial.peer, dial.met_a_stranger(), dial.version());
+            self.events.push_back(Event::Unreachable { dial: DialId(index), peer, stranger, version });
         }
     }
 
@@ -242,6 +252,7 @@ impl Endpoint {
     /// shorter, at most `segments`. `out` must be empty.
     pub fn poll_transmit(&mut self, now: Time, segments: usize, out: &mut Vec<u8>) -> Option<Transmit> {
         debug_assert!(out.is_empty());
+        self.follow_up();
         if let Some((to, datagram)) = self.answers.pop_front() {
             out.extend_from_slice(&datagram);
             return Some(Transmit::one(to, out));
@@ -269,175 +280,6 @@ impl Endpoint {
         Some(transmit.transmit)
     }
 
-    fn packet(&mut self, now: Time, from: SocketAddr, to: u32, number: u32, datagram: &mut [u8]) {
-        let company = self.company(now);
-        let secrets = &mut self.secrets;
-        let Some(connection) = self.sessions.get_mut(&to) else {
-            self.counters.dropped += 1;
-            return;
-        };
-        let was_proven = connection.is_proven();
-        let malformed = connection.malformed;
-        if !connection.handle(now, from, number, datagram, company, || secrets.draw_8()) {
-            self.counters.dropped += 1;
-            return;
-        }
-        self.counters.malformed += connection.malformed - malformed;
-        if !was_proven {
-            self.confirm(to);
-        }
-        self.with(now, SessionId(to), |_| ());
-    }
-
-    /// What the sessions that are sending have in common; counted anew every 10 ms.
-    fn company(&mut self, now: Time) -> Company {
-        if now.since(self.company.1) >= COMPANY_FOR {
-            let windows =
-                self.turns.senders().filter_map(|index| Some(self.sessions.get(&index)?.flow.window()));
-            let (senders, sum) = windows.fold((0, 0.0), |(count, sum), window| (count + 1, sum + window));
-            self.company = (Company { senders, window: sum / f64::max(senders as f64, 1.0) }, now);
-        }
-        self.company.0
-    }
-
-    /// The initiator of session `index` has answered: the session counts.
-    fn confirm(&mut self, index: u32) {
-        let Some(at) = self.half_open.iter().position(|half| half.index == index) else { return };
-        self.half_open.remove(at);
-        let Some(peer) = self.sessions.get(&index).map(|connection| connection.peer) else { return };
-        // If both sides called at once, this session answers our calls too.
-        let mine: Vec<u32> =
-            self.dials.iter().filter(|(_, dial)| dial.peer == peer).map(|(at, _)| *at).collect();
-        mine.iter().for_each(|dial| drop(self.dials.remove(dial)));
-        let session = SessionId(index);
-        match mine.first() {
-            Some(&dial) => self.events.push_back(Event::Connected { dial: DialId(dial), session, peer }),
-            None => self.events.push_back(Event::Accepted { session, peer }),
-        }
-    }
-
-    fn hello(
-        &mut self,
-        now: Time,
-        from: SocketAddr,
-        to: u32,
-        noise: &[u8],
-        mac: [u8; 16],
-        cookie: &[u8; 16],
-    ) {
-        if let Some(half) = self.half_open.iter().find(|half| half.mac == mac) {
-            let welcome = half.welcome.clone();
-            self.answer(from, welcome);
-            return;
-        }
-        match self.gate.judge(now, from, cookie, &mut self.secrets) {
-            Entry::Drop => self.counters.dropped += 1,
-            Entry::Demand(cookie) => self.answer(from, packet::encode_cookie(to, &mac, &cookie)),
-            Entry::Answer => self.admit(now, from, to, noise, mac),
-        }
-    }
-
-    fn admit(&mut self, now: Time, from: SocketAddr, to: u32, noise: &[u8], mac: [u8; 16]) {
-        let psk = SwarmSecret::key_of(self.config.secret.as_ref());
-        let Some((peer, back, keyed)) = answer(&self.me, noise, &psk, &mut self.secrets) else {
-            self.counters.dropped += 1;
-            return;
-        };
-        // If both sides call at once, the lower id stays the caller.
-        let calling = self.dials.values().any(|dial| dial.peer == peer);
-        let open = self.sessions.values().filter(|connection| connection.peer == peer).count();
-        if open >= SESSIONS_PER_PEER_MAX
-            || self.sessions.len() >= self.config.sessions_max
-            || (calling && self.me.peer_id() < peer)
-        {
-            self.counters.dropped += 1;
-            return;
-        }
-        if self.half_open.len() >= HALF_OPEN_MAX
-            && let Some(half) = self.half_open.pop_front()
-        {
-            self.drop_half_open(half.index);
-        }
-        let index = self.fresh_index();
-        let welcome = packet::encode_welcome(to, index, &back);
-        let connection = Connection::new(now, peer, from, to, keyed, self.config.idle_timeout);
-        self.sessions.insert(index, connection);
-        self.half_open.push_back(HalfOpen { mac, index, at: now, welcome: welcome.clone() });
-        self.answer(from, welcome);
-    }
-
-    fn welcome(&mut self, now: Time, from: SocketAddr, to: u32, index: u32, noise: &[u8]) {
-        let Some((keyed, rtt)) = self.dials.get_mut(&to).and_then(|dial| dial.finish(now, noise)) else {
-            self.counters.dropped += 1;
-            return;
-        };
-        let Some(dial) = self.dials.remove(&to) else { return };
-        let mut connection = Connection::new(now, dial.peer, from, index, keyed, self.config.idle_timeout);
-        rtt.into_iter().for_each(|rtt| connection.rtt.sample(rtt));
-        self.sessions.insert(to, connection);
-        let session = SessionId(to);
-        self.events.push_back(Event::Connected { dial: DialId(to), session, peer: dial.peer });
-        self.with(now, session, |_| ());
-    }
-
-    fn answer(&mut self, to: SocketAddr, datagram: Vec<u8>) {
-        if self.answers.len() < ANSWERS_MAX {
-            self.answers.push_back((to, datagram));
-        }
-    }
-
-    fn drop_half_open(&mut self, index: u32) {
-        self.sessions.remove(&index);
-        self.timers.clear(index);
-        self.talkative.remove(&index);
-    }
-
-    /// Does something to a session and sees to what follows from it.
-    fn with<T>(
-        &mut self,
-        now: Time,
-        session: SessionId,
-        act: impl FnOnce(&mut Connection) -> T,
-    ) -> Option<T> {
-        let connection = self.sessions.get_mut(&session.0)?;
-        let result = act(connection);
-        if connection.ended.is_some() {
-            connection.abandon();
-        }
-        collect(&mut self.events, session, connection);
-        if let Some(why) = connection.ended {
-            self.end(now, session, why);
-            return Some(result);
-        }
-        connection.note_busy(now);
-        for class in [Class::Urgent, Class::Normal, Class::Background] {
-            if connection.serve.has_data(class) {
-                self.turns.enter(class, session.0);
-            }
-        }
-        // An unconfirmed caller gets nothing but the WELCOME: its address is not proven.
-        if !self.half_open.iter().any(|half| half.index == session.0) {
-            self.talkative.insert(session.0);
-            self.timers.set(session.0, connection.next_wake());
-        }
-        Some(result)
-    }
-
-    fn end(&mut self, now: Time, session: SessionId, why: Ended) {
-        let Some(mut connection) = self.sessions.remove(&session.0) else { return };
-        self.counters.duplicates += connection.duplicates();
-        self.timers.clear(session.0);
-        self.talkative.remove(&session.0);
-        self.turns.leave(session.0);
-        if why != Ended::ByPeer {
-            let mut goodbye = Vec::new();
-            connection.write_close(now, &mut goodbye);
-            // Not `answer`: there are no more goodbyes than sessions.
-            self.answers.push_back((connection.remote, goodbye));
-        }
-        self.events.push_back(Event::Closed { session, why });
-    }
-
     fn fresh_index(&mut self) -> u32 {
         loop {
             let index = self.secrets.draw_u32();
@@ -445,48 +287,5 @@ impl Endpoint {
                 return index;
             }
         }
-    }
-}
-
-/// Moves what happened inside `connection` to the endpoint's events.
-fn collect(events: &mut VecDeque<Event>, session: SessionId, connection: &mut Connection) {
-    events.extend(connection.pull.drain_progress().map(|progress| match progress {
-        Progress::Chunk(fetch, chunk) => Event::Chunk { session, fetch, chunk },
-        Progress::Whole(fetch) => Event::Fetched { session, fetch },
-        Progress::Failed(fetch, why) => Event::FetchFailed { session, fetch, why },
-    }));
-    let peer = connection.peer;
-    events.extend(connection.serve.drain_demands().map(|demand| match demand {
-        Demand::Open(fetch, want) => Event::Open { session, peer, fetch, want },
-        Demand::Abandon(fetch) => Event::Abandon { session, fetch },
-    }));
-    while let Some(message) = connection.talk.take_arrived() {
-        events.push_back(Event::Message { session, message });
-    }
-    match connection.talk.take_delivered() {
-        0 => {}
-        count => events.push_back(Event::Delivered { session, count }),
-    }
-}
-
-impl Timers {
-    fn set(&mut self, session: u32, at: Time) {
-        let before = self.by_session.insert(session, at);
-        if before != Some(at) {
-            if let Some(before) = before {
-                self.by_time.remove(&(before, session));
-            }
-            self.by_time.insert((at, session));
-        }
-    }
-
-    fn clear(&mut self, session: u32) {
-        if let Some(at) = self.by_session.remove(&session) {
-            self.by_time.remove(&(at, session));
-        }
-    }
-
-    fn due(&self, now: Time) -> Vec<u32> {
-        self.by_time.iter().take_while(|(at, _)| *at <= now).map(|(_, session)| *session).collect()
     }
 }

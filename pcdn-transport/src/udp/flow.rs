@@ -14,66 +14,45 @@
 //! Loss below 5 % is repaired, not obeyed. Above, the window shrinks by the loss each round; if it has halved and the
 //! loss has not fallen, the loss is the path's own and only what exceeds it counts from then on.
 
+mod company;
 mod least;
-mod pacer;
+mod loss;
 
 use std::time::Duration;
 
 use pcdn_core::unit::Time;
 
 use super::frame::Feedback;
+pub(crate) use crate::pacer::Pacer;
+pub(crate) use company::Company;
+use company::WINDOW_MIN;
 use least::Least;
-pub(crate) use pacer::Pacer;
+use loss::{LOSS_FELT, Loss};
 
 /// Packets under way at the start, before anything is known: 21 KB, a little above RFC 6928's ten.
 const INITIAL: f64 = 16.0;
-/// Never fewer: below that no loss could be told from reordering.
-const WINDOW_MIN: f64 = 4.0;
 /// Never more: 10 Gbit/s times 10 ms, or 100 Mbit/s times a second.
 const WINDOW_MAX: f64 = 10_000.0;
 /// Delay that all sessions together put into the bottleneck's queue. A video call beside it does not notice.
 const TARGET: Duration = Duration::from_millis(8);
-/// Packets that all sessions of this node together put there beyond that.
-const FEW: f64 = 4.0;
 /// Packets other than DATA that a round may hold without its figures becoming worthless.
 const UNREPORTED_MAX: u64 = 3;
-/// A session far below the mean takes so many times its part of the few.
-const EVEN_OUT: f64 = 8.0;
 /// The first doubling ends at this much queue.
 const START_QUEUE: Duration = Duration::from_millis(10);
 /// Growth and shrinking in one round are bounded.
 const GROW_MAX: f64 = 1.25;
 const SHRINK_MAX: f64 = 0.5;
-/// Loss beyond the path's own that is obeyed.
-const LOSS_FELT: f64 = 0.05;
-/// Loss is averaged over about so many packets, or a round if that is more.
-const LOSS_MEMORY: f64 = 80.0;
-/// What was found to be the path's own loss is believed this long.
-const PATH_LOSS_FOR: Duration = Duration::from_secs(10);
-/// More than this is never believed to be the path's own.
-const PATH_LOSS_MAX: f64 = 0.2;
+/// The window is not shrunk by loss below what arrives in a round trip, and a little: a lossy path delivers a share of whatever
+/// it is given, and obeying it would end at nothing. What is lost at most in a queue too short to be seen follows: a tenth.
+const ARRIVING: f64 = 1.12;
 /// All sessions halve their windows at the same moments, to see the path without their own queue.
 const LULL_EVERY: Duration = Duration::from_secs(5);
+/// No report for this long, or four round trips, is silence.
+const PATIENCE_MIN: Duration = Duration::from_millis(120);
+/// Before any report: longer than most round trips.
+const PATIENCE_FIRST: Duration = Duration::from_millis(400);
 /// The pause after the start takes two round trips, at most this.
 const HUSH_MAX: Duration = Duration::from_millis(200);
-
-/// The sessions of this node that are sending.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Company {
-    pub(crate) senders: usize,
-    /// Their mean window, packets.
-    pub(crate) window: f64,
-}
-
-impl Company {
-    pub(crate) const ALONE: Self = Self { senders: 1, window: 0.0 };
-
-    /// This session's part of [`FEW`]: more for those with small windows, so that shares become equal.
-    fn few(&self, window: f64) -> f64 {
-        let part = FEW / self.senders.max(1) as f64;
-        if self.senders < 2 { part } else { part * (self.window / window).powi(2).clamp(0.0, EVEN_OUT) }
-    }
-}
 
 /// The controller of one session. Pure: it is told what was sent and what the peer reports.
 #[derive(Debug)]
@@ -95,25 +74,13 @@ pub(crate) struct Flow {
     /// Packets a second in the best round so far of the start.
     best_rate: f64,
     rounds_without_growth: u32,
-    loss: f64,
-    /// Loss in the last round.
-    loss_now: f64,
-    path_loss: Option<(f64, Time)>,
-    trial: Option<Trial>,
+    loss: Loss,
     /// Packets a second that arrived in the last round.
     rate: f64,
     /// After the start the session all but stops for a moment, to see the path without its own queue.
     hush_until: Time,
     last_heard: Time,
     retries: u32,
-}
-
-/// How things stood when loss was first felt.
-#[derive(Clone, Copy, Debug)]
-struct Trial {
-    window: f64,
-    loss: f64,
-    rate: f64,
 }
 
 /// What is gathered during a round trip.
@@ -146,10 +113,7 @@ impl Flow {
             round: Round { void: true, ..Round::default() },
             best_rate: 0.0,
             rounds_without_growth: 0,
-            loss: 0.0,
-            loss_now: 0.0,
-            path_loss: None,
-            trial: None,
+            loss: Loss::default(),
             rate: 0.0,
             hush_until: Time::ZERO,
             last_heard: Time::ZERO,
@@ -176,17 +140,16 @@ impl Flow {
         }
         self.settled = number;
         self.last_heard = now;
-        self.retries = 0;
     }
 
     /// How many more packets may go now.
     pub(crate) fn room(&mut self, now: Time) -> usize {
         let mut window = self.window;
         if now < self.hush_until {
-            window = WINDOW_MIN;
+            window = window.min(WINDOW_MIN);
             self.round.void = true;
         } else if self.in_lull(now) {
-            window = (window / 2.0).max(WINDOW_MIN);
+            window = window.min((window / 2.0).max(WINDOW_MIN));
             self.round.void = true;
         }
         let room = (window as u64).saturating_sub(self.under_way());
@@ -213,7 +176,7 @@ impl Flow {
 
     /// Loss lately, of a thousand.
     pub(crate) fn loss_permille(&self) -> u16 {
-        (self.loss * 1000.0) as u16
+        (self.loss.mean() * 1000.0) as u16
     }
 
     /// Takes a report; `highest` is its packet number in full. Gives the round trip it shows.
@@ -232,7 +195,9 @@ impl Flow {
             return None;
         }
         self.last_heard = now;
-        self.retries = 0;
+        if self.retries > 0 {
+            (self.retries, self.hush_until) = (0, now);
+        }
         let settled = std::mem::replace(&mut self.settled, highest + 1);
         let arrived = report.received.wrapping_sub(self.received as u32) as i32;
         let arrived = u64::from(arrived.max(0) as u32).min(self.settled - settled + LATE_MAX);
@@ -257,7 +222,8 @@ impl Flow {
         if self.under_way() == 0 { Time::NEVER } else { self.last_heard + self.patience() }
     }
 
-    /// Nothing was heard for long: what is under way is taken for lost, so that sending goes on and can be answered.
+    /// Nothing was heard for long: what is under way is taken for lost, so that a few more can go and be answered. Once this may
+    /// be a lost report or a peer whose processor was busy, so the window stays; it halves when the few are not answered either.
     pub(crate) fn wake(&mut self, now: Time) {
         if now < self.next_wake() {
             return;
@@ -266,12 +232,16 @@ impl Flow {
         self.last_heard = now;
         self.settled = self.sent;
         self.starting = false;
-        self.window = (self.window / 2.0).max(WINDOW_MIN);
+        if self.retries > 1 {
+            self.window = self.window.min((self.window / 2.0).max(WINDOW_MIN));
+        }
+        self.hush_until = now + self.patience();
         self.round = Round { ends_at: self.sent, void: true, ..Round::default() };
     }
 
     fn patience(&self) -> Duration {
-        (self.rtt * 4).max(Duration::from_millis(250)) * 2u32.pow(self.retries.min(4))
+        let once = if self.rtt.is_zero() { PATIENCE_FIRST } else { (self.rtt * 4).max(PATIENCE_MIN) };
+        once * 2u32.pow(self.retries.min(4))
     }
 
     /// Microseconds of queue that `delay`, the time on the way plus the difference of two clocks, stands for.
@@ -300,9 +270,7 @@ impl Flow {
         let over = if round.void { 0 } else { self.settled - round.settled };
         let arrived = if round.void { 0 } else { self.received - round.received };
         if over > 0 {
-            let lost = 1.0 - (arrived as f64 / over as f64).min(1.0);
-            self.loss_now = lost;
-            self.loss += (lost - self.loss) * (over as f64 / (over as f64 + LOSS_MEMORY));
+            self.loss.round(over, arrived);
         }
         let spent = f64::from(clock.wrapping_sub(round.clock)) / 1e6;
         let rate = if over < WINDOW_MIN as u64 || spent <= 0.0 { None } else { Some(arrived as f64 / spent) };
@@ -325,7 +293,7 @@ impl Flow {
             self.rounds_without_growth = if grew { 0 } else { self.rounds_without_growth + 1 };
             self.best_rate = self.best_rate.max(rate);
         }
-        if queue < START_QUEUE && self.rounds_without_growth < 3 && self.loss < 3.0 * LOSS_FELT {
+        if queue < START_QUEUE && self.rounds_without_growth < 3 && self.loss.mean() < 3.0 * LOSS_FELT {
             return;
         }
         self.starting = false;
@@ -346,38 +314,15 @@ impl Flow {
         };
         let factor = law.clamp(SHRINK_MAX, GROW_MAX);
         let mut goal = self.window * factor + company.few(self.window);
-        let excess = self.excess_loss(now);
+        let floor = company.floor();
+        let excess = self.loss.excess(now, self.window, self.rate, self.window <= 2.0 * floor);
         if excess > LOSS_FELT {
-            goal = goal.min(self.window * (1.0 - 2.0 * excess).max(SHRINK_MAX));
+            let arriving = (ARRIVING * (1.0 - self.loss.mean())).min(1.0);
+            goal = goal.min(self.window * (1.0 - 2.0 * excess).max(SHRINK_MAX).max(arriving));
         }
         if goal < self.window || filled {
-            self.window = ((self.window + goal) / 2.0).clamp(WINDOW_MIN, WINDOW_MAX);
+            self.window = ((self.window + goal) / 2.0).clamp(floor, WINDOW_MAX);
         }
-    }
-
-    /// Loss beyond the path's own, and the trial that tells them apart.
-    fn excess_loss(&mut self, now: Time) -> f64 {
-        // The path's own loss cannot be more than what is lost now.
-        self.path_loss = self
-            .path_loss
-            .filter(|(_, until)| now < *until)
-            .map(|(loss, until)| (loss.min(self.loss), until));
-        let excess = self.loss - self.path_loss.map_or(0.0, |(loss, _)| loss);
-        if excess <= LOSS_FELT {
-            self.trial = None;
-            return excess;
-        }
-        let trial =
-            *self.trial.get_or_insert(Trial { window: self.window, loss: self.loss, rate: self.rate });
-        if self.window <= trial.window / 2.0 {
-            self.trial = None;
-            // An overfull link would deliver as much as before; a lossy one delivers less of less.
-            if self.loss_now > trial.loss / 3.0 && self.rate < trial.rate * 0.85 {
-                self.path_loss = Some((self.loss.min(PATH_LOSS_MAX), now + PATH_LOSS_FOR));
-                return 0.0;
-            }
-        }
-        excess
     }
 }
 

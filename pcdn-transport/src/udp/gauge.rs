@@ -14,6 +14,8 @@ const REPORT_EVERY_FIRST: u64 = 4;
 /// Time between two reports while DATA comes: half a round trip within these bounds.
 const REPORT_AFTER_MIN: Duration = Duration::from_millis(10);
 const REPORT_AFTER_MAX: Duration = Duration::from_millis(25);
+/// On a path that loses this much, small packets that matter go twice.
+pub(crate) const LOSSY_PERMILLE: u16 = 10;
 /// The rate is measured over spans of this length.
 const RATE_SPAN: Duration = Duration::from_millis(500);
 
@@ -24,6 +26,8 @@ pub(crate) struct Gauge {
     data: u64,
     unreported: u64,
     report_at: Option<Time>,
+    /// Whether that is a repetition.
+    again: bool,
     stamp: u32,
     stamp_came: Time,
     delay: Option<u32>,
@@ -53,6 +57,9 @@ impl Gauge {
             self.delay = Some(delay);
         }
         let wait = (rtt.smooth() / 2).clamp(REPORT_AFTER_MIN, REPORT_AFTER_MAX);
+        if std::mem::take(&mut self.again) {
+            self.report_at = None;
+        }
         let report_at = self.report_at.get_or_insert(now + wait);
         if self.unreported >= (self.data / 8).clamp(REPORT_EVERY_FIRST, REPORT_EVERY) {
             *report_at = now;
@@ -68,8 +75,10 @@ impl Gauge {
     }
 
     /// The report, if any DATA ever came; `highest` is the highest packet number received.
-    pub(crate) fn report(&mut self, now: Time, highest: u64) -> Option<Feedback> {
-        self.report_at = None;
+    pub(crate) fn report(&mut self, now: Time, rtt: &Rtt, highest: u64) -> Option<Feedback> {
+        // Where packets get lost, the last report before a pause may be one of them, and the peer waits for it.
+        self.again = !self.again && self.loss_permille >= LOSSY_PERMILLE;
+        self.report_at = self.again.then(|| now + 2 * rtt.smooth());
         self.unreported = 0;
         let waited = now.since(self.stamp_came).as_micros().min(u128::from(u32::MAX)) as u32;
         // Without a new delay since the last report, the last packet's will do.
@@ -99,7 +108,9 @@ impl Gauge {
     fn end_span(&mut self, now: Time, highest: u64) {
         let (before, received_before) = self.span_packets;
         let (due, came) = (highest + 1 - before.min(highest), self.received - received_before);
-        self.loss_permille = (1000 * due.saturating_sub(came) / due.max(1)) as u16;
+        // A span may hold few packets, so four count.
+        let lost = (1000 * due.saturating_sub(came) / due.max(1)) as u16;
+        self.loss_permille = (3 * self.loss_permille + lost).div_ceil(4);
         let span = now.since(self.span_began).min(4 * RATE_SPAN).as_micros().max(1) as u64;
         self.rate = self.span_bytes * 1_000_000 / span;
         (self.span_began, self.span_bytes, self.span_packets) = (now, 0, (highest + 1, self.received));
@@ -119,11 +130,11 @@ mod tests {
             gauge.data(Time::from_millis(1), &rtt, 0, 1280, n);
             if gauge.report_at() <= Time::from_millis(1) {
                 reports += 1;
-                assert_eq!(gauge.report(Time::from_millis(1), n).unwrap().highest, n as u32);
+                assert_eq!(gauge.report(Time::from_millis(1), &rtt, n).unwrap().highest, n as u32);
             }
         }
         assert!((35..60).contains(&reports), "{reports}");
-        gauge.report(Time::from_millis(49), 999);
+        gauge.report(Time::from_millis(49), &rtt, 999);
         gauge.data(Time::from_millis(50), &rtt, 0, 1280, 1000);
         assert_eq!(gauge.report_at(), Time::from_millis(75));
     }
@@ -134,6 +145,6 @@ mod tests {
         for (now, stamp) in [(100, u32::MAX - 10), (200, 80), (300, 200)] {
             gauge.data(Time(now), &Rtt::default(), stamp, 1, 0);
         }
-        assert_eq!(gauge.report(Time(300), 0).unwrap().delay, 100);
+        assert_eq!(gauge.report(Time(300), &Rtt::default(), 0).unwrap().delay, 100);
     }
 }

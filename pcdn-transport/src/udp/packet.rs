@@ -3,8 +3,9 @@
 //! | byte 0 | packet | layout (big-endian) | bytes |
 //! |---|---|---|---|
 //! | 0x20 | HELLO | version 1, index 4, Noise IKpsk2 message 1 (168), zeros, mac 16, cookie 16 | 1200 |
-//! | 0x21 | WELCOME | to 4, index 4, Noise IKpsk2 message 2 (48) | 57 |
+//! | 0x21 | WELCOME | to 4, index 4, Noise IKpsk2 message 2 (49) | 58 |
 //! | 0x22 | COOKIE | to 4, mac of the hello 16, cookie 16 | 37 |
+//! | 0x26 | VERSIONS | to 4, mac of the hello 16, lowest 1, highest 1 | 23 |
 //! | 0x28 | PACKET | to 4, low half of the packet number 4, sealed frames, tag 16 | 25 + frames |
 //!
 //! The pre-shared key is the BLAKE3 derived key, in the context `pcdn udp swarm secret v1`, of the secret file's bytes without
@@ -20,24 +21,29 @@ pub const DATAGRAM_MAX: usize = 1350;
 pub const HELLO_LEN: usize = 1200;
 /// Bytes of Noise IKpsk2's first message: ephemeral 32, sealed static 32 + 16, sealed payload 72 + 16.
 pub const NOISE_1_LEN: usize = 32 + 48 + HELLO_PAYLOAD_LEN + 16;
-/// Bytes inside the first Noise message: the initiator's `PeerId` 32 and room for what later versions need 40.
+/// Bytes inside the first Noise message: the initiator's `PeerId` 32, the cipher it prefers 1, and room for what later versions
+/// need 39.
 pub const HELLO_PAYLOAD_LEN: usize = 72;
-/// Bytes of Noise IKpsk2's second message: ephemeral 32, tag of an empty payload 16.
-pub const NOISE_2_LEN: usize = 48;
+/// Bytes of Noise IKpsk2's second message: ephemeral 32, the cipher of both directions 1, tag 16.
+pub const NOISE_2_LEN: usize = 49;
 /// Bytes of a WELCOME.
 pub const WELCOME_LEN: usize = 9 + NOISE_2_LEN;
 /// Bytes of a COOKIE.
 pub const COOKIE_LEN: usize = 37;
+/// Bytes of a VERSIONS.
+pub const VERSIONS_LEN: usize = 23;
 /// Clear bytes before the sealed part of a PACKET; they are authenticated.
 pub const HEADER_LEN: usize = 9;
 /// Bytes of the tag that ends a PACKET.
 pub const TAG_LEN: usize = 16;
-/// The protocol's version; others are dropped.
+/// The protocol's version. A HELLO of another is answered by VERSIONS. That much holds in all versions: a HELLO is 1200 bytes, has its
+/// version and index where they are, and its mac 32 bytes before the end; a VERSIONS is as it is.
 pub const VERSION: u8 = 1;
 
 pub(crate) const HELLO: u8 = 0x20;
 pub(crate) const WELCOME: u8 = 0x21;
 pub(crate) const COOKIE: u8 = 0x22;
+pub(crate) const VERSIONS: u8 = 0x26;
 pub(crate) const PACKET: u8 = 0x28;
 
 /// A datagram whose outer form is right. Nothing in it is proven yet.
@@ -74,6 +80,24 @@ pub enum Datagram<'a> {
         /// To be copied into the next hello.
         cookie: [u8; 16],
     },
+    /// Somebody wants a session in another version of the protocol.
+    Foreign {
+        /// Where the answer shall go.
+        index: u32,
+        /// What `mac` covers.
+        covered: &'a [u8],
+        /// Proof that the asker knows this node's public key.
+        mac: [u8; 16],
+    },
+    /// The answer to a HELLO of another version.
+    Versions {
+        /// Whose hello.
+        to: u32,
+        /// The mac of the hello it answers.
+        mac: [u8; 16],
+        /// The highest version the answering side speaks.
+        highest: u8,
+    },
     /// A sealed packet of a session.
     Packet {
         /// Which session.
@@ -95,6 +119,16 @@ pub fn decode(datagram: &[u8]) -> Option<Datagram<'_>> {
             covered: datagram.get(..HELLO_LEN - 32)?,
             mac: array(datagram, HELLO_LEN - 32)?,
             cookie: array(datagram, HELLO_LEN - 16)?,
+        }),
+        HELLO if datagram.len() == HELLO_LEN => Some(Datagram::Foreign {
+            index: be32(datagram, 2)?,
+            covered: datagram.get(..HELLO_LEN - 32)?,
+            mac: array(datagram, HELLO_LEN - 32)?,
+        }),
+        VERSIONS if datagram.len() == VERSIONS_LEN => Some(Datagram::Versions {
+            to: be32(datagram, 1)?,
+            mac: array(datagram, 5)?,
+            highest: datagram[22],
         }),
         WELCOME if datagram.len() == WELCOME_LEN => Some(Datagram::Welcome {
             to: be32(datagram, 1)?,
@@ -139,6 +173,16 @@ pub(crate) fn encode_cookie(to: u32, mac: &[u8; 16], cookie: &[u8; 16]) -> Vec<u
     out.extend_from_slice(&to.to_be_bytes());
     out.extend_from_slice(mac);
     out.extend_from_slice(cookie);
+    out
+}
+
+/// Says which versions this side speaks.
+pub(crate) fn encode_versions(to: u32, mac: &[u8; 16]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(VERSIONS_LEN);
+    out.push(VERSIONS);
+    out.extend_from_slice(&to.to_be_bytes());
+    out.extend_from_slice(mac);
+    out.extend_from_slice(&[VERSION, VERSION]);
     out
 }
 

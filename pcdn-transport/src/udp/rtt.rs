@@ -51,6 +51,15 @@ impl Rtt {
         }
     }
 
+    /// After this long it is worth asking whether a request arrived. An unneeded question costs a hundred bytes, a late one the
+    /// whole wait.
+    pub(crate) fn doubt(&self) -> Duration {
+        match self.smooth {
+            0 => 2 * INITIAL,
+            smooth => Duration::from_micros(smooth + 2 * self.variation) + SLACK / 2,
+        }
+    }
+
     /// How long an overtaken packet may still come.
     pub(crate) fn reordering(&self) -> Duration {
         (self.smooth() / 8).clamp(Duration::from_millis(2), Duration::from_millis(50))

@@ -1,10 +1,11 @@
-//! Sealing and opening packets: AES-128-GCM, a 64-bit packet number as nonce, and a replay window.
+//! Sealing and opening packets: AES-128-GCM or ChaCha20-Poly1305, a 64-bit packet number as nonce, and a replay window.
 //!
 //! The clear header is authenticated. Keys change with every 2²² packet numbers, so both sides know from the number alone
 //! which key holds and no message is needed to agree.
 
-use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
+use ring::aead::{AES_128_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
 
+use super::cipher::Cipher;
 use super::packet::{HEADER_LEN, PACKET, TAG_LEN, full_number};
 
 /// Packets under one key: half of what RFC 9001 section 6.6 allows AES-GCM (2²³).
@@ -21,8 +22,14 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    pub(crate) fn new(secret: [u8; 32]) -> Self {
-        Self { keys: Keys::new(secret), next: 0 }
+    pub(crate) fn new(secret: [u8; 32], cipher: Cipher) -> Self {
+        Self { keys: Keys::new(secret, cipher), next: 0 }
+    }
+
+    /// One that has already sealed `number` packets.
+    #[cfg(test)]
+    pub(crate) fn at(secret: [u8; 32], cipher: Cipher, number: u64) -> Self {
+        Self { next: number, ..Self::new(secret, cipher) }
     }
 
     /// The number the next packet will bear.
@@ -46,7 +53,7 @@ impl Sealer {
             .keys
             .of(number)
             .seal_in_place_separate_tag(nonce(number), Aad::from(&*header), plain)
-            .expect("a datagram is far below AES-GCM's limit");
+            .expect("a datagram is far below the ciphers' limit");
         out.extend_from_slice(tag.as_ref());
     }
 }
@@ -54,8 +61,8 @@ impl Sealer {
 /// Opens what the other side sent.
 pub(crate) struct Opener {
     keys: Keys,
-    /// The epoch before the newest, for packets overtaken by a change of key.
-    before: Option<(u64, LessSafeKey)>,
+    /// The epoch before the newest, for packets overtaken by a change of key. Most sessions never see one.
+    before: Option<Box<(u64, LessSafeKey)>>,
     highest: Option<u64>,
     seen: [u64; (REPLAY_PACKETS / 64) as usize],
 }
@@ -69,8 +76,8 @@ pub(crate) struct Opened<'a> {
 }
 
 impl Opener {
-    pub(crate) fn new(secret: [u8; 32]) -> Self {
-        Self { keys: Keys::new(secret), before: None, highest: None, seen: [0; _] }
+    pub(crate) fn new(secret: [u8; 32], cipher: Cipher) -> Self {
+        Self { keys: Keys::new(secret, cipher), before: None, highest: None, seen: [0; _] }
     }
 
     /// The highest number that opened.
@@ -88,24 +95,23 @@ impl Opener {
         let (header, sealed) = datagram.split_at_mut_checked(HEADER_LEN)?;
         let (sealed, tag) = sealed.split_at_mut_checked(sealed.len().checked_sub(TAG_LEN)?)?;
         let tag = Tag::try_from(&*tag).ok()?;
-        self.key_of(number)?
-            .open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, sealed, 0..)
-            .ok()?;
+        let ahead;
+        let key = match number >> KEY_PACKETS_LOG2 {
+            epoch if epoch == self.keys.epoch => &self.keys.key,
+            epoch if epoch > self.keys.epoch => {
+                ahead = self.keys.ahead(epoch);
+                &ahead
+            }
+            epoch => &self.before.as_ref().filter(|before| before.0 == epoch)?.1,
+        };
+        key.open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, sealed, 0..).ok()?;
         if number >> KEY_PACKETS_LOG2 > self.keys.epoch {
             let old = self.keys.epoch;
-            self.before = Some((old, self.keys.turn_to(number >> KEY_PACKETS_LOG2)));
+            self.before = Some(Box::new((old, self.keys.turn_to(number >> KEY_PACKETS_LOG2))));
         }
         let newest = self.highest.is_none_or(|highest| number > highest);
         self.mark(number);
         Some(Opened { plain: sealed, newest })
-    }
-
-    fn key_of(&self, number: u64) -> Option<LessSafeKey> {
-        let epoch = number >> KEY_PACKETS_LOG2;
-        if epoch >= self.keys.epoch {
-            return Some(self.keys.ahead(epoch));
-        }
-        self.before.as_ref().filter(|(old, _)| *old == epoch).map(|(_, key)| key.clone())
     }
 
     fn was_seen(&self, number: u64) -> bool {
@@ -134,14 +140,15 @@ fn slot(number: u64) -> usize {
 
 /// A chain of keys, one for each epoch, of which only the newest secret is kept.
 struct Keys {
+    cipher: Cipher,
     epoch: u64,
     secret: [u8; 32],
     key: LessSafeKey,
 }
 
 impl Keys {
-    fn new(secret: [u8; 32]) -> Self {
-        Self { epoch: 0, key: key_from(&secret), secret }
+    fn new(secret: [u8; 32], cipher: Cipher) -> Self {
+        Self { cipher, epoch: 0, key: key_from(&secret, cipher), secret }
     }
 
     /// The key for `number`, turning the chain forward if need be.
@@ -154,17 +161,14 @@ impl Keys {
 
     /// The key of a coming epoch, without turning.
     fn ahead(&self, epoch: u64) -> LessSafeKey {
-        if epoch == self.epoch {
-            return self.key.clone();
-        }
-        key_from(&(self.epoch..epoch).fold(self.secret, |secret, _| next_secret(&secret)))
+        key_from(&(self.epoch..epoch).fold(self.secret, |secret, _| next_secret(&secret)), self.cipher)
     }
 
     /// Turns to `epoch`; gives the key that held before.
     fn turn_to(&mut self, epoch: u64) -> LessSafeKey {
         self.secret = (self.epoch..epoch).fold(self.secret, |secret, _| next_secret(&secret));
         self.epoch = epoch;
-        std::mem::replace(&mut self.key, key_from(&self.secret))
+        std::mem::replace(&mut self.key, key_from(&self.secret, self.cipher))
     }
 }
 
@@ -172,9 +176,13 @@ fn next_secret(secret: &[u8; 32]) -> [u8; 32] {
     blake3::derive_key("pcdn udp key ratchet v1", secret)
 }
 
-fn key_from(secret: &[u8; 32]) -> LessSafeKey {
+fn key_from(secret: &[u8; 32], cipher: Cipher) -> LessSafeKey {
     let bytes = blake3::derive_key("pcdn udp packet key v1", secret);
-    LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &bytes[..16]).expect("AES-128 takes 16 bytes"))
+    let key = match cipher {
+        Cipher::Aes128Gcm => UnboundKey::new(&AES_128_GCM, &bytes[..16]),
+        Cipher::ChaCha20Poly1305 => UnboundKey::new(&CHACHA20_POLY1305, &bytes),
+    };
+    LessSafeKey::new(key.expect("AES-128 takes 16 bytes, ChaCha20 32"))
 }
 
 fn nonce(number: u64) -> Nonce {
@@ -215,7 +223,8 @@ mod tests {
 
     #[test]
     fn each_packet_opens_once_and_only_whole() {
-        let (mut sealer, mut opener) = (Sealer::new([1; 32]), Opener::new([1; 32]));
+        let (mut sealer, mut opener) =
+            (Sealer::new([1; 32], Cipher::Aes128Gcm), Opener::new([1; 32], Cipher::Aes128Gcm));
         let first = packet(&mut sealer, b"first");
         let mut damaged = first.clone();
         damaged.1[12] ^= 1;
@@ -225,12 +234,24 @@ mod tests {
         assert_eq!(open(&mut opener, &redirected), None);
         assert_eq!(open(&mut opener, &first).as_deref(), Some(&b"first"[..]));
         assert_eq!(open(&mut opener, &first), None, "a replay");
-        assert_eq!(open(&mut Opener::new([2; 32]), &first), None, "another key");
+        assert_eq!(open(&mut Opener::new([2; 32], Cipher::Aes128Gcm), &first), None, "another key");
+    }
+
+    #[test]
+    fn both_ciphers_open_what_they_seal_and_not_what_the_other_did() {
+        for cipher in [Cipher::Aes128Gcm, Cipher::ChaCha20Poly1305] {
+            let sealed = packet(&mut Sealer::new([1; 32], cipher), b"hi");
+            for other in [Cipher::Aes128Gcm, Cipher::ChaCha20Poly1305] {
+                let opened = open(&mut Opener::new([1; 32], other), &sealed);
+                assert_eq!(opened.is_some(), cipher == other);
+            }
+        }
     }
 
     #[test]
     fn keys_turn_by_number_and_late_packets_of_the_old_key_open() {
-        let (mut sealer, mut opener) = (Sealer::new([1; 32]), Opener::new([1; 32]));
+        let (mut sealer, mut opener) =
+            (Sealer::new([1; 32], Cipher::Aes128Gcm), Opener::new([1; 32], Cipher::Aes128Gcm));
         open(&mut opener, &packet(&mut sealer, b"start")).unwrap();
         sealer.next = (1 << KEY_PACKETS_LOG2) - 2;
         let (late, last) = (packet(&mut sealer, b"late"), packet(&mut sealer, b"last"));
@@ -244,7 +265,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_delivers_each_packet_at_most_once(order in prop::collection::vec(0usize..300, 0..600)) {
-            let (mut sealer, mut opener) = (Sealer::new([1; 32]), Opener::new([1; 32]));
+            let (mut sealer, mut opener) = (Sealer::new([1; 32], Cipher::Aes128Gcm), Opener::new([1; 32], Cipher::Aes128Gcm));
             let packets: Vec<_> = (0..300).map(|_| packet(&mut sealer, b"x")).collect();
             let mut seen = std::collections::BTreeSet::new();
             for at in order {

@@ -4,16 +4,18 @@
 //! bytes; a sub-piece sent is forgotten, for only the asker knows what arrived. For a second the bytes of a finished piece
 //! stay at hand without their slot, so that the repair of a lost tail does not queue for a new one.
 
+mod job;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pcdn_core::layout::{Layout, PIECE_LOG2_MAX, PIECE_LOG2_MIN, PIECES_MAX, PieceKey, SegmentId};
+use pcdn_core::id::SwarmKey;
 use pcdn_core::transport::{Class, Fetch, Grant, Refuse};
 use pcdn_core::unit::Time;
 
 use super::frame::{DATA_OVERHEAD, Data, Frame, Req};
-use super::subs::{SUB_BYTES_MAX, SUB_BYTES_MIN, SubSet};
+use job::{Job, fetch_of};
 
 /// Requests of one peer that wait or are being sent, at most; each costs about 300 bytes and perhaps a task.
 pub(super) const REQUESTS_MAX: usize = 256;
@@ -48,15 +50,6 @@ pub(crate) struct Serve {
 }
 
 #[derive(Debug)]
-struct Job {
-    req: Req,
-    until: Time,
-    bytes: Option<Bytes>,
-    /// Held for its slot.
-    grant: Option<Grant>,
-}
-
-#[derive(Debug)]
 struct Finished {
     fetch: u32,
     ask: u16,
@@ -81,7 +74,10 @@ impl Serve {
         };
         if let Some(job) = self.jobs.get_mut(&id) {
             let news = req.ask > job.req.ask && job.is_for(&req);
-            if news {
+            if news && req.sub_bytes != job.req.sub_bytes {
+                // Cut anew, for the sub-pieces were too large for the path: what was asked for before is void.
+                (job.req, job.sent) = (req, 0);
+            } else if news {
                 job.req.subs.extend(&req.subs);
                 job.req.ask = req.ask;
             }
@@ -159,11 +155,22 @@ impl Serve {
         !self.queues[queue(class)].is_empty()
     }
 
-    /// Content bytes of the next DATA of `class`.
-    pub(crate) fn next_data_len(&self, class: Class) -> Option<usize> {
+    /// Swarm and content bytes of the next DATA of `class`.
+    pub(crate) fn next_data(&self, class: Class) -> Option<(SwarmKey, usize)> {
         let job = self.jobs.get(self.queues[queue(class)].front()?)?;
         let sub = job.req.subs.first()?;
-        Some(job.span(sub).len())
+        Some((job.req.swarm, job.span(sub).len()))
+    }
+
+    /// Puts the first fetch of a swarm that `may` send in front, if there is one.
+    pub(crate) fn prefer(&mut self, class: Class, may: impl Fn(&SwarmKey) -> bool) {
+        let (jobs, queue) = (&self.jobs, &mut self.queues[queue(class)]);
+        let fits = |id: &u32| jobs.get(id).is_some_and(|job| may(&job.req.swarm));
+        if let Some(at @ 1..) = queue.iter().position(fits)
+            && let Some(id) = queue.remove(at)
+        {
+            queue.push_front(id);
+        }
     }
 
     /// Appends the next DATA of `class` to `out` and gives its content's length.
@@ -173,6 +180,7 @@ impl Serve {
         let bytes = job.bytes.clone()?;
         let sub = job.req.subs.first()?;
         job.req.subs.remove(sub);
+        job.sent = job.sent.saturating_add(1);
         let (last, ask) = (job.req.subs.is_empty(), job.req.ask);
         let content = &bytes[job.span(sub)];
         Frame::Data(Data { fetch: id, ask, sub, last, stamp: now.0 as u32, content }).encode(out);
@@ -200,7 +208,7 @@ impl Serve {
             let (_, reply) = self.replies.remove(at)?;
             return Some(match reply {
                 Reply::Got(fetch) => match self.jobs.get(&fetch) {
-                    Some(job) => Frame::Got { fetch, ask: job.req.ask },
+                    Some(job) => Frame::Got { fetch, ask: job.req.ask, sent: job.sent },
                     None => continue,
                 },
                 Reply::Done(fetch, ask) => Frame::Done { fetch, ask },
@@ -251,24 +259,6 @@ impl Serve {
     }
 }
 
-impl Job {
-    fn new(now: Time, req: Req, bytes: Option<Bytes>) -> Self {
-        let until = now + Duration::from_millis(req.within_ms.into());
-        Self { req, until, bytes, grant: None }
-    }
-
-    /// Whether `req` is about the same piece, cut alike.
-    fn is_for(&self, req: &Req) -> bool {
-        let key = |req: &Req| (req.swarm, req.segment, req.piece, req.len, req.sub_bytes);
-        key(&self.req) == key(req)
-    }
-
-    fn span(&self, sub: u16) -> std::ops::Range<usize> {
-        let start = usize::from(sub) * usize::from(self.req.sub_bytes);
-        start..(start + usize::from(self.req.sub_bytes)).min(self.req.len as usize)
-    }
-}
-
 impl Reply {
     fn fetch(&self) -> u32 {
         match *self {
@@ -279,40 +269,6 @@ impl Reply {
 
 fn queue(class: Class) -> usize {
     class as usize
-}
-
-/// What the provider is asked, if the request makes sense.
-fn fetch_of(req: &Req) -> Option<Fetch> {
-    let fits = (SUB_BYTES_MIN..=SUB_BYTES_MAX).contains(&req.sub_bytes)
-        && (1..=1 << PIECE_LOG2_MAX).contains(&req.len)
-        && req.subs.last()? < req.len.div_ceil(u32::from(req.sub_bytes)) as u16;
-    if !fits {
-        return None;
-    }
-    // The server's own layout decides whether the piece exists; here it must only be a number that some layout has.
-    let any = Layout::new(u64::from(PIECES_MAX) << PIECE_LOG2_MIN, PIECE_LOG2_MIN).ok()?;
-    Some(Fetch {
-        swarm: req.swarm,
-        piece: PieceKey { segment: SegmentId(req.segment), piece: any.piece(req.piece)? },
-        len: req.len,
-        want: wanted(&req.subs, req.sub_bytes, req.len),
-        class: req.class,
-        within: Duration::from_millis(req.within_ms.into()),
-    })
-}
-
-/// The set as byte ranges; empty if it is the whole piece.
-fn wanted(subs: &SubSet, sub_bytes: u16, len: u32) -> Vec<std::ops::Range<u32>> {
-    let mut ranges: Vec<std::ops::Range<u32>> = Vec::new();
-    for sub in subs.iter() {
-        let start = u32::from(sub) * u32::from(sub_bytes);
-        let end = (start + u32::from(sub_bytes)).min(len);
-        match ranges.last_mut() {
-            Some(last) if last.end == start => last.end = end,
-            _ => ranges.push(start..end),
-        }
-    }
-    if subs.len() == len.div_ceil(u32::from(sub_bytes)) as u16 { Vec::new() } else { ranges }
 }
 
 /// A refusal's wire form.

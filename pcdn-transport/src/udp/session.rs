@@ -1,8 +1,9 @@
 //! The handle of one session, and the stream of one fetch.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use pcdn_core::id::PeerId;
 use pcdn_core::transport::{
     Chunk, Fetch, FetchError, Fetching, MESSAGE_BYTES_MAX, PathStats, Refuse, Session, TransportError,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::driver::Command;
 use super::endpoint::SessionId;
@@ -23,17 +24,69 @@ use crate::fetching::Step;
 /// Message bytes sent and not yet arrived, at most: four of the largest.
 const UNDELIVERED_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 
-/// What the task and the handle of a session share.
+/// What the task and the handle of a session share. Most neighbours are idle most of the time, so it is small: a channel of
+/// tokio's would alone take 1.5 KB.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) path: Mutex<PathStats>,
     /// Room for messages, in bytes; closed with the session.
     pub(super) room: Semaphore,
+    mail: Mutex<Mail>,
+    news: Notify,
+    /// Fetches under way.
+    fetches: AtomicUsize,
+}
+
+/// Messages not yet read. The core bounds them to 128 KiB and one message.
+#[derive(Debug, Default)]
+struct Mail {
+    waiting: VecDeque<Bytes>,
+    over: bool,
 }
 
 impl Shared {
     pub(super) fn new(path: PathStats) -> Arc<Self> {
-        Arc::new(Self { path: Mutex::new(path), room: Semaphore::new(UNDELIVERED_MAX) })
+        let room = Semaphore::new(UNDELIVERED_MAX);
+        Arc::new(Self {
+            path: Mutex::new(path),
+            room,
+            mail: Mutex::default(),
+            news: Notify::new(),
+            fetches: AtomicUsize::new(0),
+        })
+    }
+
+    /// A message came.
+    pub(super) fn deliver(&self, message: Bytes) {
+        self.mail().waiting.push_back(message);
+        self.news.notify_one();
+    }
+
+    /// The session is over: no more messages go or come.
+    pub(super) fn end(&self) {
+        self.room.close();
+        self.mail().over = true;
+        self.news.notify_one();
+    }
+
+    /// The next message; `None` once the session is over and all are read. Cancel-safe.
+    async fn next(&self) -> Option<Bytes> {
+        loop {
+            {
+                let mut mail = self.mail();
+                let message = mail.waiting.pop_front();
+                if message.is_some() || mail.over {
+                    // Whoever else waits is to know of the end too, or of what is left.
+                    self.news.notify_one();
+                    return message;
+                }
+            }
+            self.news.notified().await;
+        }
+    }
+
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,8 +97,6 @@ pub(super) struct UdpSession {
     peer: PeerId,
     shared: Arc<Shared>,
     commands: mpsc::UnboundedSender<Command>,
-    messages: tokio::sync::Mutex<mpsc::UnboundedReceiver<Bytes>>,
-    fetches: Arc<AtomicUsize>,
     next_token: AtomicU64,
 }
 
@@ -55,11 +106,8 @@ impl UdpSession {
         peer: PeerId,
         shared: Arc<Shared>,
         commands: mpsc::UnboundedSender<Command>,
-        messages: mpsc::UnboundedReceiver<Bytes>,
     ) -> Arc<dyn Session> {
-        let messages = tokio::sync::Mutex::new(messages);
-        let (fetches, next_token) = (Arc::default(), AtomicU64::new(0));
-        Arc::new(Self { id, peer, shared, commands, messages, fetches, next_token })
+        Arc::new(Self { id, peer, shared, commands, next_token: AtomicU64::new(0) })
     }
 }
 
@@ -80,8 +128,8 @@ impl Session for UdpSession {
 
     fn fetch(&self, want: Fetch) -> Fetching {
         let fail = |why| Fetching::scripted(vec![Err(why)]);
-        if self.fetches.fetch_add(1, Ordering::Relaxed) >= FETCHES_MAX {
-            self.fetches.fetch_sub(1, Ordering::Relaxed);
+        if self.shared.fetches.fetch_add(1, Ordering::Relaxed) >= FETCHES_MAX {
+            self.shared.fetches.fetch_sub(1, Ordering::Relaxed);
             return fail(FetchError::Refused(Refuse::Busy(Duration::from_millis(100))));
         }
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
@@ -93,7 +141,7 @@ impl Session for UdpSession {
             session: self.id,
             token,
             commands: self.commands.clone(),
-            fetches: Arc::clone(&self.fetches),
+            shared: Arc::clone(&self.shared),
         };
         match self.commands.send(Command::Fetch { session: self.id, token, want, steps }) {
             Ok(()) => Fetching::new(Box::pin(stream)),
@@ -112,7 +160,7 @@ impl Session for UdpSession {
     }
 
     async fn recv(&self) -> Result<Bytes, TransportError> {
-        let message = self.messages.lock().await.recv().await.ok_or(TransportError::Closed)?;
+        let message = self.shared.next().await.ok_or(TransportError::Closed)?;
         // Should the session be over by now, nobody needs to know.
         let _ = self.commands.send(Command::Read { session: self.id, bytes: message.len() });
         Ok(message)
@@ -136,7 +184,7 @@ struct FetchStream {
     session: SessionId,
     token: u64,
     commands: mpsc::UnboundedSender<Command>,
-    fetches: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
 }
 
 impl Stream for FetchStream {
@@ -159,7 +207,7 @@ impl Stream for FetchStream {
 
 impl Drop for FetchStream {
     fn drop(&mut self) {
-        self.fetches.fetch_sub(1, Ordering::Relaxed);
+        self.shared.fetches.fetch_sub(1, Ordering::Relaxed);
         if !self.over {
             let _ = self.commands.send(Command::Cancel { session: self.session, token: self.token });
         }

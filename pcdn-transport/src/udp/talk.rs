@@ -12,8 +12,8 @@ use pcdn_core::unit::Time;
 use super::frame::{Frame, MSG_OVERHEAD};
 use super::rtt::Rtt;
 
-/// Bytes of a fragment at most: with MSG's own and the packet's overhead below the datagram limit.
-const FRAGMENT_BYTES: usize = 1200;
+/// Bytes of a fragment at most: with MSG's own what a control packet has room for.
+const FRAGMENT_BYTES: usize = 1192 - MSG_OVERHEAD;
 /// Fragments under way at most, 38 KB a round trip: messages are control, not content.
 const WINDOW: u32 = 32;
 /// Fragments kept out of order at most: those the bitmap can name.

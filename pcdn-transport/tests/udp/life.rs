@@ -9,7 +9,7 @@ use pcdn_core::id::Identity;
 use pcdn_core::transport::Class;
 use pcdn_core::unit::Time;
 use pcdn_transport::udp::connection::Ended;
-use pcdn_transport::udp::{Event, SwarmSecret, UdpConfig};
+use pcdn_transport::udp::{Cipher, Event, SwarmSecret, UdpConfig};
 
 use crate::world::{Pipe, Rough, World};
 
@@ -246,4 +246,78 @@ fn a_rush_of_hellos_is_held_off_with_cookies_and_the_honest_still_get_in() {
     };
     assert_eq!(connected(&world), 12);
     assert!(world.now > Time::ZERO);
+}
+
+#[test]
+fn a_path_too_narrow_for_full_sub_pieces_is_found_out_and_used() {
+    let mut world = World::new(10, 20);
+    let (a, b) = pair(&mut world);
+    let (at_a, _) = world.link(a, b);
+    world.pull_until(world.now + Duration::from_secs(1), &[(a, at_a)], 2);
+    for (mtu, least) in [(1300, 60), (1200, 60)] {
+        // In the middle of a transfer, as when a route changes.
+        world.mtu = mtu;
+        let (narrowed, before) = (world.now, world.nodes[a].done.len());
+        world.pull_until(narrowed + Duration::from_secs(4), &[(a, at_a)], 2);
+        let done = &world.nodes[a].done[before..];
+        #[allow(clippy::print_stdout)]
+        {
+            println!("{mtu} bytes: first piece after {:?}", done.first().map(|(at, _)| at.since(narrowed)));
+        }
+        assert!(done.len() >= least, "{} pieces through {mtu} bytes", done.len());
+        assert_eq!(world.nodes[a].failed, 0);
+    }
+}
+
+#[test]
+fn both_ciphers_meet_and_the_weaker_processor_decides() {
+    for (first, second) in [
+        (Cipher::Aes128Gcm, Cipher::ChaCha20Poly1305),
+        (Cipher::ChaCha20Poly1305, Cipher::Aes128Gcm),
+        (Cipher::ChaCha20Poly1305, Cipher::ChaCha20Poly1305),
+    ] {
+        let mut world = World::new(11, 20);
+        let mut add = |cipher| {
+            let config = UdpConfig { cipher, ..UdpConfig::default() };
+            world.add(Pipe::mbit(50, 100), Pipe::mbit(50, 100), config)
+        };
+        let (a, b) = (add(first), add(second));
+        let (at_a, _) = world.link(a, b);
+        world.pull_until(world.now + Duration::from_secs(1), &[(a, at_a)], 4);
+        assert!(world.nodes[a].done.len() > 50);
+    }
+}
+
+#[test]
+fn a_hello_of_another_version_is_told_ours_and_strangers_are_told_nothing() {
+    let mut world = World::new(12, 20);
+    let (a, b) = pair(&mut world);
+    let (now, (id, addr)) = (world.now, (world.nodes[b].id, world.nodes[b].addr));
+    world.nodes[a].endpoint.connect(now, id, &[addr]);
+    let mut hello = Vec::new();
+    world.nodes[a].endpoint.poll_transmit(now, 1, &mut hello).unwrap();
+    hello[1] = 7;
+    let mut answer = Vec::new();
+    let from = world.nodes[a].addr;
+    // The mac no longer fits: whoever does not know the node's key learns nothing.
+    world.nodes[b].endpoint.handle(now, from, &mut hello.clone());
+    assert!(world.nodes[b].endpoint.poll_transmit(now, 1, &mut answer).is_none());
+    let key = blake3::derive_key("pcdn udp hello mac v1", &id.0);
+    let mac = blake3::keyed_hash(&key, &hello[..1168]);
+    hello[1168..1184].copy_from_slice(&mac.as_bytes()[..16]);
+    world.nodes[b].endpoint.handle(now, from, &mut hello.clone());
+    world.nodes[b].endpoint.poll_transmit(now, 1, &mut answer).unwrap();
+    assert_eq!((answer.len(), answer[0], &answer[21..]), (23, 0x26, &[1, 1][..]));
+    // The mac of a hello we did not send: nothing follows. The right one: the caller is told why it was not reached.
+    world.nodes[a].endpoint.handle(now, addr, &mut answer.clone());
+    world.nodes[a].endpoint.poll_transmit(now, 1, &mut Vec::new());
+    hello[1] = 1;
+    let mac = blake3::keyed_hash(&key, &hello[..1168]);
+    answer[5..21].copy_from_slice(&mac.as_bytes()[..16]);
+    answer[22] = 9;
+    world.nodes[a].endpoint.handle(now, addr, &mut answer);
+    world.nodes[b].addr = SocketAddr::from(([10, 9, 9, 9], 9));
+    world.settle(a);
+    world.run_until(now + Duration::from_secs(11));
+    assert!(matches!(world.nodes[a].log[..], [Event::Unreachable { version: Some(9), .. }]));
 }

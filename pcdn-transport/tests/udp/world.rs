@@ -84,6 +84,8 @@ pub(crate) struct Node {
     pub(crate) done: Vec<(Time, Piece)>,
     pub(crate) failed: usize,
     pub(crate) abandoned: usize,
+    /// When the endpoint wants to be woken.
+    wake: Time,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +93,7 @@ pub(crate) struct Piece {
     pub(crate) segment: u64,
     pub(crate) bytes: Vec<u8>,
     pub(crate) have: u32,
+    pub(crate) asked: Time,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +113,10 @@ pub(crate) struct World {
     /// One way, both access links together.
     pub(crate) way: Duration,
     pub(crate) dice: Dice,
+    /// Larger IP packets vanish.
+    pub(crate) mtu: usize,
+    /// Bytes of every piece.
+    pub(crate) piece: u32,
     flying: BinaryHeap<Reverse<Flying>>,
     order: u64,
     segments: u64,
@@ -118,17 +125,17 @@ pub(crate) struct World {
 }
 
 /// The bytes of piece 0 of `segment`.
-pub(crate) fn content(segment: u64) -> Vec<u8> {
+pub(crate) fn content(segment: u64, len: u32) -> Vec<u8> {
     let mut dice = Dice::new(segment);
-    (0..PIECE / 8).flat_map(|_| dice.next_u64().to_le_bytes()).collect()
+    (0..len / 8).flat_map(|_| dice.next_u64().to_le_bytes()).collect()
 }
 
-pub(crate) fn fetch_of(segment: u64, class: Class) -> Fetch {
-    let piece = Layout::new(PIECE.into(), 16).unwrap().piece(0).unwrap();
+pub(crate) fn fetch_of(segment: u64, len: u32, class: Class) -> Fetch {
+    let piece = Layout::new(len.into(), len.ilog2() as u8).unwrap().piece(0).unwrap();
     Fetch {
         swarm: SwarmKey([1; 32]),
         piece: PieceKey { segment: SegmentId(segment), piece },
-        len: PIECE,
+        len,
         want: vec![],
         class,
         within: Duration::from_secs(30),
@@ -143,6 +150,8 @@ impl World {
             rough: Rough::default(),
             way: Duration::from_micros(rtt_ms * 500),
             dice: Dice::new(seed),
+            mtu: 1 << 16,
+            piece: PIECE,
             flying: BinaryHeap::new(),
             order: 0,
             segments: 0,
@@ -166,6 +175,7 @@ impl World {
             done: Vec::new(),
             failed: 0,
             abandoned: 0,
+            wake: Time::NEVER,
         });
         n.into()
     }
@@ -212,9 +222,9 @@ impl World {
         let now = self.now;
         let fetch = self.nodes[node]
             .endpoint
-            .fetch(now, session, fetch_of(segment, class))
+            .fetch(now, session, fetch_of(segment, self.piece, class))
             .expect("the session is open");
-        let piece = Piece { segment, bytes: vec![0; PIECE as usize], have: 0 };
+        let piece = Piece { segment, bytes: vec![0; self.piece as usize], have: 0, asked: now };
         self.nodes[node].fetches.insert((session, fetch), piece);
         self.settle(node);
         fetch
@@ -252,7 +262,7 @@ impl World {
 
     fn next_time(&self) -> Time {
         let flying = self.flying.peek().map_or(Time::NEVER, |Reverse(flying)| flying.at);
-        let wakes = self.nodes.iter().map(|node| node.endpoint.next_wake()).min().unwrap_or(Time::NEVER);
+        let wakes = self.nodes.iter().map(|node| node.wake).min().unwrap_or(Time::NEVER);
         flying.min(wakes)
     }
 
@@ -268,7 +278,7 @@ impl World {
             return;
         }
         for node in 0..self.nodes.len() {
-            if self.nodes[node].endpoint.next_wake() <= self.now {
+            if self.nodes[node].wake <= self.now {
                 self.nodes[node].endpoint.wake(self.now);
                 self.settle(node);
             }
@@ -313,11 +323,15 @@ impl World {
                 self.throw(through + self.way, from, transmit.to, datagram);
             }
         }
+        self.nodes[at].wake = self.nodes[at].endpoint.next_wake();
     }
 
     /// A datagram sets out over the rough part of the way.
     pub(crate) fn throw(&mut self, at: Time, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         let rough = self.rough;
+        if datagram.len() + IP_UDP > self.mtu {
+            return;
+        }
         if self.dice.chance(rough.loss) {
             return;
         }
@@ -346,7 +360,7 @@ impl World {
         match event {
             Event::Open { session, fetch, want, .. } => {
                 if node.serving != Serving::Stuck(want.piece.segment.0) {
-                    let bytes = Verified::for_test(Bytes::from(content(want.piece.segment.0)));
+                    let bytes = Verified::for_test(Bytes::from(content(want.piece.segment.0, want.len)));
                     node.endpoint.granted(now, session, fetch, Grant::new(bytes, None));
                 }
             }
@@ -360,8 +374,9 @@ impl World {
             }
             Event::Fetched { session, fetch } => {
                 let piece = node.fetches.remove(&(session, fetch)).expect("every fetch is kept");
-                assert_eq!(piece.have, PIECE, "all bytes came, none twice");
-                assert!(piece.bytes == content(piece.segment), "every byte is right");
+                let whole = content(piece.segment, piece.bytes.len() as u32);
+                assert_eq!(piece.have as usize, whole.len(), "all bytes came, none twice");
+                assert!(piece.bytes == whole, "every byte is right");
                 node.done.push((now, piece));
             }
             Event::FetchFailed { session, fetch, .. } => {

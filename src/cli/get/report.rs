@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pcdn_core::id::{PeerId, Rid, SwarmKey};
 use pcdn_core::resource::Url;
+use pcdn_transport::origin::OriginTraffic;
 use serde::Serialize;
 
 use super::output::Target;
@@ -36,6 +37,7 @@ pub(super) struct Report {
     banned: Vec<PeerId>,
     uploaded: u64,
     neighbours: u32,
+    origin_http: OriginTraffic,
 }
 
 impl Report {
@@ -69,7 +71,13 @@ impl Report {
             banned: swarm.banned,
             uploaded: swarm.uploaded,
             neighbours: swarm.neighbours,
+            origin_http: OriginTraffic::default(),
         }
+    }
+
+    /// With what came over which version of HTTP, heads and what came twice included.
+    pub(super) fn carried(self, origin_http: &OriginTraffic) -> Self {
+        Self { origin_http: *origin_http, ..self }
     }
 
     /// Says it: as JSON, or for people on standard error, because standard output may be the file.

@@ -64,6 +64,8 @@ pub(super) struct Deck {
     young: VecDeque<Slice>,
     /// The own connection met what neighbours tell; or a player began without that.
     met: bool,
+    /// The own connection's last slice that was shared, and where it ends.
+    shared: Option<(SegmentId, Duration)>,
 }
 
 /// Notes kept until the own connection meets them: as many as a neighbour greets with, of a few neighbours.
@@ -97,6 +99,7 @@ impl Deck {
             notes: VecDeque::new(),
             young: VecDeque::new(),
             met: false,
+            shared: None,
             broadcast,
         }
     }
@@ -149,6 +152,7 @@ impl Deck {
 
     async fn own(&mut self, mut slice: Slice) -> bool {
         self.lay(&mut slice.segment);
+        slice.before = slice.before.or_else(|| self.shared_before(&slice.segment));
         let told = Told {
             id: slice.segment.id,
             before: slice.before,
@@ -160,10 +164,13 @@ impl Deck {
             duration: told.duration,
             own: true,
         };
-        let note = self.notes.iter().find(|note| note.segment == told.id).cloned();
+        // A newcomer does not know what is before its first slice; another may.
+        let of_it = self.notes.iter().filter(|note| note.segment == told.id);
+        let note = of_it.max_by_key(|note| note.before.is_some()).cloned();
         // What neighbours tell of is where everybody cuts, though this connection is too young to know.
         let provisional = flv::provisional(&slice) && note.is_none();
         self.role.cut(told.id, provisional);
+        tracing::debug!(slice = ?told.id, before = ?told.before, provisional, "cut a slice");
         self.broadcast.tape().own(OWN, told, kept);
         self.broadcast.inner.news.notify_waiters();
         if provisional {
@@ -190,9 +197,9 @@ impl Deck {
         self.share_as(slice, note).await
     }
 
-    /// Shares a slice of the own connection that neighbours tell of: they know better what is before it.
+    /// Shares a slice of the own connection that neighbours tell of: what this node does not know to be before it, they may.
     async fn share_as(&mut self, mut slice: Slice, note: &SliceNote) -> bool {
-        slice.before = note.before;
+        slice.before = slice.before.or(note.before);
         slice.segment.discontinuity = note.discontinuity;
         if !std::mem::replace(&mut self.met, true) {
             self.meet(note).await;
@@ -200,7 +207,14 @@ impl Deck {
         self.share(slice).await
     }
 
+    /// What was cut too early to know that others cut it, too, is what the next slice comes after.
+    fn shared_before(&self, segment: &Segment) -> Option<SegmentId> {
+        self.shared.filter(|(_, end)| segment.start == Some(*end)).map(|(id, _)| id)
+    }
+
     async fn share(&mut self, slice: Slice) -> bool {
+        let segment = &slice.segment;
+        self.shared = segment.start.zip(segment.duration).map(|(start, lasts)| (segment.id, start + lasts));
         self.told(slice.segment.id);
         self.broadcast.inner.news.notify_waiters();
         self.broadcast.inner.asset.tell(ToSwarm::Sliced(slice)).await.is_ok()
@@ -241,7 +255,8 @@ impl Deck {
         if !self.adopt(&note).await {
             return false;
         }
-        let wanted = self.broadcast.tape().told(u64::from(link.0), told_by(&note), self.feed.is_on());
+        let wanted = self.broadcast.tape().told(u64::from(link.0), told_by(&note), self.feed.state());
+        tracing::trace!(link = link.0, slice = ?note.segment, before = ?note.before, wanted, "told of a slice");
         // What is told may be here already: content repeats.
         self.broadcast.inner.news.notify_waiters();
         if wanted { self.follow(note).await } else { true }
@@ -290,6 +305,7 @@ impl Deck {
 
     fn came(&mut self, fetched: Fetched) -> bool {
         let Fetched { note, bytes } = fetched;
+        tracing::debug!(slice = ?note.segment, whole = bytes.is_some(), "a neighbour's slice");
         let duration = Duration::from_millis(u64::from(note.duration_ms));
         match bytes {
             Some(bytes) => {
@@ -329,6 +345,7 @@ impl Deck {
         match self.role.decide(&backing, overdue, signed, self.feed.is_on()) {
             role::Step::Connect => {
                 tracing::debug!(?overdue, unproven = backing.unproven, "reads the origin again");
+                self.shared = None;
                 self.feed.connect();
             }
             role::Step::Disconnect => {

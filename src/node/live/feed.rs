@@ -26,6 +26,17 @@ pub(super) enum Fed {
     Ended(String),
 }
 
+/// What the connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// There is none.
+    Off,
+    /// It has given no slice yet: some servers take seconds to begin.
+    Silent,
+    /// It gives slices.
+    Gives,
+}
+
 /// The connection, if there is one.
 #[derive(Debug)]
 pub(super) struct Feed {
@@ -34,6 +45,7 @@ pub(super) struct Feed {
     resource: Resource,
     tasks: TaskTracker,
     on: Option<(mpsc::Receiver<Fed>, AbortHandle)>,
+    gave: bool,
 }
 
 /// The bytes of an endless answer.
@@ -48,13 +60,21 @@ impl Feed {
         resource: Resource,
     ) -> Self {
         let (origin, tasks) = (shared.origin.clone(), shared.tasks.clone());
-        let mut feed = Self { origin, fragmenter, resource, tasks, on: None };
+        let mut feed = Self { origin, fragmenter, resource, tasks, on: None, gave: false };
         feed.begin(Some(body));
         feed
     }
 
     pub(super) fn is_on(&self) -> bool {
         self.on.is_some()
+    }
+
+    pub(super) fn state(&self) -> State {
+        match (&self.on, self.gave) {
+            (None, _) => State::Off,
+            (Some(_), false) => State::Silent,
+            (Some(_), true) => State::Gives,
+        }
     }
 
     /// Connects, if it is not.
@@ -81,6 +101,7 @@ impl Feed {
             let _ = to.send(Fed::Ended(why)).await;
         });
         self.on = Some((fed, task.abort_handle()));
+        self.gave = false;
     }
 
     pub(super) fn disconnect(&mut self) {
@@ -93,8 +114,9 @@ impl Feed {
     pub(super) async fn next(&mut self) -> Fed {
         let Some((fed, _)) = &mut self.on else { return std::future::pending().await };
         let next = fed.recv().await.unwrap_or_else(|| Fed::Ended("its task ended".to_owned()));
-        if matches!(next, Fed::Ended(_)) {
-            self.on = None;
+        match next {
+            Fed::Slice(_) => self.gave = true,
+            Fed::Ended(_) => self.on = None,
         }
         next
     }

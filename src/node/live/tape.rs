@@ -8,6 +8,8 @@ use pcdn_core::layout::SegmentId;
 use pcdn_media::flv::order::{Order, Place, Told};
 use tokio::time::Instant;
 
+use super::feed::State;
+
 /// A player starts once it has what the next slice may last, and this: it plays that while the next one is cut and comes. A
 /// follower has a slice about 0.3 s later than a feeder (measured, 2 s between keyframes).
 const CUSHION: Duration = Duration::from_millis(800);
@@ -16,8 +18,9 @@ const CUSHION: Duration = Duration::from_millis(800);
 const LASTS_OF: usize = 16;
 const LASTS_MAX: Duration = Duration::from_secs(4);
 /// What it may last at least where slices are not all alike: with keyframes near each other the rule cuts slices of one to three
-/// seconds, seldom longer. (Slices of less than a second were cut before the rule applied, and mean the same.)
-const LASTS_UNEVEN: Duration = Duration::from_secs(3);
+/// seconds, once in some minutes one of nearly five. (Slices of less than a second were cut before the rule applied, and mean the
+/// same.)
+const LASTS_UNEVEN: Duration = LASTS_MAX;
 /// Slices kept at least, however long they are.
 const KEPT_MIN: usize = 3;
 /// A slice nobody gives for so long is missing: players go on behind it. Less where slices follow one another faster: see
@@ -110,15 +113,16 @@ impl Tape {
         self.last_own = None;
     }
 
-    /// A neighbour tells of a slice; whether it is to be fetched. While the own connection is on, only its order begins one.
-    pub(crate) fn told(&mut self, source: u64, told: Told, feeding: bool) -> bool {
-        if self.order.is_empty() && feeding {
+    /// A neighbour tells of a slice; whether it is to be fetched. While the own connection is on, only its order begins one; what
+    /// it does not give yet neighbours do.
+    pub(super) fn told(&mut self, source: u64, told: Told, feed: State) -> bool {
+        if self.order.is_empty() && feed != State::Off {
             return false;
         }
         if !self.order.add(source, told) {
             return false;
         }
-        !feeding && !self.kept.contains_key(&told.id) && self.want(told.id)
+        feed != State::Gives && !self.kept.contains_key(&told.id) && self.want(told.id)
     }
 
     /// False if it is wanted already.
@@ -272,8 +276,8 @@ mod tests {
         tape.own(9, told(2, None), kept(2));
         tape.own(9, told(3, Some(2)), kept(3));
         tape.lost(9);
-        assert!(tape.told(7, told(4, Some(3)), false));
-        assert!(!tape.told(8, told(4, Some(3)), false), "it is on its way");
+        assert!(tape.told(7, told(4, Some(3)), State::Off));
+        assert!(!tape.told(8, told(4, Some(3)), State::Off), "it is on its way");
         assert_eq!(ids(&tape, 3), [1, 2, 3]);
         tape.came(SegmentId(4), kept(4));
         assert_eq!(ids(&tape, 3), [2, 3, 4]);
@@ -285,8 +289,8 @@ mod tests {
         let mut tape = Tape::default();
         (1..=3).for_each(|i| tape.own(9, told(i, Some(i - 1)), kept(i as u8)));
         tape.lost(9);
-        assert!(tape.told(7, told(4, Some(3)), false));
-        assert!(tape.told(7, told(5, Some(4)), false));
+        assert!(tape.told(7, told(4, Some(3)), State::Off));
+        assert!(tape.told(7, told(5, Some(4)), State::Off));
         tape.came(SegmentId(5), kept(5));
         assert_eq!(ids(&tape, 1), [5], "a newcomer begins behind the gap");
         let Next::Slice(place, _) = tape.order.find(SegmentId(3)).map(|p| Next::Slice(p, kept(0))).unwrap()

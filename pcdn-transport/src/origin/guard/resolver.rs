@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use pcdn_core::error::BoxError;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::{Lane, is_global, is_link_local};
@@ -48,18 +49,26 @@ pub(in crate::origin) struct Refused {
     pub(in crate::origin) address: IpAddr,
 }
 
+impl Checked {
+    /// The addresses of `name`, as DNS gives them; or why none of them is connected to.
+    pub(in crate::origin) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, BoxError> {
+        let found = self.lookup.lookup(name).await?;
+        let allowed = |address: &IpAddr| match self.lane {
+            Lane::Public => is_global(*address),
+            Lane::Named => !is_link_local(*address),
+        };
+        match found.iter().find(|address| !allowed(address)) {
+            Some(address) => Err(Refused { host: name.to_owned(), address: *address }.into()),
+            None => Ok(found),
+        }
+    }
+}
+
 impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
-        let Self { lookup, lane } = self.clone();
+        let checked = self.clone();
         Box::pin(async move {
-            let found = lookup.lookup(name.as_str()).await?;
-            let allowed = |address: &IpAddr| match lane {
-                Lane::Public => is_global(*address),
-                Lane::Named => !is_link_local(*address),
-            };
-            if let Some(address) = found.iter().find(|address| !allowed(address)) {
-                return Err(Refused { host: name.as_str().to_owned(), address: *address }.into());
-            }
+            let found = checked.addresses(name.as_str()).await?;
             // Port 0 is replaced by the URL's.
             Ok(Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })

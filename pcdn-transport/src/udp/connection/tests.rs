@@ -1,6 +1,9 @@
 //! A proven peer may still be hostile: whatever it writes into its packets, nothing panics and nothing grows.
 
+use pcdn_core::transport::Class;
+
 use super::*;
+use crate::udp::cipher::Cipher;
 use crate::udp::frame::{Data, Feedback, Req};
 use crate::udp::subs::SubSet;
 use pcdn_core::id::SwarmKey;
@@ -10,7 +13,7 @@ use pcdn_core::verify::Verified;
 use proptest::prelude::*;
 
 fn keyed() -> Keyed {
-    Keyed { sealer: Sealer::new([1; 32]), opener: Opener::new([2; 32]) }
+    Keyed { sealer: Sealer::new([1; 32], Cipher::Aes128Gcm), opener: Opener::new([2; 32], Cipher::Aes128Gcm) }
 }
 
 fn fetch() -> Fetch {
@@ -71,7 +74,11 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
             encode(Frame::Feedback(Feedback { highest, received, stamp, waited, delay, clock }))
         }),
         (small.clone(), any::<u16>()).prop_map(move |(fetch, ask)| encode(Frame::Done { fetch, ask })),
-        (small.clone(), any::<u16>()).prop_map(move |(fetch, ask)| encode(Frame::Got { fetch, ask })),
+        (small.clone(), any::<u16>(), any::<u16>()).prop_map(move |(fetch, ask, sent)| encode(Frame::Got {
+            fetch,
+            ask,
+            sent
+        })),
         (small.clone(), any::<u8>()).prop_map(move |(fetch, code)| encode(Frame::Refuse {
             fetch,
             code,
@@ -92,7 +99,7 @@ proptest! {
         let from: SocketAddr = "192.0.2.1:9".parse().unwrap();
         let mut now = Time::from_secs(1);
         let mut me = Connection::new(now, PeerId([3; 32]), from, 7, keyed(), Duration::from_secs(20));
-        let mut theirs = Sealer::new([2; 32]);
+        let mut theirs = Sealer::new([2; 32], Cipher::Aes128Gcm);
         (0..2).for_each(|_| _ = me.pull.begin(now, fetch(), 1280));
         me.send(&vec![1; 5000].into());
         for (frames, millis) in packets {
@@ -119,7 +126,7 @@ proptest! {
                 prop_assert!(written < 100, "endless control packets");
             }
             for class in [Class::Urgent, Class::Normal] {
-                while me.serve.next_data_len(class).is_some() && me.data_allowance(now, 1280).is_ok() {
+                while me.serve.next_data(class).is_some() && me.data_allowance(now, 1280).is_ok() {
                     out.clear();
                     prop_assert!(me.write_data(now, class, &mut out).is_some());
                 }
@@ -130,4 +137,11 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    // With the handle and the endpoint's tables 4 KiB: `cargo bench --bench transport -- idle`.
+    let bytes = size_of::<Connection>();
+    assert!(bytes <= 2800, "{bytes} bytes");
 }

@@ -20,19 +20,25 @@ pub(super) struct Peers {
     /// Weak, so that the task ends when the last handle is gone.
     commands: mpsc::WeakUnboundedSender<Command>,
     accepts: mpsc::Sender<Arc<dyn Session>>,
-    open: HashMap<SessionId, Peer>,
+    /// Boxed, for half of a table's places are empty.
+    open: HashMap<SessionId, Box<Peer>>,
 }
 
 #[derive(Debug)]
 struct Peer {
     shared: Arc<Shared>,
-    messages: mpsc::UnboundedSender<Bytes>,
     /// Weights of the messages sent and not yet arrived.
     undelivered: VecDeque<usize>,
     fetches: HashMap<u32, (u64, mpsc::UnboundedSender<Step>)>,
     by_token: HashMap<u64, u32>,
     /// Provider calls for the peer; dropped with it.
     serving: HashMap<u32, AbortOnDrop>,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
 }
 
 #[derive(Debug)]
@@ -62,18 +68,15 @@ impl Peers {
     ) -> Option<Arc<dyn Session>> {
         let commands = self.commands.upgrade()?;
         let shared = Shared::new(path);
-        // The core bounds what is unread to 128 KiB and one message.
-        let (messages, to_read) = mpsc::unbounded_channel();
         let peer_side = Peer {
             shared: Arc::clone(&shared),
-            messages,
             undelivered: VecDeque::new(),
             fetches: HashMap::new(),
             by_token: HashMap::new(),
             serving: HashMap::new(),
         };
-        self.open.insert(id, peer_side);
-        Some(UdpSession::handle(id, peer, shared, commands, to_read))
+        self.open.insert(id, Box::new(peer_side));
+        Some(UdpSession::handle(id, peer, shared, commands))
     }
 
     /// A peer called. If too many wait to be accepted, the dropped handle closes the session.
@@ -126,8 +129,7 @@ impl Peers {
             Event::FetchFailed { session, fetch, why } => self.step(session, fetch, Step::Failed(why)),
             Event::Message { session, message } => {
                 if let Some(peer) = self.open.get(&session) {
-                    // A reader that has gone reads no more; the session is about to end.
-                    let _ = peer.messages.send(message);
+                    peer.shared.deliver(message);
                 }
             }
             Event::Delivered { session, count } => {
@@ -149,9 +151,8 @@ impl Peers {
             }
             Event::Abandon { session, fetch } => self.answered(session, fetch),
             Event::Closed { session, why } => {
-                if let Some(peer) = self.open.remove(&session) {
+                if self.open.remove(&session).is_some() {
                     tracing::debug!(?why, "session over");
-                    peer.shared.room.close();
                 }
             }
             Event::Connected { .. } | Event::Unreachable { .. } | Event::Accepted { .. } => {}

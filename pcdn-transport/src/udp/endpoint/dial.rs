@@ -7,6 +7,7 @@ use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::unit::Time;
 
+use crate::udp::cipher::Cipher;
 use crate::udp::noise::{Calling, Keyed, Secrets};
 
 /// The first repetition; it also opens holes in NATs while the other side calls back.
@@ -26,6 +27,8 @@ pub(super) struct Dial {
     repetitions: u32,
     /// Somebody answered, and it did not open.
     strange: bool,
+    /// The highest version of one that speaks none of ours.
+    version: Option<u8>,
     began: Time,
     until: Time,
 }
@@ -34,7 +37,7 @@ impl Dial {
     /// `None` if there is no address or the id is no key.
     pub(super) fn new(
         now: Time,
-        (me, psk): (&Identity, &[u8; 32]),
+        (me, psk, cipher): (&Identity, &[u8; 32], Cipher),
         peer: PeerId,
         addrs: &[SocketAddr],
         index: u32,
@@ -45,7 +48,7 @@ impl Dial {
         if addrs.is_empty() {
             return None;
         }
-        let calling = Calling::new(me, &peer, index, psk, secrets)?;
+        let calling = Calling::new(me, &peer, index, psk, cipher, secrets)?;
         Some(Self {
             peer,
             addrs,
@@ -55,6 +58,7 @@ impl Dial {
             pause: REPEAT_FIRST,
             repetitions: 0,
             strange: false,
+            version: None,
             began: now,
             until: now + timeout,
         })
@@ -96,6 +100,20 @@ impl Dial {
     /// Whether it was answered by somebody who is not the peer or does not have our swarm's secret.
     pub(super) fn met_a_stranger(&self) -> bool {
         self.strange
+    }
+
+    /// The called node says it speaks versions up to `highest`, and ours not. Whoever sees our hello can say so: the call goes on.
+    pub(super) fn foreign(&mut self, mac: &[u8; 16], highest: u8) -> bool {
+        let ours = self.calling.is_mac(mac);
+        if ours {
+            self.version = Some(highest);
+        }
+        ours
+    }
+
+    /// The highest version the called node speaks, if it said that it does not speak ours.
+    pub(super) fn version(&self) -> Option<u8> {
+        self.version
     }
 
     pub(super) fn is_over(&self, now: Time) -> bool {

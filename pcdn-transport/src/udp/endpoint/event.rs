@@ -36,6 +36,8 @@ pub enum Event {
         peer: PeerId,
         /// Somebody answered who is not the peer, or who does not have our swarm's secret.
         stranger: bool,
+        /// It answered that it speaks versions of the protocol up to this, and not ours.
+        version: Option<u8>,
     },
     /// A peer called.
     Accepted {

@@ -146,13 +146,20 @@ fn seven_flows_share_and_the_late_ones_neither_starve_nor_reign() {
 }
 
 #[test]
-fn silence_halves_the_window_and_lets_sending_go_on() {
+fn silence_lets_few_go_on_and_halves_the_window_when_they_are_not_answered_either() {
     let mut flow = Flow::new();
     (0..INITIAL as u64).for_each(|number| flow.sent(Time::ZERO, number, true));
     assert_eq!(flow.room(Time::ZERO), 0);
-    flow.wake(flow.next_wake());
-    assert_eq!(flow.room(Time::from_secs(1)), INITIAL as usize / 2);
-    assert_eq!(flow.next_wake(), Time::NEVER, "nothing under way");
+    let (mut now, mut number) = (Time::ZERO, INITIAL as u64);
+    for window in [INITIAL, INITIAL / 2.0, WINDOW_MIN, WINDOW_MIN] {
+        now = flow.next_wake();
+        flow.wake(now);
+        assert_eq!(flow.next_wake(), Time::NEVER, "nothing under way");
+        assert_eq!((flow.window, flow.room(now)), (window, WINDOW_MIN as usize));
+        (number..number + 4).for_each(|number| flow.sent(now, number, true));
+        number += 4;
+    }
+    assert!(now > Time::from_secs(1), "ever more patient");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::*;
 use pcdn_core::id::SwarmKey;
 use pcdn_core::layout::{Layout, PieceKey, SegmentId};

@@ -1,5 +1,6 @@
 use super::*;
 use crate::udp::frame::decode;
+use crate::udp::subs::SubSet;
 use pcdn_core::id::SwarmKey;
 use pcdn_core::verify::Verified;
 
@@ -45,7 +46,7 @@ fn a_request_goes_to_the_provider_once_and_each_sub_piece_out_once() {
     serve.req(Time::ZERO, req(1, 1, all()));
     let demands: Vec<_> = serve.drain_demands().collect();
     assert!(matches!(&demands[..], [Demand::Open(1, fetch)] if fetch.want.is_empty()));
-    assert!(matches!(serve.next_reply(Time::ZERO, false), Some(Frame::Got { fetch: 1, ask: 1 })));
+    assert!(matches!(serve.next_reply(Time::ZERO, false), Some(Frame::Got { fetch: 1, ask: 1, .. })));
     serve.granted(Time::ZERO, 1, grant());
     assert_eq!(sent(&mut serve, Time::ZERO), (0..13).collect::<Vec<_>>());
     let done = Time::ZERO + DONE_AFTER;

@@ -1,0 +1,59 @@
+//! What our UDP transport costs and reaches beside QUIC, TCP and bare UDP in the same run:
+//! `cargo bench -p pcdn-transport --bench transport [-- cpu | pieces | household | idle]`.
+//!
+//! - `cpu`: processor seconds a gigabyte over loopback, both ends; the piece workload of 4 peers × 2 × 64 KiB.
+//! - `pieces`: K pieces under way at each of N peers through 100 Mbit/s with a round trip of 20 ms, under loss.
+//! - `household`: what a round trip and a foreign TCP flow feel while a home of 20 Mbit/s with 300 ms of buffer uploads to 8.
+//! - `idle`: memory of a neighbour that is connected and asks for nothing.
+//!
+//! `pieces` and `household` make network namespaces and TUN devices (Linux, root) and build the link emulator of the end-to-end
+//! tests. Times on a busy machine say little: compare within one run. A word more narrows a table: `pieces 64x1x16K`,
+//! `household udp`.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used)] // it prints its result, and ends when something is wrong
+
+mod contender;
+mod cpu;
+mod household;
+mod idle;
+mod pieces;
+mod plain;
+mod quic;
+mod rig;
+mod spp;
+mod workload;
+
+fn main() {
+    // `cargo bench` adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["child", part, ref rest @ ..] => match part {
+            "serve" => workload::serve(rest),
+            "pull" => workload::pull(rest),
+            "write" => plain::write(rest),
+            "echo" => plain::echo(),
+            "ping" => plain::ping(rest),
+            "sink" => plain::tcp_sink(),
+            "pour" => plain::tcp_pour(rest),
+            "callers" => idle::callers(rest),
+            _ => println!("no such part"),
+        },
+        ["cpu"] => cpu::run(),
+        ["pieces", ref only @ ..] => pieces::run(only.first().copied()),
+        ["household", ref only @ ..] => household::run(only.first().copied()),
+        ["idle"] => idle::run(),
+        [] => {
+            cpu::run();
+            pieces::run(None);
+            household::run(None);
+            idle::run();
+        }
+        _ => println!("one of: cpu, pieces, household, idle"),
+    }
+}
+
+/// A runtime as nodes have it.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
