@@ -5,13 +5,16 @@
 //! round trip
 //!
 //! ```text
-//! window ← ½ window + ½ (window · (base + TARGET) / (base + queue) + FEW / sessions that are sending)
+//! window ← ¾ window + ¼ (window · (base + TARGET) / (base + queue) + FEW / sessions that are sending)
 //! ```
 //!
-//! *Queue* is the least time from sending to acknowledgement in a round above the least of the last half minute: late
-//! acknowledgements and busy processors delay some packets of a round, a queue delays all. Every five seconds all sessions of
-//! the node ebb at the same moment, so that each sees the path without the others' queue. Loss below 5 % of a round is
-//! repaired, not obeyed. Beside a greedy flow it yields, which is the intent.
+//! *Queue* is the least time from sending to acknowledgement in two rounds above the least of the last half minute: late
+//! acknowledgements and busy processors delay some packets, a queue delays all. Every five seconds, and when one has found its
+//! window, all sessions of the node ebb at the same moment, so that each sees the path without the others' queue. Loss below
+//! 5 % of a round is repaired, not obeyed. Beside a greedy flow it yields, which is the intent.
+//!
+//! Measured in virtual time (`tests/bars.rs`; 20 Mbit/s, 300 ms of buffer, eight peers): 15 ms of queue at 95 % goodput; 93 %
+//! with 3 % loss; 88 % where half of all arrivals find a machine busy for up to 20 ms. CUBIC: 260 ms of queue.
 
 mod shares;
 
@@ -36,8 +39,10 @@ const WINDOW_MIN: f64 = 2.0;
 const WINDOW_MAX: f64 = 12_500_000.0;
 /// Packets under way at the start: RFC 9002, section 7.2.
 const INITIAL: f64 = 10.0;
-/// Growth and shrinking in one round are bounded.
-const GROW_MAX: f64 = 1.25;
+/// The part of the way to its goal that a window goes in a round: what it sees is up to two rounds old.
+const GAIN: f64 = 0.25;
+/// Goals are bounded.
+const GROW_MAX: f64 = 1.5;
 const SHRINK_MAX: f64 = 0.5;
 /// Loss of a round that is obeyed.
 const LOSS_FELT: f64 = 0.05;
@@ -73,6 +78,8 @@ struct Delay {
     round: Round,
     best_rate: f64,
     flat_rounds: u32,
+    /// The least of the round before.
+    before: Option<Duration>,
 }
 
 /// What is gathered between two moments a round trip apart.
@@ -112,8 +119,20 @@ impl Delay {
         let (number, mtu) = (shares.join(now), f64::from(mtu));
         let window = INITIAL * mtu;
         let (base, round) = (Base::new(now), Round::new(now));
-        let (starting, best_rate, flat_rounds) = (true, 0.0, 0);
-        Self { shares, number, mtu, window, told: window, starting, base, round, best_rate, flat_rounds }
+        let (starting, best_rate, flat_rounds, before) = (true, 0.0, 0, None);
+        Self {
+            shares,
+            number,
+            mtu,
+            window,
+            told: window,
+            starting,
+            base,
+            round,
+            best_rate,
+            flat_rounds,
+            before,
+        }
     }
 
     fn queue(&self) -> Duration {
@@ -154,7 +173,9 @@ impl Delay {
 
     fn end_round(&mut self, now: Instant) {
         let round = std::mem::replace(&mut self.round, Round::new(now));
-        let queue = round.least.unwrap_or_default().saturating_sub(self.base.get());
+        // A queue is still there in the next round. A machine that was busy mostly is not any more.
+        let least = round.least.into_iter().chain(std::mem::replace(&mut self.before, round.least)).min();
+        let queue = least.unwrap_or_default().saturating_sub(self.base.get());
         let rate = round.acked as f64 / now.duration_since(round.began).as_secs_f64().max(1e-6);
         if round.filled {
             self.shares.sending(now, self.number);
@@ -166,6 +187,9 @@ impl Delay {
         let loss = round.lost as f64 / ((round.lost + round.acked) as f64).max(1.0);
         if self.starting {
             self.judge_start(queue, (!round.idle).then_some(rate), loss, few);
+            if !self.starting {
+                self.shares.hurry(now);
+            }
         } else {
             self.steer(queue, loss, few, round.filled);
         }
@@ -205,7 +229,7 @@ impl Delay {
             goal = goal.min(self.window * (1.0 - 2.0 * (loss - LOSS_FELT)).max(SHRINK_MAX));
         }
         if goal < self.window || filled {
-            self.set(self.window.midpoint(goal));
+            self.set(self.window + (goal - self.window) * GAIN);
         }
     }
 
@@ -216,7 +240,7 @@ impl Delay {
     /// At ebb half of what the path alone would hold: then every queue of this node's drains.
     fn tell(&mut self, now: Instant) {
         self.told = self.window;
-        if !self.starting && self.shares.is_ebb(now, self.base.get()) {
+        if !self.starting && self.shares.is_ebb(now, self.base.get() + self.queue()) {
             self.round.void = true;
             let base = self.base.get().as_secs_f64();
             let alone = base / (base + self.queue().as_secs_f64()).max(1e-6);

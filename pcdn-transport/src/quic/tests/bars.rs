@@ -27,8 +27,8 @@ fn addr(n: u8) -> SocketAddr {
 }
 
 /// A home behind 20 Mbit/s with 300 ms of buffer and 20 ms of round trip gives to eight peers at once.
-async fn home(congestion: Congestion, loss: u64) -> Felt {
-    let link = Link::new(addr(1), LINE.0 as f64, loss);
+async fn home(congestion: Congestion, loss: u64, busy: Duration) -> Felt {
+    let link = Link::new(addr(1), LINE.0 as f64, loss, busy);
     let config = QuicConfig { congestion, ..QuicConfig::default() };
     let on = |n: u8| {
         Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), config.clone(), Limits::default()).unwrap()
@@ -66,7 +66,7 @@ async fn home(congestion: Congestion, loss: u64) -> Felt {
 
 #[tokio::test(start_paused = true)]
 async fn giving_all_it_can_does_not_make_a_home_wait() {
-    let felt = home(Congestion::Delay, 0).await;
+    let felt = home(Congestion::Delay, 0, Duration::ZERO).await;
     println!("delay: {felt:?}");
     assert!(felt.goodput >= 0.9, "{felt:?}");
     assert!(felt.queue <= Duration::from_millis(25), "{felt:?}");
@@ -74,7 +74,7 @@ async fn giving_all_it_can_does_not_make_a_home_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn cubic_fills_the_queue_which_is_why_it_is_not_the_default() {
-    let felt = home(Congestion::Cubic, 0).await;
+    let felt = home(Congestion::Cubic, 0, Duration::ZERO).await;
     println!("cubic: {felt:?}");
     assert!(felt.goodput >= 0.9 && felt.queue > Duration::from_millis(100), "{felt:?}");
 }
@@ -82,7 +82,7 @@ async fn cubic_fills_the_queue_which_is_why_it_is_not_the_default() {
 #[tokio::test(start_paused = true)]
 async fn loss_of_the_path_is_repaired_and_not_obeyed() {
     for (loss, bar) in [(10, 0.85), (30, 0.75)] {
-        let felt = home(Congestion::Delay, loss).await;
+        let felt = home(Congestion::Delay, loss, Duration::ZERO).await;
         println!("delay, {loss} of 1000 lost: {felt:?}");
         assert!(felt.goodput >= bar, "{felt:?}");
     }
@@ -92,7 +92,7 @@ async fn loss_of_the_path_is_repaired_and_not_obeyed() {
 /// not always used.
 #[tokio::test(start_paused = true)]
 async fn a_piece_now_and_then_comes_as_fast_as_the_line_allows() {
-    let link = Link::new(addr(1), LINE.0 as f64, 0);
+    let link = Link::new(addr(1), LINE.0 as f64, 0, Duration::ZERO);
     let on = |n: u8| {
         Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default(), Limits::default())
             .unwrap()
@@ -112,4 +112,12 @@ async fn a_piece_now_and_then_comes_as_fast_as_the_line_allows() {
     // 27 ms on the line, 20 ms of round trip, and a round trip more for what timers and acknowledgements add.
     let later = took[2..].iter().max().unwrap();
     assert!(*later <= Duration::from_millis(70), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn busy_machines_are_not_taken_for_a_queue() {
+    let felt = home(Congestion::Delay, 0, Duration::from_millis(20)).await;
+    println!("delay, busy machines: {felt:?}");
+    assert!(felt.goodput >= 0.75, "{felt:?}");
+    assert!(felt.queue <= Duration::from_millis(35), "{felt:?}");
 }

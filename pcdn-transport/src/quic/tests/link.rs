@@ -28,6 +28,8 @@ pub(super) struct Link {
     pub(super) delay: Duration,
     /// Of a thousand packets, either way.
     pub(super) loss: u64,
+    /// How long a machine at an end is busy with something else, half of the times that something comes.
+    pub(super) busy: Duration,
     pub(super) state: Mutex<State>,
 }
 
@@ -41,16 +43,17 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     datagrams: VecDeque<(Instant, SocketAddr, Vec<u8>)>,
+    busy_until: Option<Instant>,
     reader: Option<Waker>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Link {
     /// 20 ms of round trip and 300 ms of buffer, as homes have it.
-    pub(super) fn new(home: SocketAddr, rate: f64, loss: u64) -> Arc<Self> {
+    pub(super) fn new(home: SocketAddr, rate: f64, loss: u64, busy: Duration) -> Arc<Self> {
         let state = State { free_at: Instant::now(), dice: Dice::new(7), inboxes: BTreeMap::new() };
         let (buffer, delay) = (Duration::from_millis(300), Duration::from_millis(10));
-        Arc::new(Self { home, rate, buffer, delay, loss, state: Mutex::new(state) })
+        Arc::new(Self { home, rate, buffer, delay, loss, busy, state: Mutex::new(state) })
     }
 
     pub(super) fn socket(self: &Arc<Self>, addr: SocketAddr) -> Arc<dyn AsyncUdpSocket> {
@@ -78,9 +81,15 @@ impl Link {
             state.free_at = free_at + Duration::from_secs_f64((bytes.len() + HEADERS) as f64 / self.rate);
             at = state.free_at;
         }
+        at += self.delay;
+        let busy = if state.dice.chance(0.5) { self.busy.mul_f64(state.dice.unit()) } else { Duration::ZERO };
         let Some(inbox) = state.inboxes.get(&to) else { return };
         let mut inbox = inbox.lock().unwrap();
-        inbox.datagrams.push_back((at + self.delay, from, bytes.to_vec()));
+        if inbox.busy_until.is_none_or(|until| until < at) {
+            inbox.busy_until = Some(at + busy);
+        }
+        at = inbox.busy_until.map_or(at, |until| until.max(at));
+        inbox.datagrams.push_back((at, from, bytes.to_vec()));
         if let Some(reader) = inbox.reader.take() {
             reader.wake();
         }
