@@ -126,8 +126,18 @@ pub struct NodeConfig {
     pub cache_size: ByteSize,
     /// Bytes a second given to peers.
     pub upload_limit: Rate,
+    /// Likewise of each swarm.
+    pub upload_limit_swarm: Rate,
+    /// Likewise to each peer.
+    pub upload_limit_peer: Rate,
     /// Bytes a second taken in, from peers and origins together.
     pub download_limit: Rate,
+    /// Likewise of each swarm.
+    pub download_limit_swarm: Rate,
+    /// Bytes a second taken from each peer.
+    pub download_limit_peer: Rate,
+    /// Whether the connection's bytes cost money.
+    pub metered: bool,
     /// Whether the home's router is asked to open this node's ports, where this machine has a private address.
     pub port_mapping: OnOff,
     /// Whether peers are used.
@@ -179,7 +189,12 @@ impl Default for NodeConfig {
             data_dir: None,
             cache_size: ByteSize::gib(10),
             upload_limit: Rate::UNLIMITED,
+            upload_limit_swarm: Rate::UNLIMITED,
+            upload_limit_peer: Rate::UNLIMITED,
             download_limit: Rate::UNLIMITED,
+            download_limit_swarm: Rate::UNLIMITED,
+            download_limit_peer: Rate::UNLIMITED,
+            metered: false,
             port_mapping: OnOff::On,
             p2p: P2p::On,
             policy: Policy::Balanced,
@@ -267,6 +282,24 @@ pub struct TrackerConfig {
     /// The public key of the application whose tokens it wants.
     #[serde(with = "blank")]
     pub token_key: Option<PeerId>,
+    /// The directory of its key and of what it knows of peers.
+    #[serde(with = "blank")]
+    pub data_dir: Option<String>,
+    /// The file with the key that signs who is a superpeer; not set: in `data_dir`.
+    #[serde(with = "blank")]
+    pub key: Option<String>,
+    /// Where earned weight is told and stakes are asked for: a file or a URL.
+    #[serde(with = "blank")]
+    pub ledger: Option<String>,
+    /// The file with the bearer token of a ledger behind HTTP.
+    #[serde(with = "blank")]
+    pub ledger_token: Option<String>,
+    /// What a superpeer must have at stake, in the ledger's unit; 0 is nothing.
+    pub stake: u64,
+    /// Ids of push nodes whose audits count.
+    pub auditor: Vec<PeerId>,
+    /// Shows what peers have earned at the tracker that runs at `listen`.
+    pub earned: bool,
 }
 
 impl Default for TrackerConfig {
@@ -277,6 +310,13 @@ impl Default for TrackerConfig {
             store: "memory".into(),
             networks: None,
             token_key: None,
+            data_dir: None,
+            key: None,
+            ledger: None,
+            ledger_token: None,
+            stake: 0,
+            auditor: Vec::new(),
+            earned: false,
         }
     }
 }

@@ -13,13 +13,13 @@ use hyper_util::service::TowerToHyperService;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::resource::{Resource, Url};
 use pcdn_mapping::node::http::router;
-use pcdn_mapping::node::{Cutter, Desk, MapStore, NodeConfig, Parts, Tokens};
+use pcdn_mapping::node::{Cutter, Desk, ListError, Lister, MapStore, NodeConfig, Parts, Tokens};
 use pcdn_mapping::remote::{Remote, RemoteConfig, WellKnown};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
 
 use crate::http::{self, Limits, Listening};
 use crate::node::SystemClock;
-use crate::publish::cut_as_viewers_do;
+use crate::publish::{PublishError, Source, cut_as_viewers_do, list_as_viewers_do};
 
 pub use ask::Asking;
 
@@ -81,7 +81,8 @@ impl MappingNode {
         let dice = crate::dice().map_err(MappingError::Dice)?;
         let origin = Arc::new(Http::new(http, dice)?);
         let clock = Arc::new(SystemClock::default());
-        let parts = Parts { key, store, origin, cut: cutter(), tokens, clock };
+        let list = lister(Source::http(origin.as_ref().clone()));
+        let parts = Parts { key, store, origin, cut: cutter(), list, tokens, clock };
         let desk = Desk::open(parts, node).await?;
         let listeners = http::bind(listen).await.map_err(|error| MappingError::Listen(listen, error))?;
         let limits = Limits { connections_max: CONNECTIONS_MAX, ..Limits::default() };
@@ -124,6 +125,24 @@ fn cutter() -> Cutter {
     Arc::new(move |url, head| {
         let rid = pcdn_core::id::Rid([0; 32]);
         cut_as_viewers_do(&kinds, &Resource { url: url.clone(), rid, head: Some(head.clone()) })
+    })
+}
+
+/// Lists as every node does, what has ended.
+fn lister(source: Source) -> Lister {
+    let kinds = Arc::new(pcdn_media::standard());
+    Arc::new(move |url| {
+        let (source, kinds) = (source.clone(), kinds.clone());
+        Box::pin(async move {
+            let never = |why: &str| Err(ListError::Never(why.to_owned()));
+            match list_as_viewers_do(&source, &kinds, &url).await {
+                Ok((_, listings, _)) if listings.is_empty() => never("it lists no segment"),
+                Ok((rule, listings, true)) => Ok((rule, listings)),
+                Ok(_) => never("it goes on: its publisher signs beside the packager (pcdn sign --follow)"),
+                Err(PublishError::Origin { source, .. }) => Err(ListError::Origin(source)),
+                Err(error) => Err(ListError::Never(error.to_string())),
+            }
+        })
     })
 }
 

@@ -211,6 +211,16 @@ impl Node {
         }
     }
 
+    /// These are superpeers, and no others: they are asked before their equals, and wait less. Who says so should know it from
+    /// others than them; swarms joined later hear of it with the next call.
+    pub async fn prefer(&self, superpeers: &[PeerId]) {
+        let swarms: Vec<_> = self.shared.links.swarms.iter().map(|entry| entry.value().clone()).collect();
+        for swarm in swarms {
+            // A swarm that ends meanwhile prefers nobody.
+            let _ = swarm.send(ToSwarm::Prefer(superpeers.to_vec())).await;
+        }
+    }
+
     /// One line of JSON for everything worth telling (joined, neighbour, banned, complete…); lagging listeners lose lines.
     pub fn events(&self) -> broadcast::Receiver<String> {
         self.shared.events.subscribe()
@@ -261,6 +271,11 @@ impl Node {
     /// If it cannot be cut by its head alone, as a playlist or a live stream cannot.
     pub(crate) async fn swarm_of(&self, url: &Url, head: &ResourceHead) -> Result<SwarmKey, OpenError> {
         open::swarm_of(&self.shared, url, head).await
+    }
+
+    /// Other places of the content at `url`, by the mappers, best first. They get none of its credentials.
+    pub async fn mirrors_of(&self, url: &Url) -> Vec<Url> {
+        open::map(&self.shared, url).await.mirrors
     }
 
     /// The origin it fetches from, for what is passed through without peers.

@@ -47,6 +47,7 @@ use pcdn_core::resource::Url;
 pub(crate) use disk::now_ms;
 pub use disk::{MANIFEST_EXTENSION, manifest_path, write_live, write_manifest};
 pub use follow::{Follow, LOOK_EVERY};
+pub(crate) use inspect::list_as_viewers_do;
 pub use inspect::{
     Inspection, Inspector, Rendition, SegmentReport, Source, inspect, inspect_file, read_slices, report_slice,
 };

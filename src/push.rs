@@ -10,6 +10,7 @@
 //! | `node`, `routes`, `openapi` | the push node |
 //! | `regions` | which addresses are which region |
 //! | `superpeers` | who is preferred |
+//! | `verdicts` | trackers are told how audits ended |
 //! | `holder` | a peer that holds |
 
 pub mod api;
@@ -19,6 +20,7 @@ mod openapi;
 mod regions;
 mod routes;
 mod superpeers;
+mod verdicts;
 
 pub use crate::http::call::{Call, CallError};
 pub use holder::{Holder, HolderConfig};

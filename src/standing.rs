@@ -1,20 +1,21 @@
-//! A node's part in standings: it tells trackers what others signed for what it gave, and dials the candidates that it is drawn
-//! to witness.
+//! A node's part in standings: it tells trackers what others signed for what it gave, dials the candidates that it is drawn
+//! to witness, and asks which of its neighbours are superpeers, to ask those first.
 //!
 //! Nothing here can raise the node's own standing by its own word: receipts bear the downloaders' signatures, and nobody is
 //! drawn to witness for itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pcdn_core::id::PeerId;
 use pcdn_core::peer::{PeerRecord, Scheme};
 use pcdn_core::receipt::Receipt;
 use pcdn_core::resource::Url;
-use pcdn_core::superpeer::Sighting;
+use pcdn_core::superpeer::{Sighting, Status};
 use pcdn_core::transport::{Provider, Transport};
 use pcdn_discovery::tracker::standing::http::{
-    BATCH_MAX, ProbesBody, ReceiptsBody, SightingsBody, TakenBody, from_hex, hex,
+    BATCH_MAX, ProbesBody, ReceiptsBody, SightingsBody, SuperpeersBody, TakenBody, from_hex, hex, wall_clock,
 };
 use pcdn_transport::quic::{Quic, QuicConfig};
 use pcdn_transport::udp::{Udp, UdpConfig};
@@ -25,14 +26,29 @@ use tokio_util::task::TaskTracker;
 use crate::http::call::{Call, CallError};
 use crate::node::Node;
 
-/// Receipts are told so often, and probes asked for: a draw waits a minute for its witnesses.
-const ROUND: Duration = Duration::from_secs(20);
 /// Sessions whose last receipt waits to be told; of more, the oldest are lost.
 const WAITING_MAX: usize = 4_096;
 /// What a candidate has to answer a dial.
 const DIAL: Duration = Duration::from_secs(5);
 /// What a stopping node takes to tell the rest.
 const GOODBYE: Duration = Duration::from_millis(500);
+
+/// How a node takes part.
+#[derive(Clone, Debug)]
+pub struct StandingConfig {
+    /// Trackers: `HOST:PORT`, `udp://` and `http://` forms too.
+    pub trackers: Vec<String>,
+    /// How candidates are dialled.
+    pub udp: UdpConfig,
+    /// Receipts are told, and probes and superpeers asked for, so often. Default 20 s: a draw waits a minute for its witnesses.
+    pub every: Duration,
+}
+
+impl Default for StandingConfig {
+    fn default() -> Self {
+        Self { trackers: Vec::new(), udp: UdpConfig::default(), every: Duration::from_secs(20) }
+    }
+}
 
 /// Tells and witnesses until it is shut down.
 #[derive(Debug)]
@@ -45,26 +61,39 @@ pub struct Standing {
 struct Desk {
     node: Node,
     udp: UdpConfig,
+    every: Duration,
     /// Serves nothing: who witnesses only knocks.
     provider: Arc<dyn Provider>,
     calls: Vec<Call>,
     stop: CancellationToken,
 }
 
-type Waiting = BTreeMap<([u8; 16], pcdn_core::id::PeerId), Receipt>;
+type Waiting = BTreeMap<([u8; 16], PeerId), Receipt>;
+
+/// Which of `peers` a tracker signs for as superpeers.
+async fn among(call: &Call, peers: &[PeerId]) -> Result<Vec<PeerId>, CallError> {
+    let named: Vec<String> = peers.iter().map(ToString::to_string).collect();
+    let body: SuperpeersBody = call.get(&format!("/v1/superpeers?among={}", named.join(","))).await?;
+    let now_ms = wall_clock().0 / 1_000;
+    let statuses = body.superpeers.iter().take(BATCH_MAX).filter_map(|text| Status::decode(&from_hex(text)?));
+    let valid = statuses.filter(|status| status.holds(&body.tracker, now_ms) && status.share > 0);
+    Ok(valid.map(|status| status.peer).filter(|peer| peers.contains(peer)).collect())
+}
 
 impl Standing {
-    /// Takes part for `node` at `trackers` (`HOST:PORT`, `udp://` and `http://` forms too). `udp` is how candidates are dialled.
+    /// Takes part for `node`.
     ///
     /// # Errors
     /// If HTTP cannot be spoken here.
-    pub fn start(node: Node, trackers: &[String], udp: UdpConfig) -> Result<Self, CallError> {
-        let calls = calls_of(trackers)?;
+    pub fn start(node: Node, config: StandingConfig) -> Result<Self, CallError> {
+        let StandingConfig { trackers, udp, every } = config;
+        let (calls, every) = (calls_of(&trackers)?, every.max(Duration::from_millis(1)));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let provider = Node::builder(node.identity().clone()).provider();
-        let desk = Arc::new(Desk { node, udp, provider, calls, stop: stop.clone() });
+        let desk = Arc::new(Desk { node, udp, every, provider, calls, stop: stop.clone() });
         tasks.spawn(desk.clone().tell());
-        tasks.spawn(desk.witness());
+        tasks.spawn(desk.clone().witness());
+        tasks.spawn(desk.follow());
         Ok(Self { tasks, stop })
     }
 
@@ -92,12 +121,39 @@ impl Drop for Standing {
 }
 
 impl Desk {
+    fn rounds(&self) -> tokio::time::Interval {
+        let mut rounds = tokio::time::interval(self.every);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        rounds
+    }
+
+    /// Asks which neighbours are superpeers. A tracker that tells whom to meet may tell whom to ask first.
+    async fn follow(self: Arc<Self>) {
+        let mut rounds = self.rounds();
+        while self.stop.run_until_cancelled(rounds.tick()).await.is_some() {
+            let swarms = self.node.swarms().await;
+            let near: BTreeSet<PeerId> =
+                swarms.iter().flat_map(|swarm| &swarm.peers).map(|p| p.peer).collect();
+            let near: Vec<PeerId> = near.into_iter().collect();
+            let mut superpeers = Vec::new();
+            for call in &self.calls {
+                for some in near.chunks(BATCH_MAX) {
+                    match self.stop.run_until_cancelled(among(call, some)).await {
+                        None => return,
+                        Some(Ok(found)) => superpeers.extend(found),
+                        Some(Err(error)) => tracing::debug!(%error, "who is a superpeer is not known"),
+                    }
+                }
+            }
+            self.node.prefer(&superpeers).await;
+        }
+    }
+
     /// Collects receipts and tells the last of each session.
     async fn tell(self: Arc<Self>) {
         let mut receipts = self.node.receipts();
         let mut waiting = Waiting::new();
-        let mut rounds = tokio::time::interval(ROUND);
-        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut rounds = self.rounds();
         loop {
             tokio::select! {
                 receipt = receipts.recv() => match receipt {
@@ -142,8 +198,7 @@ impl Desk {
 
     /// Dials whom trackers drew this node to dial.
     async fn witness(self: Arc<Self>) {
-        let mut rounds = tokio::time::interval(ROUND);
-        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut rounds = self.rounds();
         while self.stop.run_until_cancelled(rounds.tick()).await.is_some() {
             for call in &self.calls {
                 if let Some(Err(error)) = self.stop.run_until_cancelled(self.round(call)).await {

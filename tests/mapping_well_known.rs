@@ -39,7 +39,7 @@ fn film(headers: &HeaderMap, film: &Bytes) -> Response {
 async fn origin(authority: Option<Value>) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let bytes = Bytes::from(content(LEN, 1));
+    let bytes = content(LEN, 1);
     let other = bytes.clone();
     let mut router = Router::new()
         .route("/one", get(|headers: HeaderMap| async move { film(&headers, &bytes) }))

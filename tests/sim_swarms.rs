@@ -148,3 +148,47 @@ fn charts_and_json_say_what_the_outcome_says() {
     let svg = outcome.to_svg();
     assert!(svg.starts_with("<svg") && svg.contains("home 2") && svg.trim_end().ends_with("</svg>"));
 }
+
+#[test]
+fn a_superpeer_gives_more_than_its_equal() {
+    let world = |superpeer: bool| {
+        let text = format!(
+            r#"
+            name = "superpeer"
+            about = "two seeds of one line, one of them a superpeer, and players that give little"
+            content = {{ size = "24MB" }}
+            origin = {{ rate = "20MB/s" }}
+            [[viewers]]
+            name = "first"
+            up = "12MB/s"
+            after = "stay"
+            superpeer = {superpeer}
+            [[viewers]]
+            name = "second"
+            up = "12MB/s"
+            after = "stay"
+            [[viewers]]
+            name = "player"
+            count = 8
+            up = "50KB/s"
+            start = "60s"
+            join = {{ every = "3s" }}
+            task = {{ play = {{ bitrate = "100KB/s" }} }}
+            "#
+        );
+        let outcome = Simulation::of(Scenario::parse(&text).unwrap()).unwrap().run();
+        right(&outcome);
+        let gave = |name: &str| {
+            let viewers = outcome.viewers.iter().filter(|viewer| viewer.name.starts_with(name));
+            viewers.map(|viewer| viewer.uploaded).sum::<u64>()
+        };
+        let stalls: u32 = outcome.viewers.iter().map(|viewer| viewer.stalls).sum();
+        ([gave("first"), gave("second")], stalls)
+    };
+    let (equals, _) = world(false);
+    let (preferred, stalls) = world(true);
+    println!("given by two equals: {equals:?} bytes; by a superpeer and its equal: {preferred:?}");
+    assert_eq!(stalls, 0, "nobody pays for it");
+    let share = |[one, other]: [u64; 2]| one as f64 / (one + other) as f64;
+    assert!(share(preferred) > share(equals) + 0.05, "{:.2} {:.2}", share(preferred), share(equals));
+}

@@ -10,7 +10,7 @@ use pcdn::demo::DemoOrigin;
 use pcdn::discovery::tracker::standing::http::wall_clock;
 use pcdn::discovery::{Tracker, TrackerConfig, TrackerServer};
 use pcdn::node::{ManifestFrom, Settings};
-use pcdn::standing::Standing;
+use pcdn::standing::{Standing, StandingConfig};
 use pcdn::testing::content;
 use pcdn::transport::origin::{Http, HttpConfig};
 use pcdn::transport::udp::{Udp, UdpConfig};
@@ -49,11 +49,12 @@ async fn what_one_gives_is_signed_for_and_reported_to_the_tracker() {
     let origin = DemoOrigin::start(files, Rate(4_000_000)).await.unwrap();
     let loopback = TrackerConfig { listen: ([127, 0, 0, 1], 0).into(), ..TrackerConfig::default() };
     let tracker = TrackerServer::bind(loopback).await.unwrap();
-    let at = [tracker.local_addr().to_string()];
+    let trackers = vec![tracker.local_addr().to_string()];
     let url = origin.url("film").parse().unwrap();
 
     let giver = node(&origin, &tracker).await;
-    let standing = Standing::start(giver.clone(), &at, UdpConfig::default()).unwrap();
+    let standing =
+        Standing::start(giver.clone(), StandingConfig { trackers, ..StandingConfig::default() }).unwrap();
     let held = giver.open(&url).await.unwrap();
     held.complete().await.unwrap();
     let taker = node(&origin, &tracker).await;

@@ -22,6 +22,7 @@ pub mod conformance;
 pub mod dice;
 pub mod discovery;
 pub mod error;
+mod form;
 pub mod fragment;
 pub mod id;
 pub mod layout;

@@ -22,6 +22,9 @@ mod account;
 pub mod book;
 mod net;
 
+use serde::{Deserialize, Serialize};
+
+use crate::form::{self, Fields};
 use crate::id::{Identity, PeerId, SwarmKey};
 use crate::layout::PIECE_LOG2_MAX;
 
@@ -38,7 +41,7 @@ pub const EVERY_BYTES: u64 = 16 << 20;
 pub const EVERY_SECS: u64 = 30;
 
 /// Sums of a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Bytes of all pieces that came, right or wrong.
     pub bytes: u64,
@@ -84,8 +87,7 @@ pub struct Receipt {
 
 impl Receipt {
     /// Length of the wire form.
-    pub const BYTES: usize = Self::SIGNED + 64;
-    const SIGNED: usize = 16 + 3 * 32 + 4 + 8 + 4 + 4;
+    pub const BYTES: usize = 16 + 3 * 32 + 4 + 8 + 4 + 4 + form::SIGNATURE;
 
     /// Signs the sums of a session as its downloader. About 20 µs.
     pub fn sign(
@@ -108,18 +110,14 @@ impl Receipt {
     }
 
     /// The wire form.
-    pub fn encode(&self) -> [u8; Self::BYTES] {
-        let mut out = [0; Self::BYTES];
-        out[..Self::SIGNED].copy_from_slice(&self.signed_bytes()[DOMAIN.len()..]);
-        out[Self::SIGNED..].copy_from_slice(&self.signature);
-        out
+    pub fn encode(&self) -> Vec<u8> {
+        form::encode(DOMAIN, self.signed_bytes(), &self.signature)
     }
 
     /// Reads the wire form; `None` if it is not exactly [`BYTES`](Self::BYTES) long or its sums cannot be. The signature is
     /// not checked here.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
-        let mut from = Fields(bytes);
+        let mut from = Fields::of(bytes, Self::BYTES)?;
         let receipt = Self {
             session: from.take(),
             up: PeerId(from.take()),
@@ -137,28 +135,13 @@ impl Receipt {
     }
 
     fn signed_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(DOMAIN.len() + Self::SIGNED);
-        bytes.extend_from_slice(DOMAIN);
-        bytes.extend_from_slice(&self.session);
-        for id in [&self.up.0, &self.down.0, &self.swarm.0] {
-            bytes.extend_from_slice(id);
-        }
-        bytes.extend_from_slice(&self.bucket.to_be_bytes());
-        bytes.extend_from_slice(&self.tally.bytes.to_be_bytes());
-        bytes.extend_from_slice(&self.tally.pieces.to_be_bytes());
-        bytes.extend_from_slice(&self.tally.bad.to_be_bytes());
-        bytes
-    }
-}
-
-/// Fields of a form whose whole length was checked before.
-struct Fields<'b>(&'b [u8]);
-
-impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (field, rest) = self.0.split_at(N);
-        self.0 = rest;
-        field.try_into().expect("split at its length")
+        let Self { session, up, down, swarm, bucket, tally, .. } = self;
+        let (bytes, pieces, bad) =
+            (tally.bytes.to_be_bytes(), tally.pieces.to_be_bytes(), tally.bad.to_be_bytes());
+        form::signed(
+            DOMAIN,
+            &[session, &up.0, &down.0, &swarm.0, &bucket.to_be_bytes(), &bytes, &pieces, &bad],
+        )
     }
 }
 

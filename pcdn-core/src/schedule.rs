@@ -211,6 +211,8 @@ pub struct Neighbour {
     pub complete: bool,
     /// Bytes per second it says it takes from the origin.
     pub origin_rate: u64,
+    /// Whether trackers have made it a superpeer: asked first among those that would be as fast.
+    pub superpeer: bool,
 }
 
 impl Neighbour {

@@ -28,7 +28,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::id::PeerId;
-use crate::unit::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::unit::{Rate, Time};
 
 pub use draw::{Draw, Witness};
 pub use evidence::Evidence;
@@ -37,8 +39,6 @@ pub use sighting::Sighting;
 pub use status::Status;
 pub use track::Standing;
 
-/// Standings are reviewed so often: an hour of good windows promotes, half an hour of bad ones demotes.
-pub const WINDOW: Duration = Duration::from_secs(600);
 /// Candidates remembered: 2 KB each, 100 MB in all. Beyond, new ones wait until old ones are forgotten.
 const CANDIDATES_MAX: usize = 50_000;
 /// Superpeers of a region at least, however few peers it has: one alone would be a single point of failure.
@@ -49,7 +49,7 @@ const REGION_PERCENT: u64 = 5;
 const SPARE_PERCENT: u64 = 30;
 
 /// A region as the operator's table numbers it; 0 if the table does not know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Region(pub u16);
 
 /// How a region is doing, as the tracker sees it.
@@ -72,11 +72,47 @@ impl Need {
     }
 }
 
-/// What an operator demands beyond the constants here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What an operator demands. The defaults are those of the notes on roles, section 5; the reasons stand beside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Stake a superpeer must have, in the ledger's unit; `None` without a ledger.
+    /// Stake a superpeer must have, in the ledger's unit; `None` without a ledger, which is the default.
     pub stake: Option<u64>,
+    /// Standings are reviewed so often. Default 10 min: an hour of good windows promotes, half an hour of bad ones demotes.
+    pub window: Duration,
+    /// A candidate is probed so often, and each such slot counts once. Default 5 min.
+    pub slot: Duration,
+    /// Its address must have held for so long. Default a day: peers with one session had half the residual life of those with
+    /// several, and dynamic addresses explain it (Bremler-Barr and Goldschmidt on Skype's supernodes).
+    pub address: Duration,
+    /// What it must give; ten times as much is a full mark. Default 20 Mbit/s, ten viewers of 2 Mbit/s: below, it is no help to
+    /// a swarm.
+    pub upload: Rate,
+    /// Bytes it must have proved to hold; eight times as much is a full mark. Default 8 GiB, some ten films.
+    pub proven: u64,
+    /// In so many audits at least, 98 % of them passed. Default 50: with fewer, 98 % means little.
+    pub audits: u32,
+    /// A new one gets no full share for so long. Default a day: what it was good for so far was less work.
+    pub probation: Duration,
+    /// Whoever fell waits so long, twice as long each time, fourteen times as long at most. Default a day.
+    pub cool_down: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            stake: None,
+            window: Duration::from_secs(600),
+            slot: Duration::from_secs(300),
+            address: DAY,
+            upload: Rate::from_mbit(20),
+            proven: 8 << 30,
+            audits: 50,
+            probation: DAY,
+            cool_down: DAY,
+        }
+    }
 }
 
 /// A standing changed.
@@ -92,11 +128,16 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Superpeers {
     rules: Rules,
-    candidates: BTreeMap<PeerId, Candidate>,
+    candidates: Candidates,
     next_review: Time,
 }
 
-#[derive(Debug, Default)]
+/// Everybody that is known, to be kept over restarts. What is in it is nobody's business but [`Superpeers`]'.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Candidates(BTreeMap<PeerId, Candidate>);
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Candidate {
     region: Region,
     record: record::Record,
@@ -106,23 +147,59 @@ struct Candidate {
 impl Superpeers {
     /// Nobody is known yet; the first review is one window after `now`.
     pub fn new(rules: Rules, now: Time) -> Self {
-        Self { rules, candidates: BTreeMap::new(), next_review: now + WINDOW }
+        Self::restored(rules, now, Candidates::default())
+    }
+
+    /// The same with who was known before.
+    pub fn restored(rules: Rules, now: Time, candidates: Candidates) -> Self {
+        Self { rules, candidates, next_review: now + rules.window }
+    }
+
+    /// What is to be kept over a restart.
+    pub fn candidates(&self) -> &Candidates {
+        &self.candidates
+    }
+
+    /// What it goes by.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// A peer announced itself: from where, as the tracker saw it, and in which region that is. Only who announces is a
     /// candidate.
     pub fn seen(&mut self, now: Time, peer: PeerId, from: IpAddr, region: Region) {
-        if self.candidates.len() >= CANDIDATES_MAX && !self.candidates.contains_key(&peer) {
+        if self.candidates.0.len() >= CANDIDATES_MAX && !self.candidates.0.contains_key(&peer) {
             return;
         }
-        let candidate = self.candidates.entry(peer).or_default();
+        let candidate = self.candidates.0.entry(peer).or_default();
         candidate.region = region;
         candidate.record.seen(now, from);
     }
 
+    /// The address that a peer is known at, and its age counted of.
+    pub fn address(&self, peer: &PeerId) -> Option<IpAddr> {
+        self.candidates.0.get(peer)?.record.address()
+    }
+
+    /// Whose stake matters now, at most `most`: superpeers, and whom nothing but the stake keeps from being one. Nobody if none
+    /// is demanded.
+    pub fn stakes_wanted(&self, now: Time, most: usize) -> Vec<PeerId> {
+        if self.rules.stake.is_none() {
+            return Vec::new();
+        }
+        let wanted = |candidate: &Candidate| {
+            candidate.track.standing().is_super()
+                || judge(&candidate.record.facts(now), &self.rules)
+                    .shut
+                    .iter()
+                    .all(|gate| *gate == Gate::Stake)
+        };
+        self.candidates.0.iter().filter(|(_, c)| wanted(c)).map(|(peer, _)| *peer).take(most).collect()
+    }
+
     /// A peer does not want to be one (it is on a metered line, or its owner said so), or wants to again.
     pub fn opt_out(&mut self, peer: &PeerId, out: bool) {
-        if let Some(candidate) = self.candidates.get_mut(peer) {
+        if let Some(candidate) = self.candidates.0.get_mut(peer) {
             candidate.record.opt_out(out);
         }
     }
@@ -130,9 +207,9 @@ impl Superpeers {
     /// Others showed something of a peer; what demotes at once is in the answer.
     pub fn handle(&mut self, now: Time, evidence: &Evidence) -> Option<Change> {
         let peer = evidence.about();
-        let candidate = self.candidates.get_mut(&peer)?;
-        let ruin = candidate.record.take(now, evidence);
-        let to = ruin.then(|| candidate.track.fall(now)).flatten()?;
+        let candidate = self.candidates.0.get_mut(&peer)?;
+        let ruin = candidate.record.take(now, evidence, self.rules.slot);
+        let to = ruin.then(|| candidate.track.fall(now, &self.rules)).flatten()?;
         Some(Change { peer, to })
     }
 
@@ -146,14 +223,14 @@ impl Superpeers {
         if now < self.next_review {
             return Vec::new();
         }
-        self.next_review = now + WINDOW;
-        self.candidates.retain(|_, candidate| !candidate.record.is_stale(now));
+        self.next_review = now + self.rules.window;
+        self.candidates.0.retain(|_, candidate| !candidate.record.is_stale(now));
         let mut changes = Vec::new();
         let mut ready: Vec<(Region, f64, PeerId)> = Vec::new();
         let mut held: BTreeMap<Region, u64> = BTreeMap::new();
-        for (peer, candidate) in &mut self.candidates {
+        for (peer, candidate) in &mut self.candidates.0 {
             let judgement = judge(&candidate.record.facts(now), &self.rules);
-            if let Some(to) = candidate.track.window(now, &judgement) {
+            if let Some(to) = candidate.track.window(now, &judgement, &self.rules) {
                 changes.push(Change { peer: *peer, to });
             }
             if candidate.track.standing().is_super() {
@@ -166,16 +243,18 @@ impl Superpeers {
         for (region, _, peer) in ready {
             let count = held.entry(region).or_default();
             let quota = needs.get(&region).copied().unwrap_or_default().quota(*count);
-            let Some(candidate) = self.candidates.get_mut(&peer).filter(|_| *count < quota) else { continue };
+            let Some(candidate) = self.candidates.0.get_mut(&peer).filter(|_| *count < quota) else {
+                continue;
+            };
             *count += 1;
-            changes.push(Change { peer, to: candidate.track.promote(now) });
+            changes.push(Change { peer, to: candidate.track.promote(now, &self.rules) });
         }
         changes
     }
 
     /// Where a peer stands.
     pub fn standing(&self, peer: &PeerId) -> Standing {
-        self.candidates.get(peer).map_or(Standing::Ordinary, |candidate| candidate.track.standing())
+        self.candidates.0.get(peer).map_or(Standing::Ordinary, |candidate| candidate.track.standing())
     }
 
     /// How much of a superpeer's priority a peer has now: 0 for ordinary ones, a quarter on probation, 1 for full ones.
@@ -185,24 +264,24 @@ impl Superpeers {
 
     /// What is known of a peer and how it is judged by that; `None` if it never announced.
     pub fn judgement(&self, now: Time, peer: &PeerId) -> Option<(Facts, Judgement)> {
-        let facts = self.candidates.get(peer)?.record.facts(now);
+        let facts = self.candidates.0.get(peer)?.record.facts(now);
         Some((facts, judge(&facts, &self.rules)))
     }
 
     /// Everyone that is a superpeer now.
     pub fn all(&self) -> impl Iterator<Item = (PeerId, Region, Standing)> + '_ {
-        let all = self.candidates.iter().map(|(peer, c)| (*peer, c.region, c.track.standing()));
+        let all = self.candidates.0.iter().map(|(peer, c)| (*peer, c.region, c.track.standing()));
         all.filter(|(_, _, standing)| standing.is_super())
     }
 
     /// Candidates known.
     pub fn len(&self) -> usize {
-        self.candidates.len()
+        self.candidates.0.len()
     }
 
     /// Whether nobody is known.
     pub fn is_empty(&self) -> bool {
-        self.candidates.is_empty()
+        self.candidates.0.is_empty()
     }
 }
 

@@ -139,6 +139,9 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// Readers at once.
     pub readers: usize,
+    /// How far ahead of a player pieces are due at all; the rest is not wanted yet. Two minutes: whoever leaves has taken no more for
+    /// nothing.
+    pub read_ahead: Duration,
 }
 
 impl Default for Limits {
@@ -151,6 +154,7 @@ impl Default for Limits {
             uploads: 64,
             cache_bytes: 32 << 20,
             readers: 256,
+            read_ahead: Duration::from_secs(120),
         }
     }
 }
@@ -162,6 +166,9 @@ pub struct AskId(pub u64);
 /// Names a reader, chosen by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReaderId(pub u64);
+
+/// Superpeers remembered: as many as a swarm has neighbours, twice over.
+const PREFERRED_MAX: usize = 64;
 
 /// What happens to a swarm.
 #[derive(Debug)]
@@ -296,6 +303,8 @@ pub enum Input {
         /// Give pieces.
         give: bool,
     },
+    /// These are superpeers, as the node's trackers say, and no others. At most 64 are kept.
+    Prefer(Vec<PeerId>),
     /// This node leaves: everybody is told what was not said yet, and goodbye.
     Leave,
     /// Nothing but that time has passed.
@@ -470,7 +479,7 @@ impl Swarm {
             flights: flight::Flights::default(),
             origin: origin::Runs::new(!setup.follow),
             upload: upload::Uploads::new(setup.limits.uploads, setup.limits.asks_per_peer),
-            readers: reader::Readers::default(),
+            readers: reader::Readers::new(setup.limits.read_ahead),
             slices: slices::Slices::default(),
             receipts: receipts::Receipts::default(),
             held_early: BTreeMap::new(),
@@ -528,6 +537,9 @@ impl Swarm {
             Input::Loaded { key, bytes } => self.loaded(now, key, bytes),
             Input::Manifest(manifest, raw) => self.manifest(manifest, raw),
             Input::P2p { take, give } => self.p2p(now, take, give),
+            Input::Prefer(superpeers) => {
+                self.links.prefer(superpeers.into_iter().take(PREFERRED_MAX).collect());
+            }
             Input::Leave => {
                 self.settle(now);
                 self.leave();

@@ -21,7 +21,7 @@ pub enum State {
     Ready,
     /// It is being read; ask again. Only the name is known.
     Hashing,
-    /// Its name only: it is of a kind that is not read (a playlist, a live stream), or of a host the node may not read.
+    /// Its name only: it is of a kind that is not read (a live stream, a playlist that goes on), or of a host the node may not read.
     Named,
 }
 

@@ -20,10 +20,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use pcdn_core::clock::Clock;
-use pcdn_core::fragment::{FragmentError, Segment};
+use pcdn_core::fragment::{FragmentError, Listing, Segment};
 use pcdn_core::id::{Identity, RuleId};
-use pcdn_core::origin::Origin;
+use pcdn_core::origin::{Origin, OriginError};
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::unit::{ByteSize, Rate};
 
@@ -50,6 +51,22 @@ pub use tokens::{TokenError, Tokens};
 pub type Cutter =
     Arc<dyn Fn(&Url, &ResourceHead) -> Result<(RuleId, Vec<Segment>), FragmentError> + Send + Sync>;
 
+/// Lists all segments of the playlist at a URL exactly as viewers do, or says why there is nothing to be listed for good: it goes
+/// on, or names other playlists only.
+pub type Lister =
+    Arc<dyn Fn(Url) -> BoxFuture<'static, Result<(RuleId, Vec<Listing>), ListError>> + Send + Sync>;
+
+/// Why a playlist is not listed.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The origin's fault, or a passing one.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// It has no list, and stays so until it changes.
+    #[error("{0}")]
+    Never(String),
+}
+
 /// What a mapping node is made of.
 pub struct Parts {
     /// Who signs. Viewers pin its public half.
@@ -60,6 +77,8 @@ pub struct Parts {
     pub origin: Arc<dyn Origin>,
     /// Cuts contents.
     pub cut: Cutter,
+    /// Lists playlists.
+    pub list: Lister,
     /// Who may change what.
     pub tokens: Tokens,
     /// The time since the start.

@@ -9,13 +9,16 @@
 //! | [`memory`] | links inside one process, for tests and embedders |
 //! | [`channel`] | a session over any byte stream, for writing a transport of one's own |
 //! | `relay` (feature `testing`) | a bad network between two sockets, and what any transport must bear there |
+//! | [`limit`] | rate limits of the node, its swarms and its peers, for all transports together |
 //! | [`origin`] | the CDN side over HTTP |
 
 pub mod channel;
 mod fetching;
+pub mod limit;
 pub mod memory;
 pub mod nat;
 pub mod origin;
+mod pacer;
 pub mod quic;
 #[cfg(any(test, feature = "testing"))]
 pub mod relay;

@@ -14,7 +14,7 @@
 //! | `http.rs`, `send.rs`, `incoming.rs`, `body.rs`, `head.rs` | the shell: clients, redirects, timeouts, counted bytes |
 //! | `http3.rs` | connections over QUIC, and when TCP takes over |
 //! | `pass.rs` | raw answers for a gateway that passes them through |
-//! | `mirrors.rs` | several URLs of one content, with failover |
+//! | `mirrors.rs` | several URLs of one content, or of a tree of them, with failover |
 //!
 //! ```no_run
 //! use futures_util::StreamExt;
@@ -52,6 +52,6 @@ mod tests;
 pub use config::{HeaderLine, HttpConfig, HttpConfigError, OriginHttp, OriginHttpError};
 pub use guard::{OriginPattern, PatternError, is_global};
 pub use http::Http;
-pub use mirrors::Mirrors;
+pub use mirrors::{MirroredTree, Mirrors};
 pub use pass::Passed;
 pub use tally::{Carried, OriginTraffic};

@@ -13,7 +13,7 @@
 //!
 //! let me = Identity::from_secret([7; 32]);
 //! let at = "0.0.0.0:4000".parse()?;
-//! let (udp, quic) = shared::bind(at, &me, provider, Default::default(), Default::default()).await?;
+//! let (udp, quic) = shared::bind(at, &me, provider, Default::default(), Default::default(), Default::default()).await?;
 //! # Ok(()) }
 //! ```
 
@@ -27,11 +27,12 @@ use pcdn_core::transport::{Provider, TransportError};
 
 pub(crate) use lane::{Lane, Siding};
 
+use crate::limit::Limits;
 use crate::quic::{Quic, QuicConfig};
 use crate::udp::socket::Socket;
 use crate::udp::{Udp, UdpConfig};
 
-/// Binds one socket for both.
+/// Binds one socket for both, which send within `limits`; those of `udp` are not used.
 ///
 /// # Errors
 /// As [`Udp::bind`] and [`Quic::bind`].
@@ -41,10 +42,11 @@ pub async fn bind(
     provider: Arc<dyn Provider>,
     udp: UdpConfig,
     quic: QuicConfig,
+    limits: Limits,
 ) -> Result<(Udp, Quic), TransportError> {
     let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
     let mut socket = Socket::bind(addr).map_err(cannot)?;
     let lane = socket.share();
     let quic = Quic::on(Arc::new(lane), me, Arc::clone(&provider), quic)?;
-    Ok((Udp::on(socket, me, provider, udp)?, quic))
+    Ok((Udp::on(socket, me, provider, udp, limits)?, quic))
 }

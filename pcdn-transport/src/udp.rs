@@ -68,6 +68,7 @@ use driver::{Command, Driver};
 pub use endpoint::{Counters, Endpoint, Event, SessionId, Transmit};
 use socket::Socket;
 
+use crate::limit::Limits;
 pub use crate::secret::SwarmSecret;
 
 /// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.
@@ -94,8 +95,23 @@ impl Udp {
         provider: Arc<dyn Provider>,
         config: UdpConfig,
     ) -> Result<Self, TransportError> {
+        let limits = config.limits();
+        Self::bind_sharing(addr, me, provider, config, limits).await
+    }
+
+    /// One that sends within `limits`, which other transports may share; those of `config` are not used.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_sharing(
+        addr: SocketAddr,
+        me: &Identity,
+        provider: Arc<dyn Provider>,
+        config: UdpConfig,
+        limits: Limits,
+    ) -> Result<Self, TransportError> {
         let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
-        Self::on(Socket::bind(addr).map_err(cannot)?, me, provider, config)
+        Self::on(Socket::bind(addr).map_err(cannot)?, me, provider, config, limits)
     }
 
     /// On a socket that is bound.
@@ -104,6 +120,7 @@ impl Udp {
         me: &Identity,
         provider: Arc<dyn Provider>,
         config: UdpConfig,
+        limits: Limits,
     ) -> Result<Self, TransportError> {
         let io = |what: &str| {
             let what = format!("{what} the UDP socket");
@@ -118,17 +135,10 @@ impl Udp {
         let (commands, from_handles) = mpsc::unbounded_channel();
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
         let (counters, outlook) = (Arc::default(), Arc::default());
-        let endpoint = Endpoint::new(me.clone(), config, seed);
+        let endpoint = Endpoint::sharing(me.clone(), config, seed, limits.clone());
         let weak = commands.downgrade();
-        let driver = Driver::new(
-            socket,
-            endpoint,
-            provider,
-            weak,
-            accepts,
-            Arc::clone(&counters),
-            Arc::clone(&outlook),
-        );
+        let shown = (Arc::clone(&counters), Arc::clone(&outlook));
+        let driver = Driver::new(socket, endpoint, limits, provider, weak, accepts, shown);
         tokio::spawn(driver.run(from_handles));
         let local = PeerAddr { scheme: Scheme::Udp, addr: local };
         Ok(Self { local, commands, accepted: tokio::sync::Mutex::new(accepted), counters, outlook })

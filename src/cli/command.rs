@@ -98,9 +98,12 @@ const VERBS: &[Verb] = &[
         name: "tracker",
         about: "Run a tracker: who takes part in what",
         manual: "Answers peers over UDP, and people and scrapers over HTTP on the same port number. BitTorrent clients may use it \
-                 as well. It knows swarms and addresses, never URLs or contents.",
+                 as well. It knows swarms and addresses, never URLs or contents. Peers that \
+                 others show to be reachable, steady, quick, and to hold what they say become superpeers, and are told of first.",
         examples: "pcdn tracker --listen [::]:7070\npcdn tracker --secret /etc/pcdn/tracker.secret\n\
-                   pcdn tracker --networks /etc/pcdn/networks --store redis://10.0.0.5:6379",
+                   pcdn tracker --networks /etc/pcdn/networks --store redis://10.0.0.5:6379\n\
+                   pcdn tracker --data-dir /var/lib/pcdn-tracker --auditor KEY_OF_THE_PUSH_NODE --ledger ledger.jsonl --stake 100\n\
+                   pcdn tracker --earned --json",
         arguments: &[],
         defaults: &[],
     },

@@ -11,6 +11,7 @@ use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
 use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
 use pcdn_mapping::{FirstOf, Template, UrlHash};
+use pcdn_transport::limit::{Limits, Rates};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
 use pcdn_transport::quic::{Quic, QuicConfig};
 use pcdn_transport::shared;
@@ -143,14 +144,16 @@ async fn listen(
         outlooks.push(udp.outlook());
     };
     let secret = link_secret(node)?;
-    let upload_limit = node.upload_limit;
+    // One set of limits for all that is listened on.
+    let limits = upload_limits(node);
     let both = |at: &PeerAddr| {
         let named = |scheme| node.listen.contains(&PeerAddr { scheme, addr: at.addr });
         named(Scheme::Udp) && named(Scheme::Quic)
     };
     for at in &node.listen {
-        let udp = UdpConfig { upload_limit, secret: secret.clone(), ..UdpConfig::default() };
-        let quic = QuicConfig { upload_limit, secret: secret.clone(), ..QuicConfig::default() };
+        let udp = UdpConfig { secret: secret.clone(), ..UdpConfig::default() };
+        let quic =
+            QuicConfig { upload_limit: node.upload_limit, secret: secret.clone(), ..QuicConfig::default() };
         let provider = builder.provider();
         let cannot = |e| {
             Failure::other(format!(
@@ -159,12 +162,14 @@ async fn listen(
         };
         builder = match at.scheme {
             Scheme::Udp if both(at) => {
-                let (udp, quic) = shared::bind(at.addr, me, provider, udp, quic).await.map_err(cannot)?;
+                let (udp, quic) =
+                    shared::bind(at.addr, me, provider, udp, quic, limits.clone()).await.map_err(cannot)?;
                 through(&udp);
                 builder.outlook(udp.outlook()).transport(udp).transport(quic)
             }
             Scheme::Udp => {
-                let udp = Udp::bind(at.addr, me, provider, udp).await.map_err(cannot)?;
+                let udp =
+                    Udp::bind_sharing(at.addr, me, provider, udp, limits.clone()).await.map_err(cannot)?;
                 through(&udp);
                 builder.outlook(udp.outlook()).transport(udp)
             }
@@ -305,10 +310,16 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
 pub(crate) fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
     let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
     let token = tracker_token(node)?;
+    // A tracker tells others of the address it hears from: it must be one that is listened on.
+    let from = node.listen.first().map(|at| at.addr.ip()).filter(|ip| !ip.is_unspecified());
     let tracker = |text: &String| {
         let parsed = text.parse::<Tracker>();
         let tracker = parsed
             .map_err(|e| Failure::new(Exit::Config, format!("--tracker {text}: {e}; write HOST:PORT")))?;
+        let tracker = match from {
+            Some(from) => tracker.sending_from(from),
+            None => tracker,
+        };
         let tracker = match &secret {
             Some(secret) => tracker.with_secret(secret.clone()),
             None => tracker,
@@ -346,6 +357,11 @@ pub(crate) fn link_secret(node: &NodeConfig) -> Result<Option<SwarmSecret>, Fail
     Ok(SwarmSecret::new(&bytes))
 }
 
+fn upload_limits(node: &NodeConfig) -> Limits {
+    let (swarm, peer) = (node.upload_limit_swarm, node.upload_limit_peer);
+    Limits::new(Rates { node: node.upload_limit, swarm, peer })
+}
+
 fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
     let manifest = match node.manifest.as_str() {
         "off" | "" => ManifestFrom::Off,
@@ -357,16 +373,19 @@ fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
         }
         file => ManifestFrom::File(file.into()),
     };
-    Ok(Settings {
+    let settings = Settings {
         policy: node.policy,
         integrity: node.integrity,
         manifest,
         trust: node.trust,
         p2p: node.p2p,
         download_limit: node.download_limit,
+        download_limit_swarm: node.download_limit_swarm,
+        download_limit_peer: node.download_limit_peer,
         live_start: node.live_start.max(1),
         ..Settings::default()
-    })
+    };
+    Ok(if node.metered { settings.metered() } else { settings })
 }
 
 /// A directory that only its owner may look into: it holds the node's key, and what somebody watches is nobody's business.

@@ -10,7 +10,7 @@ use crate::config::{Config, Loaded};
 use crate::gateway::Gateway;
 use crate::node::{Node, P2p};
 use crate::push::{Holder, HolderConfig};
-use crate::standing::Standing;
+use crate::standing::{Standing, StandingConfig};
 
 /// Runs the verb.
 pub(crate) async fn run(loaded: &Loaded) -> Result<Exit, Failure> {
@@ -59,7 +59,8 @@ fn standing(config: &Config, node: &Node) -> Result<Option<Standing>, Failure> {
         return Ok(None);
     }
     let udp = UdpConfig { secret: link_secret(&config.node)?, ..UdpConfig::default() };
-    Standing::start(node.clone(), &config.node.tracker, udp).map(Some).map_err(Failure::other)
+    let setup = StandingConfig { trackers: config.node.tracker.clone(), udp, ..StandingConfig::default() };
+    Standing::start(node.clone(), setup).map(Some).map_err(Failure::other)
 }
 
 /// Lets the node hold for push nodes, if any are named.

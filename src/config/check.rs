@@ -108,6 +108,10 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
         let what = "this is no store of the tracker".to_owned();
         return fault("tracker.store", what, "write {} memory or {} redis://HOST:PORT");
     }
+    if config.tracker.stake > 0 && config.tracker.ledger.is_none() {
+        let what = "nobody knows what a peer has at stake".to_owned();
+        return fault("tracker.stake", what, "write {} 0, or name a ledger with --ledger");
+    }
     if let Some(hash) = &config.get.sha256
         && (hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()))
     {

@@ -2,6 +2,7 @@
 //! fetched through this gateway. One that is malformed, or none at all, passes through as it is.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -11,6 +12,7 @@ use pcdn_core::fragment::FragmentError;
 use pcdn_core::origin::{OriginError, OriginGet};
 use pcdn_core::resource::{ResourceHint, Url};
 use pcdn_media::{dash, hls, probe};
+use pcdn_transport::origin::Passed;
 
 use super::outline::with;
 use super::source::Source;
@@ -131,7 +133,7 @@ async fn fetch(source: &dyn Source, request: &Parts, url: &Url) -> Result<Fetche
         let value = request.headers.get(&name).and_then(|value| value.to_str().ok());
         asked.extend(value.map(|value| (name.as_str().to_owned(), value.to_owned())));
     }
-    let (status, at, sent, bytes) = match source.pass(false, url, &asked).await {
+    let (status, at, sent, bytes) = match passed(source, url, &asked).await {
         Some(passed) => {
             let passed = passed?;
             let status = StatusCode::from_u16(passed.status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -167,6 +169,37 @@ async fn fetch(source: &dyn Source, request: &Parts, url: &Url) -> Result<Fetche
         headers.remove(header::CONTENT_ENCODING);
     }
     Ok(Fetched { status, at, content_type, headers, text })
+}
+
+/// A playlist's origin that has not answered for so long is not waited for alone, if the playlist is elsewhere too: players ask for
+/// a live one each few seconds, and play on for a segment or two.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The origin's answer; where that fails or is late, another place's, which then counts for the origin's: what it lists is found by
+/// its own URLs, at whichever place has it.
+async fn passed(
+    source: &dyn Source,
+    url: &Url,
+    asked: &[(String, String)],
+) -> Option<Result<Passed, OriginError>> {
+    let mut own = std::pin::pin!(source.pass(false, url, asked));
+    let failed = |answer: &Result<Passed, OriginError>| !matches!(answer, Ok(passed) if passed.status < 500);
+    let first = tokio::time::timeout(PATIENCE, &mut own).await;
+    if let Ok(first) = first {
+        return match first {
+            Some(answer) if failed(&answer) => {
+                let other = source.elsewhere(url, asked).await;
+                Some(other.map_or(answer, |passed| Ok(Passed { url: url.clone(), ..passed })))
+            }
+            first => first,
+        };
+    }
+    tokio::select! {
+        biased;
+        first = &mut own => first,
+        Some(passed) = source.elsewhere(url, asked) => Some(Ok(Passed { url: url.clone(), ..passed })),
+        else => None,
+    }
 }
 
 /// What was packed, as long as it is not a bomb.

@@ -41,6 +41,8 @@ pub(super) trait Source: Send + Sync + Debug + 'static {
         url: &Url,
         headers: &[(String, String)],
     ) -> Option<Result<Passed, OriginError>>;
+    /// The same content's answer from another place that has it: a 200, or none.
+    async fn elsewhere(&self, url: &Url, headers: &[(String, String)]) -> Option<Passed>;
 }
 
 /// A live stream being listened to.
@@ -112,6 +114,18 @@ impl Source for Served {
             Some(http) => Some(http.pass(head, url, headers).await),
             None => None,
         }
+    }
+    async fn elsewhere(&self, url: &Url, headers: &[(String, String)]) -> Option<Passed> {
+        // No place of a mapper's gets the origin's credentials.
+        let http = self.http.as_ref()?.bare();
+        for place in self.node.mirrors_of(url).await {
+            match http.pass(false, &place, headers).await {
+                Ok(passed) if passed.status == 200 => return Some(passed),
+                Ok(passed) => tracing::debug!(status = passed.status, "a mirror has no such playlist"),
+                Err(error) => tracing::debug!(%error, "a mirror gives no playlist"),
+            }
+        }
+        None
     }
 }
 

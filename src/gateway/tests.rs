@@ -104,6 +104,9 @@ impl Source for Fake {
     fn origin(&self) -> Arc<dyn Origin> {
         Arc::new(FakeOrigin)
     }
+    async fn elsewhere(&self, _: &Url, _: &[(String, String)]) -> Option<Passed> {
+        None
+    }
     async fn pass(
         &self,
         head: bool,

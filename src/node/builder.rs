@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use pcdn_core::clock::Clock;
 use pcdn_core::dice::Dice;
@@ -76,6 +77,10 @@ pub struct Settings {
     pub p2p: P2p,
     /// Bytes a second from peers and origins. Default unlimited. (The upload limit is the transport's.)
     pub download_limit: Rate,
+    /// Likewise of each swarm. Default unlimited.
+    pub download_limit_swarm: Rate,
+    /// Bytes a second from each peer, over all swarms. Default unlimited.
+    pub download_limit_peer: Rate,
     /// Segments behind the live edge where players of live streams start: 1 is the newest. Default 3.
     pub live_start: u32,
     /// Bounds of each swarm.
@@ -92,9 +97,23 @@ impl Default for Settings {
             trust: None,
             p2p: P2p::On,
             download_limit: Rate::UNLIMITED,
+            download_limit_swarm: Rate::UNLIMITED,
+            download_limit_peer: Rate::UNLIMITED,
             live_start: 3,
             limits: Limits::default(),
         }
+    }
+}
+
+/// How far ahead of a player a metered node reads: enough for the pause of a bad connection.
+const METERED_AHEAD: Duration = Duration::from_secs(20);
+
+impl Settings {
+    /// For a connection whose bytes cost money: takes from peers and gives nothing, and reads no further ahead than playing needs.
+    pub fn metered(self) -> Self {
+        let p2p = if self.p2p == P2p::On { P2p::DownloadOnly } else { self.p2p };
+        let limits = Limits { read_ahead: METERED_AHEAD.min(self.limits.read_ahead), ..self.limits };
+        Self { p2p, limits, ..self }
     }
 }
 
@@ -276,7 +295,12 @@ impl Builder {
             None => crate::dice().map_err(BuildError::Random)?,
         };
         let tasks = TaskTracker::new();
-        let links = Arc::new(Links::new(self.identity.peer_id(), self.transports, tasks.clone()));
+        let links = Arc::new(Links::new(
+            self.identity.peer_id(),
+            self.transports,
+            self.settings.download_limit_peer,
+            tasks.clone(),
+        ));
         self.desk.open_for(&links);
         links.accept_all();
         let shared = Shared {

@@ -69,6 +69,8 @@ pub(crate) struct Surroundings {
     pub(crate) discoveries: Vec<Arc<dyn Discovery>>,
     pub(crate) keeper: mpsc::Sender<Job>,
     pub(crate) throttle: Arc<Throttle>,
+    /// The bound of this swarm's own.
+    pub(crate) own_throttle: Arc<Throttle>,
     pub(crate) events: tokio::sync::broadcast::Sender<String>,
     /// What neighbours sign for.
     pub(crate) receipts: tokio::sync::broadcast::Sender<Receipt>,
@@ -247,6 +249,7 @@ impl Driver {
                 self.give(Input::Background(bounds.map(|(origin_bytes, _)| origin_bytes)));
             }
             ToSwarm::P2p { take, give } => self.p2p(take, give),
+            ToSwarm::Prefer(superpeers) => self.give(Input::Prefer(superpeers)),
             ToSwarm::Status(answer) => {
                 // Whoever asked and went away does not mind.
                 let _ = answer.send(self.status());
@@ -429,22 +432,29 @@ impl Driver {
     fn ask(&mut self, flight: u64, link: Handle, fetch: Fetch) {
         let (Some(member), Some(own)) = (self.members.get(&link), self.own.upgrade()) else { return };
         let session = member.link.session.clone();
-        let (throttle, lent) = (self.around.throttle.clone(), self.lent.clone());
+        let [node, swarm, lent] = self.throttles();
+        let throttles = [member.link.throttle.clone(), swarm, node, lent];
         let task = self.around.tasks.spawn(async move {
             let len = fetch.len as usize;
             let mut fetching = session.fetch(fetch);
             let result = assemble(&mut fetching, len).await;
-            throttle.take(len).await;
-            lent.take(len).await;
+            for throttle in throttles {
+                throttle.take(len).await;
+            }
             let _ = own.send(ToSwarm::Piece { flight, result }).await;
         });
         self.flights.insert(flight, task.abort_handle());
     }
 
+    /// What bounds the bytes that come in, whoever they are from: the node, the swarm, what is lent to the background.
+    fn throttles(&self) -> [Arc<Throttle>; 3] {
+        [self.around.throttle.clone(), self.around.own_throttle.clone(), self.lent.clone()]
+    }
+
     fn fetch(&mut self, run: u64, url: Url, range: ByteRange) {
         let Some(own) = self.own.upgrade() else { return };
         let origin = self.around.origin.clone();
-        let throttles = [self.around.throttle.clone(), self.lent.clone()];
+        let throttles = self.throttles();
         // Length and version belong to a URL: a stream's segments have their own.
         let segment = self.heads.values().find(|(of, _)| *of == url).map(|(_, head)| head);
         let head =

@@ -12,10 +12,12 @@ use futures_util::stream::FuturesUnordered;
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::transport::{Session, Transport, TransportError};
+use pcdn_core::unit::Rate;
 use pcdn_core::wire::{self, Message};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use super::Throttle;
 use super::driver::ToSwarm;
 
 /// How long a banned key is refused (reliability notes: 24 h).
@@ -30,6 +32,8 @@ const HEAD_START: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Links {
     me: PeerId,
+    /// Bytes a second taken from each peer.
+    download_limit: Rate,
     pub(crate) transports: Vec<Arc<dyn Transport>>,
     sessions: DashMap<PeerId, Kept>,
     /// Peers being dialled; an entry lives as long as somebody waits for it.
@@ -52,12 +56,20 @@ struct Kept {
 pub(crate) struct Link {
     pub(crate) number: u64,
     pub(crate) session: Arc<dyn Session>,
+    /// Bounds what is taken from the peer.
+    pub(crate) throttle: Arc<Throttle>,
 }
 
 impl Links {
-    pub(crate) fn new(me: PeerId, transports: Vec<Arc<dyn Transport>>, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(
+        me: PeerId,
+        transports: Vec<Arc<dyn Transport>>,
+        download_limit: Rate,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             me,
+            download_limit,
             transports,
             sessions: DashMap::new(),
             dialling: DashMap::new(),
@@ -136,7 +148,8 @@ impl Links {
             session.close();
             return None;
         }
-        let link = Link { number: self.next.fetch_add(1, Ordering::Relaxed), session };
+        let throttle = Arc::new(Throttle::new(self.download_limit));
+        let link = Link { number: self.next.fetch_add(1, Ordering::Relaxed), session, throttle };
         let preferred = self.me.min(peer);
         let replaced = match self.sessions.entry(peer) {
             dashmap::Entry::Vacant(vacant) => {

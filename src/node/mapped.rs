@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pcdn_core::discovery::Discovery;
 use pcdn_core::origin::Origin;
 use pcdn_core::resource::{Generations, Mapping, Url};
-use pcdn_transport::origin::Mirrors;
+use pcdn_transport::origin::{MirroredTree, Mirrors};
 
 use super::Shared;
 
@@ -70,6 +70,15 @@ impl Shared {
         let (own, others) = (self.origin.clone(), self.elsewhere.clone());
         let same_tags = mapping.generations == Generations::ByTag;
         Arc::new(Mirrors::new(own, others, url.clone(), mapping.mirrors.clone()).same_tags(same_tags))
+    }
+
+    /// Where what the playlist at `url` lists comes from.
+    pub(super) fn origin_of_tree(&self, url: &Url, mapping: &Mapping) -> Arc<dyn Origin> {
+        let (own, others) = (self.origin.clone(), self.elsewhere.clone());
+        match MirroredTree::new(own, others, url, &mapping.mirrors) {
+            Some(tree) => Arc::new(tree),
+            None => self.origin.clone(),
+        }
     }
 
     /// Who is asked for its peers: this node's own, and then those that the mapper names.

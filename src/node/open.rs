@@ -26,7 +26,7 @@ use super::live::Broadcast;
 pub(super) use super::manifest::{ManifestPlace, fetch_checked};
 use super::stream::track::Cuts;
 use super::stream::{STREAMS_MAX, Stream};
-use super::{OpenError, Shared};
+use super::{OpenError, Shared, Throttle};
 
 /// How long the start waits for a manifest after the origin answered; later ones still count.
 const MANIFEST_PATIENCE: Duration = Duration::from_millis(400);
@@ -372,6 +372,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         discoveries: discoveries.clone(),
         keeper: shared.keeper.clone(),
         throttle: shared.throttle.clone(),
+        own_throttle: Arc::new(Throttle::new(shared.settings.download_limit_swarm)),
         events: shared.events.clone(),
         receipts: shared.receipts.clone(),
         complete,

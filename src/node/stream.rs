@@ -23,7 +23,7 @@ use futures_util::StreamExt as _;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::fragment::{Cut, FragmentError, Fragmenter, Listing, Need, Part, Rendition, Slicing};
 use pcdn_core::id::{PeerId, Rid, RuleId, SwarmKey};
-use pcdn_core::origin::OriginGet;
+use pcdn_core::origin::{Origin, OriginGet};
 use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{Resource, ResourceHead, Url};
 use pcdn_core::swarm::Expected;
@@ -66,6 +66,8 @@ struct Inner {
     rid: Rid,
     /// Who signs this stream's manifests, beside a pinned key.
     signer: Option<PeerId>,
+    /// Where it and what it lists come from.
+    origin: Arc<dyn Origin>,
     /// Who is asked for its peers.
     discoveries: Vec<Arc<dyn Discovery>>,
     rule: RuleId,
@@ -105,6 +107,7 @@ impl Stream {
             index: Mutex::default(),
             tracks: tokio::sync::Mutex::default(),
             signer: mapping.signer,
+            origin: shared.origin_of_tree(url, &mapping),
             discoveries: shared.discoveries_of(&mapping),
             manifest: manifest::Kept::of(&shared.settings, url, &mapping),
             file_heads: tokio::sync::Mutex::default(),
@@ -139,7 +142,9 @@ impl Stream {
                 slicing.need()
             };
             match need {
-                Need::Range { url, range } => part = Some(fetch_index(&shared, url, range).await?),
+                Need::Range { url, range } => {
+                    part = Some(fetch_index(&*self.inner.origin, url, range).await?)
+                }
                 _ => break,
             }
         }
@@ -176,7 +181,7 @@ impl Stream {
         // The player's own URL has the newest token.
         let listing = Listing { url: asked.clone(), ..listing };
         let track = self.track(&shared, place.rendition).await?;
-        let cutting = self.cut(&shared, &track, &listing).await?;
+        let cutting = self.cut(&track, &listing).await?;
         track.asked(shared.clock.now(), place, &listing, live);
         self.expect(&shared, &track, place.rendition, live).await;
         self.inner.news.notify_one();
@@ -198,7 +203,7 @@ impl Stream {
         let cuts = Arc::new(Cuts::new());
         let joining = Joining {
             url: self.inner.url.clone(),
-            origin: shared.origin.clone(),
+            origin: self.inner.origin.clone(),
             discoveries: self.inner.discoveries.clone(),
             rid,
             head: ResourceHead::default(),
@@ -224,14 +229,14 @@ impl Stream {
         self.inner.tracks.lock().await.iter().map(|(rendition, track)| (*rendition, track.clone())).collect()
     }
 
-    async fn cut(&self, shared: &Shared, track: &Track, listing: &Listing) -> Result<Cutting, OpenError> {
-        track.cut(listing, self.size(shared, listing)).await
+    async fn cut(&self, track: &Track, listing: &Listing) -> Result<Cutting, OpenError> {
+        track.cut(listing, self.size(listing)).await
     }
 
     /// How long a segment is: as the playlist says, as the publisher signed, or as the origin answers.
-    async fn size(&self, shared: &Shared, listing: &Listing) -> Result<Length, OpenError> {
+    async fn size(&self, listing: &Listing) -> Result<Length, OpenError> {
         if let Some(range) = listing.range {
-            return Ok((range.len(), self.file_head(shared, &listing.url).await?));
+            return Ok((range.len(), self.file_head(&listing.url).await?));
         }
         if let Some(len) = self.inner.manifest.len_of(listing.id).await {
             let content_type = Some(type_of(listing.url.path()).to_owned());
@@ -240,7 +245,7 @@ impl Stream {
                 ResourceHead { len: Some(len), content_type, ranges: true, ..Default::default() },
             ));
         }
-        let head = shared.origin.head(&listing.url).await?;
+        let head = self.inner.origin.head(&listing.url).await?;
         match head.len.filter(|_| head.ranges) {
             Some(len) => Ok((len, head)),
             None => Err(FragmentError::LengthUnknown.into()),
@@ -248,12 +253,12 @@ impl Stream {
     }
 
     /// What the origin says of a file that several segments are parts of; asked once.
-    async fn file_head(&self, shared: &Shared, url: &Url) -> Result<ResourceHead, OpenError> {
+    async fn file_head(&self, url: &Url) -> Result<ResourceHead, OpenError> {
         let mut heads = self.inner.file_heads.lock().await;
         if let Some(head) = heads.get(url) {
             return Ok(head.clone());
         }
-        let head = shared.origin.head(url).await?;
+        let head = self.inner.origin.head(url).await?;
         if !head.ranges {
             return Err(FragmentError::LengthUnknown.into());
         }
@@ -305,7 +310,7 @@ impl Stream {
         let node = shared.clone();
         shared.tasks.spawn(async move {
             let stop = node.stop.clone();
-            let cut = stop.run_until_cancelled(stream.cut(&node, &track, &listing)).await;
+            let cut = stop.run_until_cancelled(stream.cut(&track, &listing)).await;
             track.end_ahead(listing.id);
             match cut {
                 Some(Ok(_)) => stream.inner.news.notify_one(),
@@ -380,11 +385,11 @@ fn take(index: &mut Index, cut: Cut) -> Vec<Listing> {
     Vec::new()
 }
 
-async fn fetch_index(shared: &Shared, url: Url, range: ByteRange) -> Result<Part, OpenError> {
+async fn fetch_index(origin: &dyn Origin, url: Url, range: ByteRange) -> Result<Part, OpenError> {
     let start = range.start();
     let capped = ByteRange::new(start, range.end().min(start.saturating_add(INDEX_BYTES_MAX)));
     let want = OriginGet { range: capped, ..OriginGet::whole(url.clone()) };
-    let mut body = shared.origin.get(&want).await?;
+    let mut body = origin.get(&want).await?;
     let mut bytes = Vec::new();
     while let Some(chunk) = body.bytes.next().await {
         bytes.extend_from_slice(&chunk?);

@@ -21,6 +21,7 @@ pub use file::{inspect, inspect_file};
 pub use follow::{read_slices, report_slice};
 pub use source::Source;
 pub use stream::Inspector;
+pub(crate) use stream::list_as_viewers_do;
 
 /// The report, in the shape of `inspect --json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

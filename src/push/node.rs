@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use pcdn_core::audit::Audited;
 use pcdn_core::dice::Dice;
 use pcdn_core::error::Judged as _;
 use pcdn_core::origin::OriginGet;
@@ -12,12 +13,14 @@ use pcdn_core::range::ByteRange;
 use pcdn_core::resource::Url;
 use pcdn_core::unit::{Rate, Time};
 use pcdn_core::warmup::{Budget, Content, JobId, Order, Pace, Planner, RefusedOrder, Sample};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::api::PushBody;
 use super::regions::Regions;
 use super::routes::Routes;
 use super::superpeers::Superpeers;
+use super::verdicts;
 use crate::http::call::CallError;
 use crate::http::guard::Names;
 use crate::http::{Limits, Listening, bind, serve};
@@ -49,7 +52,7 @@ pub struct PushNodeConfig {
     pub regions: Regions,
     /// How often peers call.
     pub pace: Pace,
-    /// Trackers that say who is a superpeer.
+    /// Trackers that say who is a superpeer, and are told how audits ended.
     pub trackers: Vec<String>,
 }
 
@@ -149,7 +152,9 @@ impl PushNode {
             async move { routes.answer(request, local).await }
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(tick(desk.clone()));
+        let (audited, told) = mpsc::channel(verdicts::WAITING_MAX);
+        tasks.spawn(tick(desk.clone(), audited));
+        tasks.spawn(verdicts::tell(desk.node.clone(), trackers.clone(), told));
         if !trackers.is_empty() {
             let desk = desk.clone();
             tasks.spawn(async move { desk.superpeers.follow(trackers).await });
@@ -248,7 +253,7 @@ impl Desk {
     }
 }
 
-async fn tick(desk: Arc<Desk>) {
+async fn tick(desk: Arc<Desk>, to: mpsc::Sender<Audited>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -259,6 +264,8 @@ async fn tick(desk: Arc<Desk>) {
         for audited in planner.audited() {
             let (peer, passed) = (audited.peer(), audited.passed());
             tracing::info!(peer = %peer.short(), swarm = %audited.swarm().short(), passed, "a copy was audited");
+            // Trackers that are silent for long miss some.
+            let _ = to.try_send(audited);
         }
     }
 }

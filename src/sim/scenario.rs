@@ -156,6 +156,8 @@ pub struct Group {
     pub behaviour: Behaviour,
     /// What they do when they have it all. Default leave.
     pub after: After,
+    /// Whether trackers have made them superpeers. Default no.
+    pub superpeer: bool,
     /// Those killed on the way. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub killed: Option<Killed>,
@@ -176,6 +178,7 @@ impl Default for Group {
             task: Task::Download,
             behaviour: Behaviour::Honest,
             after: After::Leave,
+            superpeer: false,
             killed: None,
         }
     }

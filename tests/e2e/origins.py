@@ -382,6 +382,46 @@ mirrors = ["https://127.0.0.1:{false}/{{1}}", "https://127.0.0.1:{true}/{{1}}"]
     return {"stalls": status["stalls"], "wasted": status["wasted"]}
 
 
+def hls(session: Session, how: int) -> dict:
+    """A playlist's host dies while it is played; the other host has the playlist and its segments under the same names."""
+    segments = [session.film[n << 20:(n + 1) << 20] for n in range(16)]
+    show = session.root / "show"
+    show.mkdir()
+    for n, segment in enumerate(segments):
+        (show / f"{n}.ts").write_bytes(segment)
+    listed = "".join(f"#EXTINF:2.0,\n{n}.ts\n" for n in range(len(segments)))
+    (show / "index.m3u8").write_text(f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n{listed}#EXT-X-ENDLIST\n")
+    dying, child = session.nginx(True)
+    other, _ = session.caddy()
+    rules = session.directory / "rules.toml"
+    rules.write_text(f"""
+[[rule]]
+host = "localhost*"
+path = "/(.*)"
+key = "show/{{1}}"
+mirrors = ["https://127.0.0.1:{other}/{{1}}"]
+""")
+    peer = session.peer("auto", "--mapper", f"template:{rules}")
+    base, waits = f"https://localhost:{dying}/show", []
+    check("the playlist comes", peer.curl(f"{base}/index.m3u8")[0] == 200, "")
+    for n, segment in enumerate(segments):
+        if n == 5:
+            os.killpg(child.pid, how)
+        began = time.monotonic()
+        status, got = peer.curl(f"{base}/{n}.ts")
+        waits.append(round(time.monotonic() - began, 2))
+        check(f"segment {n} is right", status == 200 and got == segment, (status, len(got)))
+        time.sleep(0.2)
+    began = time.monotonic()
+    status, text = peer.curl(f"{base}/index.m3u8")
+    waits.append(round(time.monotonic() - began, 2))
+    check("the playlist comes from elsewhere", status == 200 and b"15.ts" in text, (status, text[:80]))
+    figures = {"waits_s": waits, "origin_http": peer.api("status")["origin_http"]}
+    # A player has at least one segment, 2 s, in hand.
+    check("a player noticed nothing", max(waits) < 2, figures)
+    return figures
+
+
 SCENARIOS = {
     "suite": suite,
     "alt_svc": alt_svc,
@@ -389,6 +429,8 @@ SCENARIOS = {
     "mirror_killed": lambda session: mirror(session, signal.SIGKILL),
     "mirror_silent": lambda session: mirror(session, signal.SIGSTOP),
     "mirror_other_bytes": other_bytes,
+    "hls_killed": lambda session: hls(session, signal.SIGKILL),
+    "hls_silent": lambda session: hls(session, signal.SIGSTOP),
 }
 
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::book::Proof;
 use super::{NetworkId, Subnet, Tally};
 use crate::id::PeerId;
@@ -20,7 +22,7 @@ const UNPROVEN_DIVISOR: u64 = 10;
 const PAIRS_MAX: usize = 4_096;
 
 /// What an uploader has earned in one window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Earned {
     /// Bytes receipted and possible, before the bounds on shares.
     pub bytes: u64,
@@ -49,7 +51,7 @@ impl Earned {
     }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Account {
     week: u32,
     pairs: BTreeMap<PeerId, Pair>,
@@ -57,7 +59,7 @@ pub(super) struct Account {
     before: Option<(u32, Earned)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Pair {
     tally: Tally,
     subnet: Subnet,

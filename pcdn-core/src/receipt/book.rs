@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::account::{Account, Earned, WINDOW};
 use super::{NetworkId, Receipt, Subnet, Tally};
 use crate::id::{PeerId, SwarmKey};
@@ -21,7 +23,8 @@ const EATEN_MAX: usize = 200_000;
 const CONSUMED_TENTHS: u64 = 11;
 
 /// How well a downloader's key is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Proof {
     /// Nobody vouches for it: anyone makes a thousand of them.
     Key,
@@ -105,14 +108,16 @@ pub enum Refused {
 /// All receipts that count. Give it the minute and one receipt; ask it what was earned.
 ///
 /// Memory is bounded: at most about 40 MB of sessions, 20 MB of appetites, and 0.5 MB for each busy uploader.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Book {
+    #[serde(with = "pairs")]
     sessions: BTreeMap<(PeerId, [u8; 16]), Session>,
+    #[serde(with = "pairs")]
     eaten: BTreeMap<(PeerId, SwarmKey), Eaten>,
     accounts: BTreeMap<PeerId, Account>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Session {
     up: PeerId,
     swarm: SwarmKey,
@@ -120,7 +125,7 @@ struct Session {
     bucket: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Eaten {
     bytes: u64,
     bucket: u32,
@@ -210,5 +215,25 @@ impl Book {
         let account = self.accounts.entry(up).or_default();
         account.add(bucket / WINDOW, receipt.down, step, (down.subnet, down.network), down.proof);
         Counted { up, down: receipt.down, bucket, step }
+    }
+}
+
+/// Maps whose keys have several parts are kept as lists: text forms know no such keys.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Ok(Vec::<(K, V)>::deserialize(from)?.into_iter().collect())
     }
 }

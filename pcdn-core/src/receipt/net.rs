@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// The smallest block of addresses that is mostly one household, office or rack: /24 of IPv4, /48 of IPv6 (RFC 6177: what a
 /// site is given).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Subnet([u8; 7]);
 
 impl Subnet {
@@ -26,7 +28,7 @@ impl Subnet {
 }
 
 /// A network as the operator's table numbers it (an autonomous system, mostly); 0 if the table does not know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NetworkId(pub u32);
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ fn the_wire_form_is_fixed() {
 fn every_single_changed_byte_is_noticed() {
     let good = receipt(&key(1), key(2).peer_id(), 1, 1 << 20).encode();
     for at in 0..good.len() {
-        let mut changed = good;
+        let mut changed = good.clone();
         changed[at] ^= 1;
         assert!(Receipt::decode(&changed).is_none_or(|receipt| !receipt.is_signed()), "byte {at}");
     }

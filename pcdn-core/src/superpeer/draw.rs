@@ -90,6 +90,12 @@ impl Draw {
         now >= self.until || self.open().next().is_none()
     }
 
+    /// Whether at least three of those that reported reached the candidate.
+    pub fn reached(&self) -> bool {
+        let reports = self.seats.iter().filter_map(|(_, sighting)| sighting.as_ref());
+        reports.filter(|sighting| sighting.reached).count() >= REACHED_MIN
+    }
+
     /// What the round shows: medians of those that reached the candidate. `None` if too few reported either way: a witness
     /// that is gone says nothing of the candidate.
     pub fn close(&self) -> Option<Evidence> {
@@ -106,7 +112,7 @@ impl Draw {
         };
         Some(Evidence::round(Round {
             about: self.about,
-            reached: reached.len() >= REACHED_MIN,
+            reached: self.reached(),
             latency_ms: median(|sighting| sighting.latency_ms),
             lost_permille: median(|sighting| sighting.lost_permille),
         }))

@@ -1,13 +1,16 @@
 //! What may be held for or against a candidate: only what somebody else can show.
 
-use crate::audit::Audited;
+use std::collections::BTreeSet;
+
+use crate::audit::{Audited, Verdict};
 use crate::id::{PeerId, SwarmKey};
-use crate::receipt::Counted;
+use crate::receipt::{Counted, Subnet};
 use crate::verify::witness::Statement;
 
 /// One thing that others showed of a peer. Every way to make one takes what a third party made: a closed [round of
 /// witnesses](super::Draw), a receipt a [book](crate::receipt::Book) counted, an [audit](crate::audit::Audit) that was
-/// judged, two statements that contradict each other, or what a [ledger](crate::ledger::Ledger) says.
+/// judged, three downloaders' complaints, two statements that contradict each other, or what a
+/// [ledger](crate::ledger::Ledger) says.
 ///
 /// A peer's own word is no evidence, and the type knows none:
 ///
@@ -30,11 +33,24 @@ pub struct Evidence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fact {
     Round(Round),
-    Receipt { minute: u32, bytes: u64, pieces: u32, bad: u32 },
-    Audit { passed: bool, swarm: SwarmKey, held: u64 },
-    Lie,
+    Receipt {
+        minute: u32,
+        bytes: u64,
+        pieces: u32,
+        bad: u32,
+    },
+    Audit {
+        passed: bool,
+        swarm: SwarmKey,
+        held: u64,
+    },
+    /// It lied, or gave what is wrong.
+    Default,
     Stake(u64),
 }
+
+/// Subnets that must complain, as many as witnesses must agree.
+const COMPLAINTS_MIN: usize = 3;
 
 /// What a round of witnesses came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +80,13 @@ impl Evidence {
         Self { about: audited.peer(), fact }
     }
 
+    /// An auditor says how an audit ended. `None` unless it is one of `trusted`, not the peer itself, and signed this.
+    pub fn verdict(verdict: &Verdict, trusted: &BTreeSet<PeerId>) -> Option<Self> {
+        let Verdict { auditor, peer, swarm, held, passed, .. } = *verdict;
+        let counts = trusted.contains(&auditor) && auditor != peer && verdict.is_signed();
+        counts.then_some(Self { about: peer, fact: Fact::Audit { passed, swarm, held } })
+    }
+
     /// The peer signed two statements that cannot both be true: proof that it lied, whoever shows it. `None` if they can.
     pub fn lie(first: &Statement, second: &Statement) -> Option<Self> {
         let same = first.witness == second.witness
@@ -74,7 +97,16 @@ impl Evidence {
             .entries()
             .any(|(piece, digest)| second.entries().any(|(other, told)| piece == other && digest != told));
         let proven = same && conflict && first.is_signed() && second.is_signed();
-        proven.then_some(Self { about: first.witness, fact: Fact::Lie })
+        proven.then_some(Self { about: first.witness, fact: Fact::Default })
+    }
+
+    /// Downloaders signed for wrong pieces of the peer. `None` unless they are at least three, no two of one subnet: one alone
+    /// may lie about it.
+    pub fn complaints(complaints: &[(Counted, Subnet)]) -> Option<Self> {
+        let about = complaints.first()?.0.up();
+        let counts = |(counted, _): &&(Counted, Subnet)| counted.up() == about && counted.step().bad > 0;
+        let subnets: BTreeSet<Subnet> = complaints.iter().filter(counts).map(|(_, subnet)| *subnet).collect();
+        (subnets.len() >= COMPLAINTS_MIN).then_some(Self { about, fact: Fact::Default })
     }
 
     /// What the operator's books say the peer has at stake.

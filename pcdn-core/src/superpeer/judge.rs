@@ -1,33 +1,26 @@
-//! From facts to gates and a score. All constants are those of the notes on roles, section 5; the reasons stand beside them.
+//! From facts to gates and a score. The constants are those of the notes on roles, section 5, as are the defaults of [`Rules`].
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::Rules;
 use crate::unit::Rate;
 
-const HOUR: Duration = Duration::from_secs(3_600);
-
-/// The address must have held for a day: peers with one session had half the residual life of those with several, and dynamic
-/// addresses explain it (Bremler-Barr and Goldschmidt on Skype's supernodes).
-const ADDRESS_HOLDS: Duration = HOUR.saturating_mul(24);
 /// Found at home so often in the last week: more than every other time.
 const AVAILABILITY_MIN: f64 = 0.6;
-/// Ten viewers of 2 Mbit/s: below, a superpeer is no help to a swarm.
-const UPLOAD_MIN: Rate = Rate::from_mbit(20);
-/// Some ten films; and enough audits that 98 % means something.
-const PROVEN_MIN: u64 = 8 << 30;
-const AUDITS_MIN: u32 = 50;
+/// Of the audits that are demanded.
 const AUDIT_RATE_MIN: f64 = 0.98;
 
-/// Where each part of the score is full: 200 Mbit/s, 0.8 s, 64 GiB.
-const UPLOAD_FULL_MBIT: f64 = 200.0;
+/// Where each part of the score is full: 0.8 s, and these times what is demanded (200 Mbit/s, 64 GiB).
 const LATENCY_FULL_MS: f64 = 800.0;
-const PROVEN_FULL: f64 = (64u64 << 30) as f64;
+const UPLOAD_FULL: f64 = 10.0;
+const PROVEN_FULL: f64 = 8.0;
 /// 95 % confidence.
 const Z: f64 = 1.96;
 
 /// What is known of a candidate, as numbers. Only what others showed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Whether at least three of the last five witnesses reached it.
     pub reached: bool,
@@ -51,7 +44,7 @@ pub struct Facts {
     pub latency_ms: u16,
     /// Mean loss that they measured, per mille.
     pub lost_permille: u16,
-    /// Whether it was proven to lie within 7 days.
+    /// Whether it was proven to lie, or to give what is wrong, within 7 days.
     pub lied: bool,
     /// Defaults of the last 30 days, each fading to nothing over that time.
     pub defaults: f64,
@@ -60,28 +53,29 @@ pub struct Facts {
 }
 
 /// A condition that must hold, whatever the score.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Gate {
     /// Witnesses of other networks reach it.
     Reached,
-    /// Its address is a day old.
+    /// Its address is a day old, or as old as is demanded.
     Address,
     /// It is there in 60 % of the probes of a week.
     Availability,
     /// It wants to.
     Willing,
-    /// It gives 20 Mbit/s.
+    /// It gives 20 Mbit/s, or what is demanded.
     Upload,
-    /// It proved to hold 8 GiB, in at least 50 audits, 98 % of them passed.
+    /// It proved to hold 8 GiB, or what is demanded, in at least 50 audits, 98 % of them passed.
     Storage,
-    /// It did not lie within a week.
+    /// It did not default within a week.
     Honest,
     /// It has the stake that is demanded.
     Stake,
 }
 
 /// How a candidate is judged.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Gates that are shut; none for one that may be a superpeer.
     pub shut: Vec<Gate>,
@@ -94,13 +88,13 @@ pub fn judge(facts: &Facts, rules: &Rules) -> Judgement {
     let audit_rate = share(facts.audits.1.into(), facts.audits.0.into());
     let gates = [
         (Gate::Reached, facts.reached),
-        (Gate::Address, facts.address_age >= ADDRESS_HOLDS),
+        (Gate::Address, facts.address_age >= rules.address),
         (Gate::Availability, availability(facts.week) >= AVAILABILITY_MIN),
         (Gate::Willing, !facts.opted_out),
-        (Gate::Upload, facts.upload >= UPLOAD_MIN),
+        (Gate::Upload, facts.upload >= rules.upload),
         (
             Gate::Storage,
-            facts.proven >= PROVEN_MIN && facts.audits.0 >= AUDITS_MIN && audit_rate >= AUDIT_RATE_MIN,
+            facts.proven >= rules.proven && facts.audits.0 >= rules.audits && audit_rate >= AUDIT_RATE_MIN,
         ),
         (Gate::Honest, !facts.lied),
         (Gate::Stake, rules.stake.is_none_or(|required| facts.stake >= required)),
@@ -110,12 +104,13 @@ pub fn judge(facts: &Facts, rules: &Rules) -> Judgement {
 }
 
 fn score(facts: &Facts, rules: &Rules, audit_rate: f64) -> f64 {
-    let mbit = facts.upload.0 as f64 / 125_000.0;
-    let upload = ((1.0 + mbit).log2() / (1.0 + UPLOAD_FULL_MBIT).log2()).min(1.0);
+    let mbit = |rate: Rate| rate.0 as f64 / 125_000.0;
+    let full = 1.0 + mbit(rules.upload) * UPLOAD_FULL;
+    let upload = ((1.0 + mbit(facts.upload)).log2() / full.log2()).min(1.0);
     let fulfilled = wilson(facts.pieces.0 - facts.pieces.1.min(facts.pieces.0), facts.pieces.0);
     let quick = 1.0 - (f64::from(facts.latency_ms) / LATENCY_FULL_MS).min(1.0);
     let latency = quick * (1.0 - f64::from(facts.lost_permille.min(1_000)) / 1_000.0);
-    let disk = (facts.proven as f64 / PROVEN_FULL).min(1.0) * audit_rate;
+    let disk = (facts.proven as f64 / (rules.proven as f64 * PROVEN_FULL).max(1.0)).min(1.0) * audit_rate;
     let stake = match rules.stake {
         Some(required) if required > 0 => (facts.stake as f64 / required as f64).min(1.0),
         _ => 1.0,

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::evidence::{Evidence, Fact, Round};
 use super::judge::Facts;
 use crate::id::SwarmKey;
 use crate::unit::{Rate, Time};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// Probes count once in five minutes: more of them say nothing more.
-const SLOT_SECS: u64 = 300;
 /// Days of counters.
 const DAYS: u64 = 14;
 const WEEK_DAYS: u64 = 7;
@@ -30,7 +30,7 @@ const LOST_ROUNDS: u32 = 3;
 /// A candidate that did not announce for so long is forgotten.
 const STALE: Duration = DAY.saturating_mul(14);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Record {
     address: Option<(IpAddr, Time)>,
     last_seen: Time,
@@ -47,7 +47,7 @@ pub(super) struct Record {
     stake: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Day {
     number: u64,
     probed: u32,
@@ -66,6 +66,10 @@ impl Record {
         }
     }
 
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address.map(|(address, _)| address)
+    }
+
     pub(super) fn opt_out(&mut self, out: bool) {
         self.opted_out = out;
     }
@@ -74,10 +78,10 @@ impl Record {
         now.since(self.last_seen) > STALE
     }
 
-    /// Remembers what was shown; true if it demotes at once.
-    pub(super) fn take(&mut self, now: Time, evidence: &Evidence) -> bool {
+    /// Remembers what was shown; true if it demotes at once. Probes count once in a `slot`: more of them say nothing more.
+    pub(super) fn take(&mut self, now: Time, evidence: &Evidence, slot: Duration) -> bool {
         match evidence.fact {
-            Fact::Round(round) => return self.round(now, &round),
+            Fact::Round(round) => return self.round(now, &round, slot),
             Fact::Receipt { minute, bytes, pieces, bad } => {
                 let day = self.day(now);
                 day.pieces += u64::from(pieces);
@@ -85,7 +89,7 @@ impl Record {
                 self.minute(minute, bytes);
             }
             Fact::Audit { passed, swarm, held } => self.audit(now, passed, swarm, held),
-            Fact::Lie => {
+            Fact::Default => {
                 push(&mut self.defaults, now, DEFAULTS);
                 return true;
             }
@@ -94,13 +98,13 @@ impl Record {
         false
     }
 
-    fn round(&mut self, now: Time, round: &Round) -> bool {
+    fn round(&mut self, now: Time, round: &Round, slot: Duration) -> bool {
         self.reached = round.reached;
         self.lost_rounds = if round.reached { 0 } else { self.lost_rounds + 1 };
         if round.reached {
             push(&mut self.rounds, (round.latency_ms, round.lost_permille), ROUNDS);
         }
-        let slot = now.0 / 1_000_000 / SLOT_SECS;
+        let slot = now.0 / (slot.as_micros() as u64).max(1);
         let fresh = self.slot != Some(slot);
         let gained = round.reached && (fresh || !self.slot_answered);
         self.slot_answered = round.reached || (!fresh && self.slot_answered);

@@ -1,5 +1,6 @@
 //! What a witness signs after it dialled a candidate.
 
+use crate::form::{self, Fields};
 use crate::id::{Identity, PeerId};
 
 const DOMAIN: &[u8] = b"pcdn-sighting-1\0";
@@ -28,8 +29,7 @@ pub struct Sighting {
 
 impl Sighting {
     /// Length of the wire form.
-    pub const BYTES: usize = Self::SIGNED + 64;
-    const SIGNED: usize = 16 + 32 + 32 + 1 + 2 + 2;
+    pub const BYTES: usize = 16 + 32 + 32 + 1 + 2 + 2 + form::SIGNATURE;
 
     /// Signs what `witness` saw.
     pub fn sign(
@@ -60,40 +60,27 @@ impl Sighting {
 
     /// The wire form.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = self.signed_bytes().split_off(DOMAIN.len());
-        out.extend_from_slice(&self.signature);
-        out
+        form::encode(DOMAIN, self.signed_bytes(), &self.signature)
     }
 
     /// Reads the wire form; `None` if its length or a field is not right. The signature is not checked here.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
-        let array = |at: usize| -> [u8; 32] { bytes[at..at + 32].try_into().expect("32 bytes") };
-        let number = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-        let reached = match bytes[80] {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
+        let mut from = Fields::of(bytes, Self::BYTES)?;
         Some(Self {
-            draw: bytes[..16].try_into().expect("16 bytes"),
-            about: PeerId(array(16)),
-            witness: PeerId(array(48)),
-            reached,
-            latency_ms: number(81),
-            lost_permille: number(83),
-            signature: bytes[Self::SIGNED..].try_into().expect("64 bytes"),
+            draw: from.take(),
+            about: PeerId(from.take()),
+            witness: PeerId(from.take()),
+            reached: from.flag()?,
+            latency_ms: u16::from_be_bytes(from.take()),
+            lost_permille: u16::from_be_bytes(from.take()),
+            signature: from.take(),
         })
     }
 
     fn signed_bytes(&self) -> Vec<u8> {
-        let mut bytes = DOMAIN.to_vec();
-        bytes.extend_from_slice(&self.draw);
-        bytes.extend_from_slice(&self.about.0);
-        bytes.extend_from_slice(&self.witness.0);
-        bytes.push(u8::from(self.reached));
-        bytes.extend_from_slice(&self.latency_ms.to_be_bytes());
-        bytes.extend_from_slice(&self.lost_permille.to_be_bytes());
-        bytes
+        let Self { draw, about, witness, reached, latency_ms, lost_permille, .. } = self;
+        let (reached, latency, lost) =
+            ([u8::from(*reached)], latency_ms.to_be_bytes(), lost_permille.to_be_bytes());
+        form::signed(DOMAIN, &[draw, &about.0, &witness.0, &reached, &latency, &lost])
     }
 }

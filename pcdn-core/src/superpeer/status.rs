@@ -1,5 +1,6 @@
 //! What a tracker signs for a superpeer, so that nobody needs to ask the tracker again.
 
+use crate::form::{self, Fields};
 use crate::id::{Identity, PeerId};
 
 const DOMAIN: &[u8] = b"pcdn-superpeer-1\0";
@@ -26,8 +27,7 @@ impl Status {
     /// How long a status holds, in milliseconds: an hour, so a fallen one is believed no longer than that.
     pub const HOLDS_MS: u64 = 3_600_000;
     /// Length of the wire form.
-    pub const BYTES: usize = Self::SIGNED + 64;
-    const SIGNED: usize = 32 + 32 + 1 + 8;
+    pub const BYTES: usize = 32 + 32 + 1 + 8 + form::SIGNATURE;
 
     /// Signs it at `now_ms`, milliseconds since 1970.
     pub fn sign(tracker: &Identity, peer: PeerId, share: f64, now_ms: u64) -> Self {
@@ -48,30 +48,20 @@ impl Status {
 
     /// The wire form.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = self.signed_bytes().split_off(DOMAIN.len());
-        out.extend_from_slice(&self.signature);
-        out
+        form::encode(DOMAIN, self.signed_bytes(), &self.signature)
     }
 
     /// Reads the wire form; `None` if its length or share is not right. The signature is not checked here.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
-        let array = |at: usize| -> [u8; 32] { bytes[at..at + 32].try_into().expect("32 bytes") };
-        Some(Self {
-            peer: PeerId(array(0)),
-            tracker: PeerId(array(32)),
-            share: Some(bytes[64]).filter(|share| *share <= 100)?,
-            until_ms: u64::from_be_bytes(bytes[65..73].try_into().expect("8 bytes")),
-            signature: bytes[Self::SIGNED..].try_into().expect("64 bytes"),
-        })
+        let mut from = Fields::of(bytes, Self::BYTES)?;
+        let (peer, tracker) = (PeerId(from.take()), PeerId(from.take()));
+        let [share] = from.take();
+        let (until_ms, signature) = (u64::from_be_bytes(from.take()), from.take());
+        (share <= 100).then_some(Self { peer, tracker, share, until_ms, signature })
     }
 
     fn signed_bytes(&self) -> Vec<u8> {
-        let mut bytes = DOMAIN.to_vec();
-        bytes.extend_from_slice(&self.peer.0);
-        bytes.extend_from_slice(&self.tracker.0);
-        bytes.push(self.share);
-        bytes.extend_from_slice(&self.until_ms.to_be_bytes());
-        bytes
+        let Self { peer, tracker, share, until_ms, .. } = self;
+        form::signed(DOMAIN, &[&peer.0, &tracker.0, &[*share], &until_ms.to_be_bytes()])
     }
 }

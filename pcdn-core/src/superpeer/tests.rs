@@ -5,11 +5,9 @@ use crate::id::{Identity, SwarmKey};
 use crate::layout::{Layout, SegmentId};
 use crate::range::ByteRange;
 use crate::receipt::{Book, Downloader, NetworkId, Proof, Receipt, Subnet, Tally};
-use crate::unit::Rate;
 use crate::verify::witness::Statement;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// A candidate that just qualifies with room to spare.
 fn good() -> Facts {
@@ -33,17 +31,19 @@ fn good() -> Facts {
 
 type Spoil = fn(&mut Facts);
 
-const LEDGER: Rules = Rules { stake: Some(100) };
+fn ledger() -> Rules {
+    Rules { stake: Some(100), ..Rules::default() }
+}
 
 /// Whether it may rise: the gates are open and the score is high enough.
 fn rises(facts: &Facts) -> bool {
-    let judgement = judge(facts, &LEDGER);
+    let judgement = judge(facts, &ledger());
     judgement.shut.is_empty() && judgement.score >= 0.70
 }
 
 #[test]
 fn every_gate_flips_the_outcome() {
-    assert!(rises(&good()), "{:?}", judge(&good(), &LEDGER));
+    assert!(rises(&good()), "{:?}", judge(&good(), &ledger()));
     let cases: [(Gate, Spoil); 10] = [
         (Gate::Reached, |facts| facts.reached = false),
         (Gate::Address, |facts| facts.address_age = HOUR * 23),
@@ -59,18 +59,18 @@ fn every_gate_flips_the_outcome() {
     for (gate, spoil) in cases {
         let mut facts = good();
         spoil(&mut facts);
-        assert_eq!(judge(&facts, &LEDGER).shut, [gate]);
+        assert_eq!(judge(&facts, &ledger()).shut, [gate]);
     }
     let mut poor = good();
     poor.stake = 0;
-    assert_eq!(judge(&poor, &Rules { stake: None }).shut, [], "without a ledger nobody asks for stake");
+    assert_eq!(judge(&poor, &Rules::default()).shut, [], "without a ledger nobody asks for stake");
 }
 
 #[test]
 fn every_part_of_the_score_flips_the_outcome() {
     // Each of these candidates passes all gates and stands just above the bar by the other parts.
     let edge = Facts { upload: Rate::from_mbit(24), latency_ms: 200, proven: 10 << 30, ..good() };
-    assert!(rises(&edge), "{:?}", judge(&edge, &LEDGER));
+    assert!(rises(&edge), "{:?}", judge(&edge, &ledger()));
     let cases: [(&str, Spoil); 6] = [
         ("availability", |facts| facts.fortnight = (2_000, 1_300)),
         ("fulfilment", |facts| facts.pieces = (10_000, 4_000)),
@@ -82,17 +82,17 @@ fn every_part_of_the_score_flips_the_outcome() {
     for (name, spoil) in cases {
         let mut facts = edge;
         spoil(&mut facts);
-        let judgement = judge(&facts, &LEDGER);
+        let judgement = judge(&facts, &ledger());
         assert!(judgement.shut.is_empty() && judgement.score < 0.70, "{name}: {judgement:?}");
     }
     let better = |improve: fn(&mut Facts)| {
         let mut facts = edge;
         improve(&mut facts);
-        judge(&facts, &LEDGER).score > judge(&edge, &LEDGER).score
+        judge(&facts, &ledger()).score > judge(&edge, &ledger()).score
     };
     assert!(better(|facts| facts.upload = Rate::from_mbit(100)));
     assert!(better(|facts| facts.proven = 64 << 30));
-    let half = |stake| judge(&Facts { stake, ..edge }, &Rules { stake: Some(200) }).score;
+    let half = |stake| judge(&Facts { stake, ..edge }, &Rules { stake: Some(200), ..Rules::default() }).score;
     assert!(half(200) > half(100), "stake counts up to what is demanded");
 }
 
@@ -133,7 +133,7 @@ impl World {
 
     /// Ten minutes in which the candidate answers or not, and gives `mbit` or nothing.
     fn window(&mut self, answers: bool, mbit: u64) -> Vec<Change> {
-        self.now += WINDOW;
+        self.now += self.superpeers.rules().window;
         if answers {
             self.superpeers.seen(self.now, self.about.peer, [1, 0, 2, 1].into(), REGION);
         }
@@ -245,10 +245,10 @@ fn between_the_two_bars_nothing_changes() {
     assert!((0.55..0.70).contains(&judgement.score), "{judgement:?}");
     let mut low = track::Track::default();
     let mut high = track::Track::default();
-    high.promote(Time::ZERO);
+    high.promote(Time::ZERO, &Rules::default());
     for n in 0..1_000 {
-        assert_eq!(low.window(Time::from_secs(n * 600), &judgement), None);
-        assert_eq!(high.window(Time::from_secs(n * 600), &judgement), None);
+        assert_eq!(low.window(Time::from_secs(n * 600), &judgement, &Rules::default()), None);
+        assert_eq!(high.window(Time::from_secs(n * 600), &judgement, &Rules::default()), None);
         assert!(!low.is_ready(Time::from_secs(n * 600)));
     }
     assert!(high.standing().is_super());
@@ -319,19 +319,20 @@ fn a_region_has_no_more_than_its_quota_and_the_best_come_first() {
     let mut superpeers = Superpeers::new(Rules::default(), Time::ZERO);
     let mut ready = track::Track::default();
     let judgement = Judgement { shut: Vec::new(), score: 0.9 };
-    (0..6).for_each(|_| assert_eq!(ready.window(Time::ZERO, &judgement), None));
+    (0..6).for_each(|_| assert_eq!(ready.window(Time::ZERO, &judgement, &Rules::default()), None));
     assert!(ready.is_ready(Time::ZERO));
     for n in 0..5 {
         let mut track = track::Track::default();
-        track.promote(Time::ZERO);
+        track.promote(Time::ZERO, &Rules::default());
         let candidate = Candidate { region: REGION, track, ..Candidate::default() };
-        superpeers.candidates.insert(PeerId([n; 32]), candidate);
+        superpeers.candidates.0.insert(PeerId([n; 32]), candidate);
     }
     superpeers
         .candidates
+        .0
         .insert(PeerId([9; 32]), Candidate { region: REGION, track: ready, ..Candidate::default() });
     let needs = BTreeMap::from([(REGION, need(100, 0, 0))]);
-    superpeers.review(Time::ZERO + WINDOW, &needs);
+    superpeers.review(superpeers.next_review(), &needs);
     assert!(!superpeers.standing(&PeerId([9; 32])).is_super(), "five of a hundred are there");
 }
 

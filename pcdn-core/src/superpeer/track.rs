@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::Rules;
 use super::judge::Judgement;
 use crate::unit::Time;
 
@@ -11,17 +14,16 @@ const FALL: f64 = 0.55;
 /// Windows in a row.
 const GOOD_WINDOWS: u8 = 6;
 const BAD_WINDOWS: u8 = 3;
-/// A new one gets no full share for a day: what it was good for so far was less work.
-const PROBATION: Duration = Duration::from_secs(24 * 3_600);
+/// What a new one gets until its probation is over.
 const PROBATION_SHARE: f64 = 0.25;
-/// Whoever fell waits, twice as long each time.
-const COOL_DOWN: Duration = Duration::from_secs(24 * 3_600);
-const COOL_DOWN_MAX: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// The wait doubles with each fall, up to so many times the first: two weeks after a day.
+const COOL_DOWNS_MAX: u32 = 14;
 /// Falls are forgiven after a month without one.
 const FORGIVEN: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Where a peer stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// Like everyone.
     #[default]
@@ -54,7 +56,7 @@ impl Standing {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Track {
     standing: Standing,
     good: u8,
@@ -69,12 +71,12 @@ impl Track {
     }
 
     /// A window ended with this judgement.
-    pub(super) fn window(&mut self, now: Time, judgement: &Judgement) -> Option<Standing> {
+    pub(super) fn window(&mut self, now: Time, judgement: &Judgement, rules: &Rules) -> Option<Standing> {
         let open = judgement.shut.is_empty();
         self.good = if open && judgement.score >= RISE { (self.good + 1).min(GOOD_WINDOWS) } else { 0 };
         self.bad = if !open || judgement.score < FALL { (self.bad + 1).min(BAD_WINDOWS) } else { 0 };
         match self.standing {
-            Standing::Super { .. } if self.bad >= BAD_WINDOWS => self.fall(now),
+            Standing::Super { .. } if self.bad >= BAD_WINDOWS => self.fall(now, rules),
             Standing::Cooling { until } if now >= until => {
                 self.standing = Standing::Ordinary;
                 Some(self.standing)
@@ -89,13 +91,13 @@ impl Track {
         self.good >= GOOD_WINDOWS && !waits && !self.standing.is_super()
     }
 
-    pub(super) fn promote(&mut self, now: Time) -> Standing {
-        self.standing = Standing::Super { probation: now + PROBATION };
+    pub(super) fn promote(&mut self, now: Time, rules: &Rules) -> Standing {
+        self.standing = Standing::Super { probation: now + rules.probation };
         self.standing
     }
 
     /// Falls at once, and waits; `None` if it was no superpeer, whose windows begin anew.
-    pub(super) fn fall(&mut self, now: Time) -> Option<Standing> {
+    pub(super) fn fall(&mut self, now: Time, rules: &Rules) -> Option<Standing> {
         (self.good, self.bad) = (0, 0);
         if !self.standing.is_super() {
             return None;
@@ -103,7 +105,7 @@ impl Track {
         if now.since(self.fell) > FORGIVEN {
             self.falls = 0;
         }
-        let wait = COOL_DOWN.saturating_mul(1 << self.falls.min(8)).min(COOL_DOWN_MAX);
+        let wait = rules.cool_down.saturating_mul((1 << self.falls.min(8)).min(COOL_DOWNS_MAX));
         self.falls += 1;
         self.fell = now;
         self.standing = Standing::Cooling { until: now + wait };

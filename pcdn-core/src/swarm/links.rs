@@ -1,6 +1,6 @@
 //! Neighbours: who is linked, what they hold, how fast they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(super) struct Links {
     neighbours: Vec<Neighbour>,
     sides: Vec<Side>,
     meter: Meter,
+    /// Superpeers, linked or not: those of the swarm's neighbourhood that the node asked its trackers about.
+    preferred: BTreeSet<PeerId>,
 }
 
 /// What the engine knows of a neighbour beside what a scheduler sees.
@@ -129,10 +131,17 @@ impl Links {
             quiet_until: Time::ZERO,
             complete: false,
             origin_rate: 0,
+            superpeer: self.preferred.contains(&peer),
         };
         self.handles.insert(at, link);
         self.neighbours.insert(at, neighbour);
         self.sides.insert(at, Side { remote, secs_per_byte: 1.0 / RATE_GUESS as f64, ..Side::default() });
+    }
+
+    /// These are superpeers, and no others.
+    pub(super) fn prefer(&mut self, superpeers: BTreeSet<PeerId>) {
+        self.neighbours.iter_mut().for_each(|n| n.superpeer = superpeers.contains(&n.peer));
+        self.preferred = superpeers;
     }
 
     fn remove(&mut self, link: Handle, board: &mut Board) -> Option<Neighbour> {

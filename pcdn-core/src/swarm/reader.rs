@@ -18,13 +18,13 @@ use crate::swarm::report::Event;
 use crate::unit::{Rate, Time};
 use crate::verify::Verified;
 
-/// How far ahead pieces are due at all; the rest is not wanted yet (scheduling notes: 120 s caps the waste).
-const HORIZON: Duration = Duration::from_secs(120);
 /// A wait longer than this is a stall.
 const STALL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
 pub(super) struct Readers {
+    /// How far ahead pieces are due at all.
+    ahead: Duration,
     all: BTreeMap<ReaderId, Reader>,
     loading: bool,
     /// What a player is expected to read although no reader is there yet.
@@ -63,6 +63,11 @@ struct Reader {
 }
 
 impl Readers {
+    /// For readers whose pieces are due so far `ahead` of them.
+    pub(super) fn new(ahead: Duration) -> Self {
+        Self { ahead, ..Self::default() }
+    }
+
     /// Whether nobody reads.
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.expected.is_empty()
@@ -182,9 +187,9 @@ impl Swarm {
         }
         self.board.clear_dues();
         for (at, demand) in windows {
-            self.board.set_dues(now, at, &demand, HORIZON);
+            self.board.set_dues(now, at, &demand, self.readers.ahead);
         }
-        for expected in self.readers.expected.iter().filter(|e| e.from <= now + HORIZON) {
+        for expected in self.readers.expected.iter().filter(|e| e.from <= now + self.readers.ahead) {
             self.board.expect(expected.segment, expected.from, expected.until);
         }
         self.deliver(now);

@@ -1,7 +1,7 @@
 //! Serving: who gets the next slot.
 //!
 //! A bounded number of pieces is handed to the transports at once; the rest waits here, and the neighbour that was given the
-//! fewest bytes goes first. How slots share the line is the transport's business.
+//! fewest bytes goes first; those of superpeers count half. How slots share the line is the transport's business.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,6 +17,9 @@ use crate::verify::{Verified, list};
 
 /// What a neighbour with a full queue is told to wait.
 const BUSY: Duration = Duration::from_millis(300);
+
+/// A superpeer gets this many times as much before it waits for others: that is what it has of being one.
+const SUPERPEER_DIVISOR: u64 = 2;
 
 #[derive(Debug)]
 pub(super) struct Uploads {
@@ -146,7 +149,9 @@ impl Swarm {
         while self.upload.active.len() < self.upload.slots {
             let served = |link: &Handle| {
                 let active = self.upload.serving.get(link).copied().unwrap_or_default();
-                (active, self.links.side(*link).map_or(0, |side| side.to))
+                let given = self.links.side(*link).map_or(0, |side| side.to);
+                let superpeer = self.links.get(*link).is_some_and(|neighbour| neighbour.superpeer);
+                (active, if superpeer { given / SUPERPEER_DIVISOR } else { given })
             };
             let Some(link) = self
                 .upload

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -110,19 +111,25 @@ impl Tracker {
     /// The tracker at `host:port`, `udp://host:port` or `http://host:port`. Nothing is sent yet, and an address that cannot be
     /// used is reported by the first call; parse the text to hear it at once.
     pub fn at(address: &str) -> Self {
-        Self::of(address.chars().take(WHY_MAX).collect(), Way::parse(address), Proofs::default(), None)
+        Self::of(address.chars().take(WHY_MAX).collect(), Way::parse(address), Proofs::default(), None, None)
     }
 
-    fn of(node: String, way: Result<Way, String>, proofs: Proofs, outlook: Option<Arc<Outlook>>) -> Self {
+    fn of(
+        node: String,
+        way: Result<Way, String>,
+        proofs: Proofs,
+        outlook: Option<Arc<Outlook>>,
+        from: Option<IpAddr>,
+    ) -> Self {
         let Proofs { secret, token } = proofs;
-        let (socket, mine, book, reporting) = Default::default();
-        let start = Instant::now();
+        let (mine, book, reporting) = Default::default();
+        let (socket, start) = (socket::Handle::new(from), Instant::now());
         let inner = Inner { node, way, secret, token, outlook, socket, mine, book, reporting, start };
         Self { inner: Arc::new(inner) }
     }
 
-    fn with(&self, proofs: Proofs, outlook: Option<Arc<Outlook>>) -> Self {
-        Self::of(self.inner.node.clone(), self.inner.way.clone(), proofs, outlook)
+    fn with(&self, proofs: Proofs, outlook: Option<Arc<Outlook>>, from: Option<IpAddr>) -> Self {
+        Self::of(self.inner.node.clone(), self.inner.way.clone(), proofs, outlook, from)
     }
 
     /// What all who use it call it: its address without scheme and in small letters.
@@ -137,20 +144,28 @@ impl Tracker {
     #[must_use]
     pub fn with_secret(self, secret: Secret) -> Self {
         let proofs = Proofs { secret: Some(secret), ..self.inner.proofs() };
-        self.with(proofs, self.inner.outlook.clone())
+        self.with(proofs, self.inner.outlook.clone(), self.inner.socket.from())
     }
 
     /// Shows a token of the tracker's application, see [`token`](super::token). To be called before the first use.
     #[must_use]
     pub fn with_token(self, token: &str) -> Self {
         let proofs = Proofs { token: Some(token.into()), ..self.inner.proofs() };
-        self.with(proofs, self.inner.outlook.clone())
+        self.with(proofs, self.inner.outlook.clone(), self.inner.socket.from())
     }
 
     /// Tells the tracker what NAT this node is behind, as it is found out. To be called before the first use.
     #[must_use]
     pub fn with_outlook(self, outlook: Arc<Outlook>) -> Self {
-        self.with(self.inner.proofs(), Some(outlook))
+        self.with(self.inner.proofs(), Some(outlook), self.inner.socket.from())
+    }
+
+    /// Speaks UDP from this address of the machine, where the tracker has one of the same family: a tracker tells others of
+    /// the address it sees, which must be one where the node listens. To be called before the first use: the handle is a new
+    /// one.
+    #[must_use]
+    pub fn sending_from(self, ip: IpAddr) -> Self {
+        self.with(self.inner.proofs(), self.inner.outlook.clone(), Some(ip))
     }
 }
 

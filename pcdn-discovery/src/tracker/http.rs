@@ -9,7 +9,7 @@
 //! | `GET /v1/stats` | counts and sizes |
 //! | `GET /announce`, `GET /scrape` | bencoded, for BitTorrent clients: BEP 3, 7, 23, 48 |
 //! | `GET /metrics` | the same, as OpenMetrics text |
-//! | `/v1/receipts`, `/v1/sightings`, `/v1/probes`, `/v1/superpeers`, `/v1/earned` | see [`standing`](super::standing::http) |
+//! | `/v1/receipts`, `/v1/sightings`, `/v1/audits`, `/v1/probes`, `/v1/superpeers`, `/v1/earned`, `/v1/standing` | see [`standing`](super::standing::http) |
 //! | `GET /healthz`, `/readyz` | `ok` |
 //! | `GET /` | a page for people |
 //!

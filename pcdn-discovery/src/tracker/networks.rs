@@ -91,10 +91,14 @@ impl Networks {
         after.checked_sub(1).map_or(NetworkId::default(), |at| self.starts[at].1)
     }
 
+    /// The region of a network by its number; 0 if it is in none.
+    pub fn region_of(&self, network: NetworkId) -> u16 {
+        self.regions.get(usize::from(network.0)).copied().unwrap_or(0)
+    }
+
     /// Whether both are of one region, of a known one.
     pub fn same_region(&self, a: NetworkId, b: NetworkId) -> bool {
-        let region = |network: NetworkId| self.regions.get(usize::from(network.0)).copied().unwrap_or(0);
-        region(a) != 0 && region(a) == region(b)
+        self.region_of(a) != 0 && self.region_of(a) == self.region_of(b)
     }
 
     /// Stretches of addresses it tells apart.

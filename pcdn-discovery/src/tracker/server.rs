@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pcdn_core::dice::Dice;
 use pcdn_core::id::{Identity, PeerId};
-use pcdn_core::superpeer::Rules;
 use pcdn_core::unit::Time;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -18,8 +17,8 @@ use super::http;
 use super::networks::Networks;
 use super::secret::Secret;
 use super::service::{Counters, Service};
-use super::standing::Standings;
-use super::standing::http::{self as standing, wall_clock};
+use super::standing::http::wall_clock;
+use super::standing::{StandingConfig, Standings};
 use super::store::{Elsewhere, Memory, PeerStore};
 use super::table::{Limits, Table};
 use super::token::Tokens;
@@ -56,6 +55,8 @@ pub struct TrackerConfig {
     /// Another address of this host from which nodes are answered, so that they learn what their NATs do. Default: one the system
     /// has, if it listens on all.
     pub second_address: Option<IpAddr>,
+    /// What it makes of how good peers are.
+    pub standing: StandingConfig,
     /// UDP workers, each a thread with a socket of its own. Default: the number of cores, at most 4; one core answers more than
     /// a hundred thousand requests a second.
     pub workers: usize,
@@ -71,6 +72,7 @@ impl Default for TrackerConfig {
             limits: Limits::default(),
             networks: Arc::default(),
             second_address: None,
+            standing: StandingConfig::default(),
             workers: cores.min(4),
         }
     }
@@ -82,6 +84,7 @@ pub struct TrackerServer {
     local: SocketAddr,
     service: Arc<Service>,
     standings: Arc<Standings>,
+    standing: Box<StandingConfig>,
     stop: watch::Sender<bool>,
     workers: Vec<Worker>,
     desks: Vec<Desk>,
@@ -101,6 +104,9 @@ impl TrackerServer {
         store: Arc<dyn PeerStore>,
         elsewhere: Option<Arc<dyn Elsewhere>>,
     ) -> io::Result<Self> {
+        let epoch = wall_clock();
+        let standing = Box::new(config.standing);
+        let standings = Arc::new(standing.standings(epoch, Identity::from_secret(draw()?))?);
         let (udp, tcp) = bind_both(config.listen).await?;
         let local = udp.local_addr()?;
         let start = Watch(Instant::now());
@@ -137,16 +143,13 @@ impl TrackerServer {
         };
         let workers = sockets.into_iter().enumerate().map(worker).collect::<io::Result<_>>()?;
         let (stop, stopped) = watch::channel(false);
-        let epoch = wall_clock();
-        let key = Identity::from_secret(draw()?);
-        let standings = Arc::new(Standings::new(epoch, key, Rules::default()));
-        service.tell(standings.clone(), epoch);
-        tasks.spawn(standing::run(standings.clone(), wall_clock, dice.fork("standing")));
+        service.tell(standings.clone(), wall_clock());
+        standing.start(&mut tasks, &standings, service.clone(), dice.fork("standing"));
         let router = http::router(service.clone(), start, dice.fork("http"), elsewhere, &standings);
         tasks.spawn(web::serve(tcp, router, stopped));
         tasks.spawn(sweep(service.clone(), meetings, start));
         tracing::info!(%local, "tracker listens");
-        Ok(Self { local, service, standings, stop, workers, desks, tasks })
+        Ok(Self { local, service, standings, standing, stop, workers, desks, tasks })
     }
 
     /// Where it listens, UDP and TCP.
@@ -180,6 +183,7 @@ impl TrackerServer {
         };
         let _ = timeout(SHUTDOWN_MAX, http).await;
         self.tasks.shutdown().await;
+        self.standing.stop(&self.standings).await;
         // Each is woken and then ends between two batches.
         drop(std::mem::take(&mut self.workers));
         drop(std::mem::take(&mut self.desks));

@@ -6,17 +6,20 @@ use std::sync::{Arc, OnceLock};
 
 use pcdn_core::dice::Dice;
 use pcdn_core::id::PeerId;
+use pcdn_core::receipt::NetworkId;
+use pcdn_core::superpeer::Region;
 use pcdn_core::unit::Time;
 
 use super::cookie::Cookies;
 use super::secret::Secret;
-use super::standing::Standings;
+use super::standing::{self, Standings};
 use super::store::{Size, Told};
 use super::table::{Limits, Table, whole_seconds};
 use super::token::{Capability, TokenError, Tokens};
+use super::wire::report::Change;
 use super::wire::{
-    AMPLIFICATION_MAX, Action, Answer, DATAGRAM_MAX, Head, InfoHash, Request, WireError, bep15, decode_head,
-    decode_request, encode_answer, swarm_of, token_of,
+    self, AMPLIFICATION_MAX, Action, Answer, DATAGRAM_MAX, Event, Head, InfoHash, Listed, Request, WireError,
+    bep15, decode_head, decode_request, encode_answer, swarm_of, token_of,
 };
 
 /// Why a tracker will not do it.
@@ -419,13 +422,41 @@ impl Service {
             }),
             Request::Report(report) => self.table.report(now, dice, from, report).map(Answer::Reported),
         };
-        if let (Ok(_), Request::Announce(announce), Some((standings, epoch))) =
-            (&answer, request, self.standings.get())
-        {
-            standings.heard(*epoch + now.since(Time::ZERO), from, announce);
+        if answer.is_ok() {
+            self.heard(now, from, request);
         }
         self.counters.count(answer.as_ref().map(|_| request).map_err(|why| *why));
         answer
+    }
+
+    /// Tells standings who is there. A peer that leaves is no news: what it gave is told afterwards.
+    fn heard(&self, now: Time, from: SocketAddr, request: &Request) {
+        let Some((standings, epoch)) = self.standings.get() else { return };
+        let (id, ports, seed, traits, swarms) = match request {
+            Request::Announce(it) if it.event != Event::Stopped => {
+                (it.peer, it.ports, it.seed, it.traits, vec![InfoHash::of(&it.swarm)])
+            }
+            Request::Report(it) => {
+                let held = it.entries.iter().filter(|entry| entry.change == Change::Hold);
+                (it.peer, it.ports, false, it.traits, held.map(|entry| entry.hash).collect())
+            }
+            _ => return,
+        };
+        let ip = from.ip().to_canonical();
+        let Some(record) = wire::records(&[Listed { id, ip, ports, seed, traits }]).pop() else { return };
+        let networks = self.table.networks();
+        let network = networks.network_of(ip);
+        let announced = standing::Announced {
+            record: &record,
+            from,
+            swarms: &swarms,
+            network: NetworkId(network.0.into()),
+            region: Region(networks.region_of(network)),
+            // Without one it would not have come so far.
+            proven: self.tokens.is_some(),
+            metered: traits.metered,
+        };
+        standings.seen(*epoch + now.since(Time::ZERO), &announced);
     }
 }
 

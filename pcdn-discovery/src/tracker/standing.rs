@@ -1,37 +1,56 @@
-//! What a tracker knows of how good peers are: receipts that uploaders report, witnesses that it draws, and the superpeers and
-//! the earned weight that follow from both.
+//! What a tracker knows of how good peers are: receipts that uploaders report, witnesses that it draws, audits by auditors it
+//! trusts, stakes its operator's ledger knows of, and the superpeers and the earned weight that follow from them.
 //!
 //! The rules are [`pcdn_core::receipt`] and [`pcdn_core::superpeer`]; here is what only a tracker can add: who announced from
 //! where, since when, and where a candidate can be dialled. Time is given, so all of it runs in virtual time.
+//!
+//! Announces and reports are not signed, so anybody may announce anybody's id from an address of its own. Therefore a peer's
+//! address is where *witnesses* reached it: other addresses are tried when that one fails, and change nothing before.
 
 mod book;
+mod complaints;
 pub mod http;
+mod keep;
+#[cfg(test)]
+mod life_tests;
 mod probes;
+mod seen;
+pub(crate) mod shell;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use pcdn_core::audit::Verdict;
 use pcdn_core::dice::Dice;
-use pcdn_core::id::{Identity, PeerId, SwarmKey};
+use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::ledger::Entry;
 use pcdn_core::peer::PeerRecord;
-use pcdn_core::receipt::{Book, Earned, NetworkId, Receipt, Refused, Subnet};
-use pcdn_core::superpeer::{Need, Region, Rules, Sighting, Status, Superpeers, Witness};
+use pcdn_core::receipt::{Book, Earned, NetworkId, Receipt, Refused};
+use pcdn_core::superpeer::{
+    Evidence, Facts, Judgement, Need, Region, Rules, Sighting, Standing, Status, Superpeers,
+};
 use pcdn_core::unit::Time;
 
-use super::wire;
+use super::wire::InfoHash;
+use complaints::Complaints;
+pub use keep::Kept;
 pub use probes::Probe;
 use probes::Probes;
+use seen::Seen;
+pub use shell::StandingConfig;
+pub use verdicts::RefusedVerdict;
+use verdicts::Verdicts;
 
-/// Peers remembered, 300 B each.
+/// Peers remembered, 400 B each.
 const PEERS_MAX: usize = 100_000;
-/// Swarms of one peer that are remembered for what it could consume there.
-const SWARMS_MAX: usize = 64;
 /// A peer that did not announce for so long is forgotten, in seconds: an announce interval is minutes.
 const FORGOTTEN_S: u64 = 3_600;
+/// Stakes asked for at once: a ledger behind HTTP takes milliseconds each.
+const STAKES_MAX: usize = 256;
 
 /// Everything of it. All methods are short and may be called from several threads.
 #[derive(Debug)]
@@ -48,56 +67,79 @@ struct Inner {
     book: Book,
     superpeers: Superpeers,
     probes: Probes,
+    verdicts: Verdicts,
+    complaints: Complaints,
 }
 
-/// What announces showed of a peer.
-#[derive(Debug)]
-struct Seen {
-    record: PeerRecord,
-    from: IpAddr,
-    network: NetworkId,
-    region: Region,
-    at: Time,
-    /// Since when it is in which swarm.
-    swarms: BTreeMap<SwarmKey, Time>,
-    proven: bool,
+/// What standings go by.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Signs what is said of superpeers.
+    pub key: Identity,
+    /// What is demanded of them.
+    pub rules: Rules,
+    /// Whose verdicts count.
+    pub auditors: BTreeSet<PeerId>,
 }
 
-impl Seen {
-    fn witness(&self) -> Witness {
-        Witness { peer: self.record.id, subnet: Subnet::of(self.from), network: self.network }
-    }
-}
-
-/// An announce, as far as it matters here.
+/// An announce or a report, as far as it matters here.
 #[derive(Clone, Debug)]
 pub struct Announced<'a> {
     /// Who, and where it can be dialled.
     pub record: &'a PeerRecord,
-    /// Where the announce came from.
+    /// Where it came from.
     pub from: SocketAddr,
-    /// Of which swarm.
-    pub swarm: SwarmKey,
+    /// Of which swarms.
+    pub swarms: &'a [InfoHash],
     /// Whose network that is, by the operator's table.
     pub network: NetworkId,
     /// In which region.
     pub region: Region,
     /// Whether an application's token came with it.
     pub proven: bool,
+    /// Whether it says that its uplink costs money: then it is left alone.
+    pub metered: bool,
+}
+
+/// How a peer is judged, and by what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Where it stands.
+    pub standing: Standing,
+    /// Its part of a superpeer's priority, 0 to 1.
+    pub share: f64,
+    /// What others showed of it.
+    pub facts: Facts,
+    /// What follows.
+    pub judgement: Judgement,
 }
 
 impl Standings {
-    /// Nothing is known. `now` counts from 1970; `key` signs what is said of superpeers.
-    pub fn new(now: Time, key: Identity, rules: Rules) -> Self {
+    /// Nothing is known. `now` counts from 1970.
+    pub fn new(now: Time, setup: Setup) -> Self {
+        Self::restored(now, setup, Kept::default())
+    }
+
+    /// The same with what was known before a restart.
+    pub fn restored(now: Time, setup: Setup, kept: Kept) -> Self {
         let inner = Inner {
-            key,
+            key: setup.key,
             peers: BTreeMap::new(),
             order: Vec::new(),
-            book: Book::default(),
-            superpeers: Superpeers::new(rules, now),
-            probes: Probes::default(),
+            book: kept.book,
+            superpeers: Superpeers::restored(setup.rules, now, kept.candidates),
+            probes: Probes::new(setup.rules.slot),
+            verdicts: Verdicts::of(setup.auditors, kept.verdicts),
+            complaints: Complaints::default(),
         };
         Self { inner: Mutex::new(inner) }
+    }
+
+    /// What is to be kept over a restart.
+    pub fn kept(&self) -> Kept {
+        let inner = self.inner();
+        let (candidates, book) = (inner.superpeers.candidates().clone(), inner.book.clone());
+        Kept { candidates, book, verdicts: inner.verdicts.heard() }
     }
 
     /// Who signs.
@@ -110,24 +152,9 @@ impl Standings {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A peer announced itself.
+    /// A peer announced itself, or reported.
     pub fn seen(&self, now: Time, announced: &Announced<'_>) {
         self.inner().seen(now, announced);
-    }
-
-    /// The same, of a native announce. Networks and regions are the operator's to know: here all are unknown.
-    pub(crate) fn heard(&self, now: Time, from: SocketAddr, announce: &wire::Announce) {
-        if announce.event == wire::Event::Stopped {
-            return;
-        }
-        let ip = from.ip().to_canonical();
-        let (id, ports, traits) = (announce.peer, announce.ports, announce.traits);
-        let listed = wire::Listed { id, ip, ports, seed: announce.seed, traits };
-        if let Some(record) = wire::records(&[listed]).first() {
-            let (network, region) = (NetworkId::default(), Region::default());
-            let swarm = announce.swarm;
-            self.seen(now, &Announced { record, from, swarm, network, region, proven: false });
-        }
     }
 
     /// Receipts that an uploader reports; one answer each.
@@ -136,17 +163,30 @@ impl Standings {
         receipts.iter().map(|receipt| inner.receipt(now, receipt)).collect()
     }
 
+    /// What auditors found; one answer each.
+    pub fn verdicts(&self, now: Time, verdicts: &[Verdict]) -> Vec<Result<(), RefusedVerdict>> {
+        let mut inner = self.inner();
+        verdicts.iter().map(|verdict| inner.verdict(now, verdict)).collect()
+    }
+
     /// Whom `witness` shall dial, if it was drawn.
     pub fn probes(&self, now: Time, witness: &PeerId) -> Vec<Probe> {
-        let inner = self.inner();
-        inner.probes.of(now, witness, |about| inner.peers.get(about).map(|seen| seen.record.clone()))
+        self.inner().probes.of(now, witness)
     }
 
     /// What a witness saw; false if it was not drawn for it.
     pub fn sighting(&self, now: Time, sighting: Sighting) -> bool {
-        let mut inner = self.inner();
-        let Inner { probes, superpeers, .. } = &mut *inner;
-        probes.report(now, sighting, superpeers)
+        self.inner().sighting(now, sighting)
+    }
+
+    /// Whose stake a ledger is to be asked for.
+    pub fn stakes_wanted(&self, now: Time) -> Vec<PeerId> {
+        self.inner().superpeers.stakes_wanted(now, STAKES_MAX)
+    }
+
+    /// What a ledger says that a peer has at stake.
+    pub fn stake(&self, now: Time, peer: PeerId, amount: u64) {
+        self.inner().superpeers.handle(now, &Evidence::stake(peer, amount));
     }
 
     /// Draws witnesses, closes rounds, reviews standings, forgets who is gone. To be called every few seconds.
@@ -157,6 +197,19 @@ impl Standings {
     /// A peer's part of a superpeer's priority, 0 to 1: what handouts weigh it by.
     pub fn share(&self, now: Time, peer: &PeerId) -> f64 {
         self.inner().superpeers.share(now, peer)
+    }
+
+    /// The shares of all superpeers.
+    pub fn shares(&self, now: Time) -> Vec<(PeerId, f64)> {
+        self.inner().superpeers.all().map(|(peer, _, standing)| (peer, standing.share(now))).collect()
+    }
+
+    /// How a peer is judged; `None` if it never announced.
+    pub fn report(&self, now: Time, peer: &PeerId) -> Option<Report> {
+        let superpeers = &self.inner().superpeers;
+        let (facts, judgement) = superpeers.judgement(now, peer)?;
+        let standing = superpeers.standing(peer);
+        Some(Report { standing, share: standing.share(now), facts, judgement })
     }
 
     /// What is signed for a superpeer; `None` for others.
@@ -184,45 +237,60 @@ impl Standings {
 
 impl Inner {
     fn seen(&mut self, now: Time, announced: &Announced<'_>) {
-        let Announced { record, from, swarm, network, region, proven } = announced;
-        if !self.peers.contains_key(&record.id) {
+        let id = announced.record.id;
+        let from = announced.from.ip().to_canonical();
+        if !self.peers.contains_key(&id) {
             if self.peers.len() >= PEERS_MAX {
                 return;
             }
-            self.order.push(record.id);
+            self.order.push(id);
+            let home = self.superpeers.address(&id).unwrap_or(from);
+            self.peers.insert(id, Seen::new(home));
         }
-        let from = from.ip().to_canonical();
-        let seen = self.peers.entry(record.id).or_insert_with(|| Seen {
-            record: (*record).clone(),
-            from,
-            network: *network,
-            region: *region,
-            at: now,
-            swarms: BTreeMap::new(),
-            proven: false,
-        });
-        seen.record = (*record).clone();
-        (seen.from, seen.network, seen.region, seen.at) = (from, *network, *region, now);
-        seen.proven |= proven;
-        if seen.swarms.len() < SWARMS_MAX || seen.swarms.contains_key(swarm) {
-            seen.swarms.entry(*swarm).or_insert(now);
+        let Some(seen) = self.peers.get_mut(&id) else { return };
+        seen.take(now, from, announced);
+        self.superpeers.seen(now, id, seen.home(), seen.region());
+        if from == seen.home() {
+            self.superpeers.opt_out(&id, announced.metered);
         }
-        self.superpeers.seen(now, record.id, from, *region);
+    }
+
+    fn sighting(&mut self, now: Time, sighting: Sighting) -> bool {
+        let nonce = sighting.draw;
+        let taken = self.probes.report(sighting);
+        if taken && self.probes.is_over(now, &nonce) {
+            self.close(now, &nonce);
+        }
+        taken
+    }
+
+    /// A round is over: where it reached a candidate is its address, and what it saw is evidence.
+    fn close(&mut self, now: Time, nonce: &[u8; 16]) {
+        let Some((probe, evidence)) = self.probes.close(now, nonce) else { return };
+        let Some((reached, evidence)) = evidence else { return };
+        let id = probe.about.id;
+        if let Some(seen) = self.peers.get_mut(&id) {
+            seen.tried(now, probe.at, reached);
+            self.superpeers.seen(now, id, seen.home(), seen.region());
+        }
+        self.handle(now, &evidence);
+    }
+
+    fn handle(&mut self, now: Time, evidence: &Evidence) {
+        if let Some(change) = self.superpeers.handle(now, evidence) {
+            tracing::info!(peer = %change.peer.short(), to = ?change.to, "standing changed");
+        }
     }
 
     fn tick(&mut self, now: Time, dice: &mut Dice) {
-        let gone = |seen: &Seen| now.since(seen.at).as_secs() > FORGOTTEN_S;
-        self.peers.retain(|_, seen| !gone(seen));
+        self.peers.retain(|_, seen| seen.lives(now, FORGOTTEN_S));
         self.order.retain(|peer| self.peers.contains_key(peer));
         self.book.expire(book::minute(now));
+        self.verdicts.expire(book::minute(now));
+        self.complaints.expire(book::minute(now));
+        self.probes.over(now).iter().for_each(|nonce| self.close(now, nonce));
         let peers = &self.peers;
-        self.probes.tick(
-            now,
-            dice,
-            &self.order,
-            |peer| peers.get(peer).map(Seen::witness),
-            &mut self.superpeers,
-        );
+        self.probes.draw(now, dice, &self.order, |peer| peers.get(peer));
         if now >= self.superpeers.next_review() {
             let needs = self.needs();
             for change in self.superpeers.review(now, &needs) {
@@ -234,7 +302,7 @@ impl Inner {
     /// How many peers each region has. What its swarms demand is not known here, so the quota is by peers alone.
     fn needs(&self) -> BTreeMap<Region, Need> {
         let mut needs: BTreeMap<Region, Need> = BTreeMap::new();
-        self.peers.values().for_each(|seen| needs.entry(seen.region).or_default().peers += 1);
+        self.peers.values().for_each(|seen| needs.entry(seen.region()).or_default().peers += 1);
         needs
     }
 

@@ -38,7 +38,15 @@ pub trait PeerStore: Send + Sync + Debug + 'static {
         told: &mut Told<'_>,
     ) -> Result<Put, Refusal>;
     /// Renews an entry as it is; `false` if there is none.
-    fn renew(&self, now: Time, swarm: &InfoHash, peer: &PeerId, ip: IpAddr, expires: Time) -> bool;
+    fn renew(
+        &self,
+        now: Time,
+        swarm: &InfoHash,
+        peer: &PeerId,
+        ip: IpAddr,
+        expires: Time,
+        superpeer: bool,
+    ) -> bool;
     /// Chooses for somebody who takes no part.
     fn find(&self, now: Time, dice: &mut Dice, swarm: &InfoHash, ask: &Ask, told: &mut Told<'_>) -> Counts;
     /// Removes an entry; whether there was one.

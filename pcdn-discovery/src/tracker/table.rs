@@ -3,11 +3,12 @@
 //! An entry belongs to a peer id *and* the address it announced from. So nobody can move a peer away by announcing its id
 //! from elsewhere: that only adds an entry, which a handshake with the true owner of the id will expose.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dashmap::DashSet;
+use dashmap::DashMap;
 use pcdn_core::dice::Dice;
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::unit::Time;
@@ -79,7 +80,8 @@ pub struct Table {
     guard: Guard,
     nodes: Nodes,
     load: Load,
-    superpeers: DashSet<PeerId>,
+    /// Their parts of the full priority.
+    superpeers: DashMap<PeerId, f64>,
 }
 
 /// A peer that comes in, whatever it speaks.
@@ -106,7 +108,7 @@ impl Table {
     /// With entries in `store`, and near what `networks` says is near.
     pub fn with_store(limits: Limits, store: Arc<dyn PeerStore>, networks: Arc<Networks>) -> Self {
         let guard = Guard::new(limits.quota.clone());
-        let (nodes, load, superpeers) = (Nodes::new(), Load::new(limits.capacity), DashSet::new());
+        let (nodes, load, superpeers) = (Nodes::new(), Load::new(limits.capacity), DashMap::new());
         Self { limits, store, networks, guard, nodes, load, superpeers }
     }
 
@@ -195,7 +197,7 @@ impl Table {
             return Err(Refusal::NoPort);
         }
         let network = self.networks.network_of(from);
-        let superpeer = !it.plain && self.superpeers.contains(&it.id);
+        let superpeer = !it.plain && self.is_preferred(&it.id, dice);
         let member = Member {
             swarm: it.hash,
             tail: it.tail,
@@ -242,7 +244,8 @@ impl Table {
         }
         let due = self.nodes.report(now, node, &it.entries, self.limits.interval / 2, self.expiry(now))?;
         let mut gone = due.renew;
-        gone.retain(|hash| !self.store.renew(now, hash, &it.peer, ip, self.expiry(now)));
+        let superpeer = self.is_preferred(&it.peer, dice);
+        gone.retain(|hash| !self.store.renew(now, hash, &it.peer, ip, self.expiry(now), superpeer));
         for entry in &it.entries {
             if self.change(now, dice, ip, it, entry).is_err() {
                 gone.push(entry.hash);
@@ -250,7 +253,7 @@ impl Table {
         }
         self.nodes.forget(&node, &gone);
         let live = it.entries.iter().any(|entry| entry.position.is_some());
-        let superpeer = self.superpeers.contains(&it.peer);
+        let superpeer = self.superpeers.contains_key(&it.peer);
         Ok(Reported {
             interval_s: whole_seconds(self.interval(dice, live)),
             soonest_s: whole_seconds(self.limits.interval / 12),
@@ -308,18 +311,22 @@ impl Table {
         Ok(swarms.map(|hash| (hash, self.store.size(&hash).unwrap_or_default())))
     }
 
-    /// Makes `peer` a superpeer, or not any more: it is handed out first from its next announce on. `false` if there are too
-    /// many. Who decides this goes by the evidence of others.
-    pub fn promote(&self, peer: PeerId, superpeer: bool) -> bool {
-        if !superpeer {
-            self.superpeers.remove(&peer);
-            return true;
-        }
-        let room = self.superpeers.len() < SUPERPEERS_MAX;
-        if room {
-            self.superpeers.insert(peer);
-        }
-        room
+    /// These are superpeers, each with its part of the full priority (0 to 1), and no others: they are handed out first from
+    /// their next announce or report on. At most 50,000. Who decides this goes by the evidence of others.
+    pub fn prefer(&self, superpeers: &[(PeerId, f64)]) {
+        let superpeers: BTreeMap<PeerId, f64> = superpeers.iter().take(SUPERPEERS_MAX).copied().collect();
+        self.superpeers.retain(|peer, _| superpeers.contains_key(peer));
+        superpeers.into_iter().for_each(|(peer, share)| _ = self.superpeers.insert(peer, share));
+    }
+
+    /// Whether a peer is handed out as a superpeer until it is heard of again: on probation, as seldom as its part says.
+    fn is_preferred(&self, peer: &PeerId, dice: &mut Dice) -> bool {
+        self.superpeers.get(peer).is_some_and(|share| dice.unit() < *share)
+    }
+
+    /// Whose networks are whose.
+    pub fn networks(&self) -> &Networks {
+        &self.networks
     }
 
     /// Drops what has expired; to be called every few seconds. Answers are right without it, for a choice passes over

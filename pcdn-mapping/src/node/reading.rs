@@ -7,16 +7,19 @@ use futures_util::StreamExt as _;
 use pcdn_core::discovery::BoxStream;
 use pcdn_core::fragment::{FragmentError, Segment};
 use pcdn_core::id::{Digest, Rid, RuleId};
-use pcdn_core::layout::SegmentId;
-use pcdn_core::origin::{Origin, OriginError, OriginGet};
+use pcdn_core::layout::{Layout, SegmentId};
+use pcdn_core::origin::{Origin, OriginBody, OriginError, OriginGet};
 use pcdn_core::resource::{Mapping, ResourceHead, Url};
 use pcdn_core::unit::Rate;
 use pcdn_core::verify::manifest::Draft;
 use pcdn_core::verify::{PieceList, list};
 use tokio::time::{Instant, sleep_until};
 
+use super::ListError;
 use super::entry::{Entry, Generation};
 use super::{NodeConfig, Parts};
+
+mod playlist;
 
 /// A stop of the rate limit is not worth a timer below this.
 const NAP_MIN: Duration = Duration::from_millis(5);
@@ -44,6 +47,15 @@ impl From<FragmentError> for ReadError {
     }
 }
 
+impl From<ListError> for ReadError {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Origin(error) => Self::Origin(error),
+            ListError::Never(why) => Self::Never(why),
+        }
+    }
+}
+
 /// Reads all of the content that `head` tells of, once.
 pub(super) async fn read(
     parts: &Parts,
@@ -60,7 +72,10 @@ pub(super) async fn read(
             config.size_max.0
         )));
     }
-    let (rule, segments) = (parts.cut)(url, head)?;
+    let (rule, segments) = match (parts.cut)(url, head) {
+        Err(FragmentError::Playlist) => return playlist::read(parts, config, entry, url, head, now_ms).await,
+        cut => cut?,
+    };
     let whole = OriginGet { range: None, validator: head.validator.clone(), len: head.len, url: url.clone() };
     let lists = hash(parts.origin.as_ref(), &whole, &segments, config.rate).await?;
     let roots: Vec<u8> = lists.iter().flat_map(|list| list.root().0).collect();
@@ -75,18 +90,10 @@ async fn hash(
     segments: &[Segment],
     rate: Rate,
 ) -> Result<Vec<PieceList>, OriginError> {
-    let mut body =
-        Body { bytes: origin.get(whole).await?.bytes, rest: Bytes::new(), paid: Instant::now(), rate };
+    let mut body = Body::of(origin.get(whole).await?, Instant::now(), rate);
     let mut lists = Vec::with_capacity(segments.len());
-    let mut piece = Vec::new();
     for segment in segments {
-        let layout = segment.layout;
-        let mut values: Vec<Digest> = Vec::with_capacity(layout.pieces() as usize);
-        for index in layout.iter() {
-            body.fill(&mut piece, layout.piece_len(index) as usize).await?;
-            values.push(list::digest(&layout, index, &piece));
-        }
-        lists.push(PieceList::of_digests(layout, values).expect("one value for each piece"));
+        lists.push(body.list(segment.layout).await?);
     }
     match body.is_over().await? {
         true => Ok(lists),
@@ -103,6 +110,22 @@ struct Body {
 }
 
 impl Body {
+    /// `body` from now on; what was read before is paid for at `paid`.
+    fn of(body: OriginBody, paid: Instant, rate: Rate) -> Self {
+        Self { bytes: body.bytes, rest: Bytes::new(), paid, rate }
+    }
+
+    /// What the next bytes hash to, cut as `layout` says.
+    async fn list(&mut self, layout: Layout) -> Result<PieceList, OriginError> {
+        let mut values: Vec<Digest> = Vec::with_capacity(layout.pieces() as usize);
+        let mut piece = Vec::new();
+        for index in layout.iter() {
+            self.fill(&mut piece, layout.piece_len(index) as usize).await?;
+            values.push(list::digest(&layout, index, &piece));
+        }
+        Ok(PieceList::of_digests(layout, values).expect("one value for each piece"))
+    }
+
     /// The next `len` bytes.
     async fn fill(&mut self, piece: &mut Vec<u8>, len: usize) -> Result<(), OriginError> {
         piece.clear();

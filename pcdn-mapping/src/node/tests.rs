@@ -12,7 +12,7 @@ use pcdn_core::verify::{Manifest, PieceList};
 
 use super::desk::Said;
 use super::store::Memory;
-use super::{Desk, DeskError, MapStore, NodeConfig, Parts, Tokens};
+use super::{Desk, DeskError, ListError, MapStore, NodeConfig, Parts, Tokens};
 use crate::answer::{MapAnswer, PublishBody, State};
 
 const LEN: usize = 2_500_000;
@@ -69,6 +69,7 @@ impl World {
             store: self.store.clone(),
             origin: Arc::new(self.origin.clone()),
             cut: Arc::new(cut),
+            list: Arc::new(|_| Box::pin(async { Err(ListError::Never("not here".to_owned())) })),
             tokens: Tokens::parse(&tokens).unwrap(),
             clock: self.clock.clone(),
         };

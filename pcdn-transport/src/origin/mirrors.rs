@@ -16,12 +16,14 @@ use tokio::time::{Instant, sleep, timeout};
 use relay::Relay;
 use samples::Samples;
 use standing::Standings;
+pub use tree::MirroredTree;
 
 mod relay;
 mod samples;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 /// URLs tried for one content, the first included. More only delays the error when the content is gone.
 const URLS_MAX: usize = 8;
@@ -71,6 +73,15 @@ impl Mirrors {
         let state = State { standings: Standings::of(urls.len()), samples: Samples::default() };
         let (state, started) = (Mutex::new(state), Instant::now());
         Self(Arc::new(Places { primary, others, urls, same_tags: false, started, state }))
+    }
+
+    /// The same, with what `before` knows of its places: those of another file at the same servers, in the same order.
+    fn after(self, before: &Self) -> Self {
+        let Places { primary, others, urls, same_tags, .. } = &*self.0;
+        let (primary, others, urls, same_tags) = (primary.clone(), others.clone(), urls.clone(), *same_tags);
+        let standings = before.0.with(|state, _| state.standings.of_another(urls.len()));
+        let state = Mutex::new(State { standings, samples: Samples::default() });
+        Self(Arc::new(Places { primary, others, urls, same_tags, started: before.0.started, state }))
     }
 
     /// Whether validators must agree, because the mapper says that they do.

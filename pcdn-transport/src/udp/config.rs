@@ -6,6 +6,7 @@ use pcdn_core::unit::Rate;
 
 use super::cipher::Cipher;
 use super::subs::SUB_BYTES_MAX;
+use crate::limit::{Limits, Rates};
 use crate::secret::SwarmSecret;
 
 /// Settings of the UDP transport; `UdpConfig::default()` is right for most.
@@ -14,6 +15,10 @@ pub struct UdpConfig {
     /// Content bytes a second that all sessions together send at most, exact over any second but for one burst of 4 ms (at
     /// most 40 KiB). Default: unlimited, which still yields to other traffic.
     pub upload_limit: Rate,
+    /// Likewise of each swarm, and of each peer. Default: unlimited.
+    pub upload_limit_swarm: Rate,
+    /// See [`upload_limit_swarm`](Self::upload_limit_swarm).
+    pub upload_limit_peer: Rate,
     /// Bytes of a sub-piece this node asks for, 1024 to 1280. Default 1280: 1350 bytes of UDP payload with all headers.
     pub sub_bytes: u16,
     /// A session is closed after this long without any packet. Default 20 s.
@@ -31,10 +36,20 @@ pub struct UdpConfig {
     pub secret: Option<SwarmSecret>,
 }
 
+impl UdpConfig {
+    /// The upload limits, of this transport alone.
+    pub fn limits(&self) -> Limits {
+        let (swarm, peer) = (self.upload_limit_swarm, self.upload_limit_peer);
+        Limits::new(Rates { node: self.upload_limit, swarm, peer })
+    }
+}
+
 impl Default for UdpConfig {
     fn default() -> Self {
         Self {
             upload_limit: Rate::UNLIMITED,
+            upload_limit_swarm: Rate::UNLIMITED,
+            upload_limit_peer: Rate::UNLIMITED,
             sub_bytes: SUB_BYTES_MAX,
             idle_timeout: Duration::from_secs(20),
             handshake_timeout: Duration::from_secs(10),

@@ -13,11 +13,11 @@ use pcdn_core::peer::{Appearance, Nat, Outlook, PeerAddr, Scheme};
 use pcdn_core::transport::{Fetch, Grant, Provider, Refuse, Session};
 use pcdn_core::unit::{Rate, Time};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use super::endpoint::{Counters, DialId, Endpoint, Event, SessionId, Transmit};
 use super::socket::Socket;
 use crate::fetching::Step;
+use crate::limit::Limits;
 use crate::nat::survey::Found;
 use peers::Peers;
 
@@ -27,8 +27,6 @@ const READS_MAX: usize = 8;
 const WRITES_MAX: usize = 64;
 /// What handles show of paths and counters is renewed this often.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
-/// The clock starts here, so that no span since "long ago" is cut off at zero.
-const START: Time = Time::from_secs(60);
 
 /// What handles ask of the task.
 #[derive(Debug)]
@@ -78,7 +76,8 @@ pub(super) struct Driver {
     endpoint: Endpoint,
     peers: Peers,
     dials: HashMap<DialId, oneshot::Sender<Option<Arc<dyn Session>>>>,
-    began: Instant,
+    /// Who shares upload limits shares a clock.
+    clock: Limits,
     shown_at: Time,
     counters: Arc<Mutex<Counters>>,
     outlook: Arc<Outlook>,
@@ -94,19 +93,19 @@ impl Driver {
     pub(super) fn new(
         socket: Socket,
         endpoint: Endpoint,
+        clock: Limits,
         provider: Arc<dyn Provider>,
         commands: mpsc::WeakUnboundedSender<Command>,
         accepts: mpsc::Sender<Arc<dyn Session>>,
-        counters: Arc<Mutex<Counters>>,
-        outlook: Arc<Outlook>,
+        (counters, outlook): (Arc<Mutex<Counters>>, Arc<Outlook>),
     ) -> Self {
         Self {
             socket,
             endpoint,
             peers: Peers::new(provider, commands, accepts),
             dials: HashMap::new(),
-            began: Instant::now(),
-            shown_at: START,
+            clock,
+            shown_at: Time::ZERO,
             counters,
             outlook,
             found: Found::default(),
@@ -146,7 +145,7 @@ impl Driver {
     }
 
     fn now(&self) -> Time {
-        START + self.began.elapsed()
+        self.clock.now()
     }
 
     async fn something_to_do(&self) {
@@ -158,7 +157,7 @@ impl Driver {
         let timer = async {
             match next {
                 Time::NEVER => std::future::pending().await,
-                at => tokio::time::sleep_until(self.began + at.since(START)).await,
+                at => tokio::time::sleep_until(self.clock.instant(at)).await,
             }
         };
         // Errors of readiness show up again when reading.
@@ -214,10 +213,10 @@ impl Driver {
 
     fn read(&mut self) {
         let endpoint = &mut self.endpoint;
-        let began = self.began;
+        let clock = &self.clock;
         self.more_to_read = false;
         for _ in 0..READS_MAX {
-            let now = START + began.elapsed();
+            let now = clock.now();
             if !self.socket.receive(|from, datagram| endpoint.handle(now, from, datagram)) {
                 return;
             }

@@ -23,6 +23,7 @@ use super::flow::Company;
 use super::noise::{Gate, Secrets, hello_mac};
 use super::packet::{self, Datagram};
 use super::turn::Turns;
+use crate::limit::Limits;
 use crate::nat::Nat;
 use crate::nat::survey::Found;
 use crate::secret::SwarmSecret;
@@ -67,10 +68,16 @@ pub struct Endpoint {
 impl Endpoint {
     /// A node's endpoint. `seed` is 32 secret random bytes; all keys and indices come from it.
     pub fn new(me: Identity, config: UdpConfig, seed: [u8; 32]) -> Self {
+        let limits = config.limits();
+        Self::sharing(me, config, seed, limits)
+    }
+
+    /// One that sends within `limits`, which others may share; those of `config` are not used.
+    pub fn sharing(me: Identity, config: UdpConfig, seed: [u8; 32], limits: Limits) -> Self {
         let mut secrets = Secrets::new(seed);
         let gate = Gate::new(config.handshakes_per_second, &mut secrets);
         Self {
-            uplink: Uplink::new(config.upload_limit),
+            uplink: Uplink::new(limits),
             nat: Nat::new(me.peer_id()),
             appears: Found::default(),
             me,
@@ -213,7 +220,7 @@ impl Endpoint {
 
     /// Changes the limit on what all sessions send.
     pub fn set_upload_limit(&mut self, limit: Rate) {
-        self.uplink.set_limit(limit);
+        self.uplink.limits().set_node(limit);
     }
 
     /// What was counted so far.

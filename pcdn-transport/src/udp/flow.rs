@@ -17,18 +17,17 @@
 mod company;
 mod least;
 mod loss;
-mod pacer;
 
 use std::time::Duration;
 
 use pcdn_core::unit::Time;
 
 use super::frame::Feedback;
+pub(crate) use crate::pacer::Pacer;
 pub(crate) use company::Company;
 use company::WINDOW_MIN;
 use least::Least;
 use loss::{LOSS_FELT, Loss};
-pub(crate) use pacer::Pacer;
 
 /// Packets under way at the start, before anything is known: 21 KB, a little above RFC 6928's ten.
 const INITIAL: f64 = 16.0;

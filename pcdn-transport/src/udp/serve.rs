@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use pcdn_core::id::SwarmKey;
 use pcdn_core::transport::{Class, Fetch, Grant, Refuse};
 use pcdn_core::unit::Time;
 
@@ -154,11 +155,22 @@ impl Serve {
         !self.queues[queue(class)].is_empty()
     }
 
-    /// Content bytes of the next DATA of `class`.
-    pub(crate) fn next_data_len(&self, class: Class) -> Option<usize> {
+    /// Swarm and content bytes of the next DATA of `class`.
+    pub(crate) fn next_data(&self, class: Class) -> Option<(SwarmKey, usize)> {
         let job = self.jobs.get(self.queues[queue(class)].front()?)?;
         let sub = job.req.subs.first()?;
-        Some(job.span(sub).len())
+        Some((job.req.swarm, job.span(sub).len()))
+    }
+
+    /// Puts the first fetch of a swarm that `may` send in front, if there is one.
+    pub(crate) fn prefer(&mut self, class: Class, may: impl Fn(&SwarmKey) -> bool) {
+        let (jobs, queue) = (&self.jobs, &mut self.queues[queue(class)]);
+        let fits = |id: &u32| jobs.get(id).is_some_and(|job| may(&job.req.swarm));
+        if let Some(at @ 1..) = queue.iter().position(fits)
+            && let Some(id) = queue.remove(at)
+        {
+            queue.push_front(id);
+        }
     }
 
     /// Appends the next DATA of `class` to `out` and gives its content's length.

@@ -6,13 +6,16 @@ use std::time::Duration;
 use pcdn_core::conformance;
 use pcdn_core::id::Identity;
 use pcdn_core::transport::{Provider, Transport};
+use pcdn_transport::limit::Limits;
 use pcdn_transport::quic::{Quic, QuicConfig};
 use pcdn_transport::shared;
 use pcdn_transport::udp::{Udp, UdpConfig};
 
 async fn both(me: &Identity, provider: Arc<dyn Provider>) -> (Udp, Quic) {
     let any = "127.0.0.1:0".parse().unwrap();
-    shared::bind(any, me, provider, UdpConfig::default(), QuicConfig::default()).await.unwrap()
+    shared::bind(any, me, provider, UdpConfig::default(), QuicConfig::default(), Limits::default())
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

@@ -236,3 +236,25 @@ fn small_pieces_of_64_peers_come_soon_also_under_loss() {
         assert!(used >= used_bar && late <= Duration::from_millis(late_bar));
     }
 }
+
+#[test]
+fn a_peers_limit_holds_for_each_peer_and_the_nodes_for_all() {
+    let mut world = World::new(7, 20);
+    let (upload_limit, upload_limit_peer) = (Rate(500_000), Rate(200_000));
+    let config = UdpConfig { upload_limit, upload_limit_peer, ..UdpConfig::default() };
+    let seed = world.add(Pipe::mbit(100, 100), Pipe::mbit(100, 100), config);
+    let asks: Vec<_> = (0..4)
+        .map(|_| {
+            let node = world.add(Pipe::mbit(100, 100), Pipe::mbit(100, 100), UdpConfig::default());
+            (node, world.link(node, seed).0)
+        })
+        .collect();
+    let began = world.now;
+    world.pull_until(began + Duration::from_secs(5), &asks[..1], 2);
+    let alone = world.nodes[asks[0].0].content;
+    world.pull_until(began + Duration::from_secs(15), &asks, 2);
+    let sent = world.nodes[seed].endpoint.counters().content_sent - alone;
+    say(format_args!("200 kB/s a peer, 500 kB/s in all: {alone} in 5 s to one, {sent} in 10 s to four"));
+    assert!(alone <= 1_000_000 + 41_000 && alone > 950_000);
+    assert!(sent <= 5_000_000 + 41_000 && sent > 4_800_000);
+}

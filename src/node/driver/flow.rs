@@ -60,7 +60,7 @@ pub(super) async fn stream(
     want: &OriginGet,
     own: &mpsc::Sender<ToSwarm>,
     run: u64,
-    throttles: &[Arc<Throttle>; 2],
+    throttles: &[Arc<Throttle>; 3],
 ) -> Result<(), OriginError> {
     // Fused: it is asked again after its end.
     let mut body = origin.get(want).await?.bytes.fuse();

@@ -82,6 +82,8 @@ pub(crate) enum ToSwarm {
         take: bool,
         give: bool,
     },
+    /// Who is a superpeer.
+    Prefer(Vec<PeerId>),
     Status(oneshot::Sender<SwarmStatus>),
     Close(oneshot::Sender<()>),
 }

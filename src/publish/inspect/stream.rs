@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use pcdn_core::fragment::{Fragmenter, Listing, Part};
-use pcdn_core::id::{Rid, SwarmKey};
+use pcdn_core::id::{Rid, RuleId, SwarmKey};
 use pcdn_core::mapping::Mapper;
 use pcdn_core::origin::OriginError;
-use pcdn_core::resource::{Resource, Url};
+use pcdn_core::resource::{Resource, ResourceHint, Url};
 use pcdn_core::unit::Time;
 use tokio::time::Instant;
 
 use super::{Inspection, Rendition, SegmentReport, Source, report};
 use crate::publish::PublishError;
-use crate::publish::outline::{INDEXES_MAX, Outline};
+use crate::publish::outline::{INDEXES_MAX, Outline, surest};
 
 /// Lengths, or segments, asked for at once.
 const ASKED_AT_ONCE: usize = 8;
@@ -51,6 +51,28 @@ struct Chosen {
     /// Which of the document's renditions; `None`: it is a master playlist, and has no segments.
     rendition: Option<u32>,
     swarm: Option<SwarmKey>,
+}
+
+/// What the playlist at `url` lists now, cut by the surest of `kinds`, and whether that is all.
+///
+/// # Errors
+/// If the origin does not give it or an index it needs, or it is malformed or none.
+pub(crate) async fn list_as_viewers_do(
+    source: &Source,
+    kinds: &[Arc<dyn Fragmenter>],
+    url: &Url,
+) -> Result<(RuleId, Vec<Listing>, bool), PublishError> {
+    let (at, text) = source.document(url).await?;
+    let hint = ResourceHint { url: url.clone(), content_type: None, first_bytes: text.to_vec() };
+    let fragmenter = surest(kinds, &hint);
+    let resource = Resource { url: url.clone(), rid: Rid([0; 32]), head: None };
+    let mut outline = Outline::open(fragmenter.as_ref(), &resource)?;
+    let mut part = Part::Document(at, text);
+    for _ in 0..INDEXES_MAX {
+        let Some((url, range)) = outline.supply(Time::ZERO, part)? else { break };
+        part = Part::Range(url.clone(), range, source.part(&url, range).await?);
+    }
+    Ok((fragmenter.rule(), outline.take(), outline.ended))
 }
 
 impl Inspector {

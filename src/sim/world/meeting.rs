@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use pcdn_core::id::PeerId;
 use pcdn_core::peer::{PeerAddr, PeerRecord, Scheme};
 use pcdn_core::schedule::Handle;
 use pcdn_core::swarm::Input;
@@ -105,8 +106,13 @@ impl World<'_> {
                 }
             }
         }
+        let superpeers = chosen.iter().filter(|other| self.group(**other).superpeer);
+        let superpeers: Vec<PeerId> = superpeers.map(|other| self.peers[*other as usize].id).collect();
         let records = chosen.into_iter().map(|other| self.record(other)).collect();
         self.give(peer, Input::Found(records));
+        if !superpeers.is_empty() {
+            self.give(peer, Input::Prefer(superpeers));
+        }
     }
 
     fn record(&self, peer: u32) -> PeerRecord {

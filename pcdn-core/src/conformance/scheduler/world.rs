@@ -117,6 +117,7 @@ impl World {
             failures: 0,
             quiet_until: Time::ZERO,
             origin_rate: 0,
+            superpeer: self.dice.chance(0.1),
         });
     }
 

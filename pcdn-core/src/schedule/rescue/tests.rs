@@ -40,6 +40,7 @@ impl Scene {
             quiet_until: Time::ZERO,
             complete: true,
             origin_rate: 0,
+            superpeer: false,
         };
         let origin = OriginView {
             allowed: true,

@@ -27,8 +27,11 @@ const PATHS_MAX: usize = 4;
 const RESOLVE_MAX: Duration = Duration::from_secs(2);
 
 /// Where calls meet the task.
-#[derive(Debug, Default)]
-pub(super) struct Handle(Mutex<Option<mpsc::Sender<Ask>>>);
+#[derive(Debug)]
+pub(super) struct Handle {
+    asks: Mutex<Option<mpsc::Sender<Ask>>>,
+    from: Option<IpAddr>,
+}
 
 #[derive(Debug)]
 struct Ask {
@@ -37,6 +40,15 @@ struct Ask {
 }
 
 impl Handle {
+    /// Sends from an address of this machine; `None`: as the system routes.
+    pub(super) fn new(from: Option<IpAddr>) -> Self {
+        Self { asks: Mutex::default(), from }
+    }
+
+    pub(super) fn from(&self) -> Option<IpAddr> {
+        self.from
+    }
+
     pub(super) async fn ask(&self, host: &str, proofs: &Proofs, request: Request) -> Result<Reply, Failure> {
         let (reply, answer) = oneshot::channel();
         let asks = self.task(host, proofs);
@@ -46,26 +58,26 @@ impl Handle {
 
     /// The task, started anew if there is none or its runtime is gone.
     fn task(&self, host: &str, proofs: &Proofs) -> mpsc::Sender<Ask> {
-        let mut asks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asks = self.asks.lock().unwrap_or_else(PoisonError::into_inner);
         match asks.as_ref().filter(|asks| !asks.is_closed()) {
             Some(asks) => asks.clone(),
             None => {
                 let (sender, receiver) = mpsc::channel(ASKS_MAX);
-                tokio::spawn(run(host.to_owned(), proofs.clone(), receiver));
+                tokio::spawn(run(host.to_owned(), self.from, proofs.clone(), receiver));
                 asks.insert(sender).clone()
             }
         }
     }
 }
 
-async fn run(host: String, proofs: Proofs, mut asks: mpsc::Receiver<Ask>) {
+async fn run(host: String, from: Option<IpAddr>, proofs: Proofs, mut asks: mpsc::Receiver<Ask>) {
     let mut dice = Dice::new(getrandom::u64().unwrap_or(0x7063_646e));
     let mut speaks = Speaks::Native;
     while let Some(first) = asks.recv().await {
         if first.reply.is_closed() {
             continue;
         }
-        match resolve(&host).await {
+        match resolve(&host, from).await {
             Ok(sockets) => {
                 let talk = Talk::new(sockets, proofs.clone(), speaks);
                 speaks = talk.run(first, &mut asks, &mut dice).await;
@@ -76,7 +88,7 @@ async fn run(host: String, proofs: Proofs, mut asks: mpsc::Receiver<Ask>) {
 }
 
 /// A connected socket for each address of `host`: connected ones receive from the tracker alone, and hear when nobody listens.
-async fn resolve(host: &str) -> Result<Vec<UdpSocket>, Failure> {
+async fn resolve(host: &str, from: Option<IpAddr>) -> Result<Vec<UdpSocket>, Failure> {
     let found = timeout(RESOLVE_MAX, lookup_host(host)).await.map_err(|_| Failure::Silent)?;
     let addrs: Vec<SocketAddr> = match found {
         Ok(addrs) => addrs.take(PATHS_MAX).collect(),
@@ -88,7 +100,7 @@ async fn resolve(host: &str) -> Result<Vec<UdpSocket>, Failure> {
     let mut sockets = Vec::new();
     let mut last = None;
     for addr in addrs {
-        match open(addr).await {
+        match open(addr, from).await {
             Ok(socket) => sockets.push(socket),
             Err(error) => last = Some(error),
         }
@@ -100,14 +112,24 @@ async fn resolve(host: &str) -> Result<Vec<UdpSocket>, Failure> {
     }
 }
 
-async fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
+async fn open(addr: SocketAddr, from: Option<IpAddr>) -> io::Result<UdpSocket> {
     let any = if addr.is_ipv4() {
         IpAddr::from(Ipv4Addr::UNSPECIFIED)
     } else {
         IpAddr::from(Ipv6Addr::UNSPECIFIED)
     };
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(addr).await?;
+    if let Some(from) = from.filter(|from| from.is_ipv4() == addr.is_ipv4()) {
+        // No way leads there from it, perhaps: then from where one does.
+        if let Ok(socket) = connected((from, 0).into(), addr).await {
+            return Ok(socket);
+        }
+    }
+    connected((any, 0).into(), addr).await
+}
+
+async fn connected(from: SocketAddr, to: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(from).await?;
+    socket.connect(to).await?;
     Ok(socket)
 }
 

@@ -121,8 +121,13 @@ fn nobody_makes_himself_a_superpeer() {
         other => panic!("{other:?}"),
     };
     assert!(!superpeer(&mut rig));
-    assert!(rig.service.table().promote(PeerId([1; 32]), true));
-    let reported = rig.report(hold([7]));
-    assert_eq!(reported.duties, Reported::SUPERPEER);
+    rig.service.table().prefer(&[(PeerId([1; 32]), 1.0)]);
+    // What it already holds is renewed, and says so from now on.
+    rig.pass(60);
+    assert_eq!(rig.report(Vec::new()).duties, Reported::SUPERPEER);
     assert!(superpeer(&mut rig));
+    rig.service.table().prefer(&[]);
+    rig.pass(60);
+    assert_eq!(rig.report(Vec::new()).duties, 0);
+    assert!(!superpeer(&mut rig), "a fallen one is handed out like everybody");
 }

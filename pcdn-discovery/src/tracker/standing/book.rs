@@ -1,11 +1,12 @@
 //! Receipts: what the tracker itself knows of who signed them, and what it makes of them.
 
 use pcdn_core::ledger::Entry;
-use pcdn_core::receipt::{Downloader, Proof, Receipt, Refused};
+use pcdn_core::receipt::{Downloader, Proof, Receipt, Refused, Subnet};
 use pcdn_core::superpeer::Evidence;
 use pcdn_core::unit::{Rate, Time};
 
 use super::Inner;
+use crate::tracker::wire::InfoHash;
 
 /// What a downloader can take in at most: a fast home line, 1 Gbit/s, so nobody's bytes are refused that could be real.
 const LINE_MAX: Rate = Rate::from_mbit(1_000);
@@ -24,21 +25,24 @@ impl Inner {
         let down = self.downloader(now, receipt);
         let counted = self.book.take(minute(now), receipt, &down)?;
         self.superpeers.handle(now, &Evidence::receipt(&counted));
+        if let Some(evidence) = self.complaints.take(&counted, down.subnet) {
+            self.handle(now, &evidence);
+        }
         Ok(())
     }
 
     /// Who never announced the swarm here could have consumed nothing of it.
     fn downloader(&self, now: Time, receipt: &Receipt) -> Downloader {
-        let Some(seen) = self.peers.get(&receipt.down) else {
-            let subnet = pcdn_core::receipt::Subnet::of(std::net::Ipv4Addr::UNSPECIFIED.into());
+        let known = self.peers.get(&receipt.down).and_then(|seen| Some((seen, seen.witness()?)));
+        let Some((seen, witness)) = known else {
+            let subnet = Subnet::of(std::net::Ipv4Addr::UNSPECIFIED.into());
             return Downloader { subnet, network: Default::default(), could: 0, proof: Proof::Key };
         };
-        let witness = seen.witness();
-        let could = seen.swarms.get(&receipt.swarm).map_or(0, |since| {
-            let took = now.since(*since) + std::time::Duration::from_secs(BEFORE_S);
+        let could = seen.since(&InfoHash::of(&receipt.swarm)).map_or(0, |since| {
+            let took = now.since(since) + std::time::Duration::from_secs(BEFORE_S);
             LINE_MAX.bytes_in(took)
         });
-        let proof = if seen.proven { Proof::Token } else { Proof::Key };
+        let proof = if seen.is_proven() { Proof::Token } else { Proof::Key };
         Downloader { subnet: witness.subnet, network: witness.network, could, proof }
     }
 

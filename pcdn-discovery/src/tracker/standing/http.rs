@@ -5,24 +5,27 @@
 //! | `POST /v1/receipts` `{"receipts":["hex"]}` | `{"taken":n,"refused":["why"]}` |
 //! | `GET /v1/probes?peer=HEX` | whom this peer was drawn to dial: `{"probes":[{"draw","about"}]}` |
 //! | `POST /v1/sightings` `{"sightings":["hex"]}` | `{"taken":n}` |
+//! | `POST /v1/audits` `{"verdicts":["hex"]}` | `{"taken":n,"refused":["why"]}` |
 //! | `GET /v1/superpeers` | what the tracker signs for each: `{"tracker","superpeers":["hex"]}` |
+//! | `GET /v1/superpeers?among=HEX,HEX` | the same of those among 64 peers at most |
 //! | `GET /v1/earned?peer=HEX` | this week's sums of one peer, or of all |
+//! | `GET /v1/standing?peer=HEX` | how a peer is judged, by what, and which conditions it fails |
 //!
-//! Receipts and sightings are signed by those they come from, so it does not matter who brings them.
+//! Receipts, sightings and verdicts are signed by those they come from, so it does not matter who brings them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use pcdn_core::dice::Dice;
+use pcdn_core::audit::Verdict;
 use pcdn_core::id::PeerId;
 use pcdn_core::ledger::Entry;
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::receipt::Receipt;
-use pcdn_core::superpeer::Sighting;
+use pcdn_core::superpeer::{Facts, Judgement, Sighting, Standing, Status};
 use pcdn_core::unit::Time;
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +50,14 @@ pub struct SightingsBody {
     pub sightings: Vec<String>,
 }
 
-/// The answer to both.
+/// `POST /v1/audits`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AuditsBody {
+    /// Verdicts in their wire form, as hex; [`BATCH_MAX`] at most.
+    pub verdicts: Vec<String>,
+}
+
+/// The answer to all three.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TakenBody {
     /// How many counted.
@@ -82,6 +92,30 @@ pub struct SuperpeersBody {
     pub superpeers: Vec<String>,
 }
 
+/// `GET /v1/standing`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StandingBody {
+    /// Who.
+    pub peer: PeerId,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Its part of a superpeer's priority, 0 to 1.
+    pub share: f64,
+    /// What others showed of it.
+    pub facts: Facts,
+    /// What follows: conditions that fail, and the score.
+    pub judgement: Judgement,
+}
+
+/// `GET /v1/earned`: what each has earned this week.
+pub type EarnedBody = Vec<Entry>;
+
+/// The parameters of `GET /v1/superpeers`.
+#[derive(Debug, Deserialize)]
+struct Among {
+    among: Option<String>,
+}
+
 /// The parameters of reading calls.
 #[derive(Debug, Deserialize)]
 struct Of {
@@ -93,6 +127,7 @@ pub fn writing(standings: Arc<Standings>, clock: fn() -> Time) -> Router {
     Router::new()
         .route("/v1/receipts", post(receipts))
         .route("/v1/sightings", post(sightings))
+        .route("/v1/audits", post(audits))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(Desk { standings, clock })
 }
@@ -107,18 +142,10 @@ pub fn asking(standings: Arc<Standings>, clock: fn() -> Time) -> Router {
 
 /// The calls of the operator, who has a private tracker's reading token.
 pub fn reading(standings: Arc<Standings>, clock: fn() -> Time) -> Router {
-    Router::new().route("/v1/earned", get(earned)).with_state(Desk { standings, clock })
-}
-
-/// Keeps standings going until it is dropped: a tick every few seconds.
-pub async fn run(standings: Arc<Standings>, clock: fn() -> Time, dice: Dice) {
-    let dice = Mutex::new(dice);
-    let mut ticks = tokio::time::interval(std::time::Duration::from_secs(2));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        standings.tick(clock(), &mut dice.lock().unwrap_or_else(PoisonError::into_inner));
-    }
+    Router::new()
+        .route("/v1/earned", get(earned))
+        .route("/v1/standing", get(standing))
+        .with_state(Desk { standings, clock })
 }
 
 /// Time since 1970, by this machine's clock.
@@ -156,13 +183,39 @@ async fn probes(State(desk): State<Desk>, Query(of): Query<Of>) -> Response {
     Json(ProbesBody { probes: probes.into_iter().map(body).collect() }).into_response()
 }
 
-async fn superpeers(State(desk): State<Desk>) -> Json<SuperpeersBody> {
-    let statuses = desk.standings.statuses((desk.clock)());
-    let superpeers = statuses.iter().map(|status| hex(&status.encode())).collect();
-    Json(SuperpeersBody { tracker: desk.standings.tracker(), superpeers })
+async fn audits(State(desk): State<Desk>, Json(body): Json<AuditsBody>) -> Response {
+    let Some(verdicts) = decoded(&body.verdicts, Verdict::decode) else { return malformed() };
+    let answers = desk.standings.verdicts((desk.clock)(), &verdicts);
+    let refused: Vec<String> =
+        answers.iter().filter_map(|answer| answer.as_ref().err()).map(ToString::to_string).collect();
+    Json(TakenBody { taken: answers.len() - refused.len(), refused }).into_response()
 }
 
-async fn earned(State(desk): State<Desk>, Query(of): Query<Of>) -> Json<Vec<Entry>> {
+async fn superpeers(State(desk): State<Desk>, Query(among): Query<Among>) -> Response {
+    let now = (desk.clock)();
+    let statuses: Vec<Status> = match among.among {
+        None => desk.standings.statuses(now),
+        Some(among) => {
+            let named: Option<Vec<PeerId>> = among.split(',').map(|id| id.parse().ok()).collect();
+            let Some(named) = named.filter(|named| named.len() <= BATCH_MAX) else { return malformed() };
+            named.iter().filter_map(|peer| desk.standings.status(now, peer)).collect()
+        }
+    };
+    let superpeers = statuses.iter().map(|status| hex(&status.encode())).collect();
+    Json(SuperpeersBody { tracker: desk.standings.tracker(), superpeers }).into_response()
+}
+
+async fn standing(State(desk): State<Desk>, Query(of): Query<Of>) -> Response {
+    let Some(peer) = of.peer else { return malformed() };
+    let Some(report) = desk.standings.report((desk.clock)(), &peer) else {
+        let error = "this peer never announced itself here".to_owned();
+        return (StatusCode::NOT_FOUND, Json(crate::tracker::http::json::Problem { error })).into_response();
+    };
+    let super::Report { standing, share, facts, judgement } = report;
+    Json(StandingBody { peer, standing, share, facts, judgement }).into_response()
+}
+
+async fn earned(State(desk): State<Desk>, Query(of): Query<Of>) -> Json<EarnedBody> {
     let entries = desk.standings.entries((desk.clock)());
     Json(entries.into_iter().filter(|entry| of.peer.is_none_or(|peer| peer == entry.peer)).collect())
 }

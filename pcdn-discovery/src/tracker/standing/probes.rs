@@ -1,16 +1,17 @@
 //! Witnesses: who is drawn to dial whom, and what they report.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use pcdn_core::dice::Dice;
 use pcdn_core::id::PeerId;
 use pcdn_core::peer::PeerRecord;
-use pcdn_core::superpeer::{Draw, Sighting, Superpeers, Witness};
+use pcdn_core::superpeer::{Draw, Evidence, Sighting, Witness};
 use pcdn_core::unit::Time;
 
-/// A candidate is probed so often: availability is counted in slots of five minutes.
-const PROBE_EVERY: Duration = Duration::from_secs(300);
+use super::seen::Seen;
+
 /// Rounds begun at one tick, and open at once: five dials each.
 const ROUNDS_AT_ONCE: usize = 64;
 const ROUNDS_MAX: usize = 4_096;
@@ -22,18 +23,21 @@ const PROBES_OF_WITNESS: usize = 8;
 const OUTVOTED: Duration = Duration::from_secs(6 * 3_600);
 const OUTVOTED_MAX: usize = 10_000;
 
-/// A dial that a witness is asked for.
+/// A dial that witnesses are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The draw, to be signed.
     pub draw: [u8; 16],
     /// Whom to dial, from a port it never saw.
     pub about: PeerRecord,
+    /// The address that this is about.
+    pub(super) at: IpAddr,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Probes {
-    rounds: BTreeMap<[u8; 16], Draw>,
+    every: Duration,
+    rounds: BTreeMap<[u8; 16], (Draw, Probe)>,
     last: BTreeMap<PeerId, Time>,
     outvoted: BTreeMap<PeerId, Time>,
     /// Where in the order of peers the next round begins.
@@ -41,49 +45,49 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    pub(super) fn of(
-        &self,
-        now: Time,
-        witness: &PeerId,
-        record: impl Fn(&PeerId) -> Option<PeerRecord>,
-    ) -> Vec<Probe> {
-        let asked = |draw: &&Draw| !draw.is_over(now) && draw.open().any(|peer| peer == *witness);
-        let probe = |draw: &Draw| Some(Probe { draw: draw.nonce(), about: record(&draw.about())? });
-        self.rounds.values().filter(asked).filter_map(probe).take(PROBES_OF_WITNESS).collect()
+    /// A candidate is probed `every` so often.
+    pub(super) fn new(every: Duration) -> Self {
+        let (rounds, last, outvoted) = Default::default();
+        Self { every, rounds, last, outvoted, next: 0 }
     }
 
-    pub(super) fn report(&mut self, now: Time, sighting: Sighting, superpeers: &mut Superpeers) -> bool {
-        let nonce = sighting.draw;
-        let Some(draw) = self.rounds.get_mut(&nonce) else { return false };
-        let taken = draw.report(sighting);
-        if draw.is_over(now) {
-            self.close(now, &nonce, superpeers);
-        }
-        taken
+    pub(super) fn of(&self, now: Time, witness: &PeerId) -> Vec<Probe> {
+        let asked = |draw: &Draw| !draw.is_over(now) && draw.open().any(|peer| peer == *witness);
+        let open = self.rounds.values().filter(|(draw, _)| asked(draw));
+        open.map(|(_, probe)| probe.clone()).take(PROBES_OF_WITNESS).collect()
     }
 
-    fn close(&mut self, now: Time, nonce: &[u8; 16], superpeers: &mut Superpeers) {
-        let Some(draw) = self.rounds.remove(nonce) else { return };
+    pub(super) fn report(&mut self, sighting: Sighting) -> bool {
+        self.rounds.get_mut(&sighting.draw).is_some_and(|(draw, _)| draw.report(sighting))
+    }
+
+    pub(super) fn is_over(&self, now: Time, nonce: &[u8; 16]) -> bool {
+        self.rounds.get(nonce).is_some_and(|(draw, _)| draw.is_over(now))
+    }
+
+    /// Rounds that are to be closed.
+    pub(super) fn over(&self, now: Time) -> Vec<[u8; 16]> {
+        self.rounds.iter().filter(|(_, (draw, _))| draw.is_over(now)).map(|(nonce, _)| *nonce).collect()
+    }
+
+    /// Ends a round: what it was about, whether it reached the candidate, and the evidence, if enough witnesses reported.
+    pub(super) fn close(&mut self, now: Time, nonce: &[u8; 16]) -> Option<(Probe, Option<(bool, Evidence)>)> {
+        let (draw, probe) = self.rounds.remove(nonce)?;
         if self.outvoted.len() < OUTVOTED_MAX {
             draw.outvoted().into_iter().for_each(|witness| _ = self.outvoted.insert(witness, now));
         }
-        if let Some(change) = draw.close().and_then(|evidence| superpeers.handle(now, &evidence)) {
-            tracing::info!(peer = %change.peer.short(), to = ?change.to, "standing changed");
-        }
+        Some((probe, draw.close().map(|evidence| (draw.reached(), evidence))))
     }
 
-    pub(super) fn tick(
+    /// Begins rounds about those whose last one is long enough ago.
+    pub(super) fn draw<'s>(
         &mut self,
         now: Time,
         dice: &mut Dice,
         order: &[PeerId],
-        witness: impl Fn(&PeerId) -> Option<Witness>,
-        superpeers: &mut Superpeers,
+        seen: impl Fn(&PeerId) -> Option<&'s Seen>,
     ) {
-        let over: Vec<[u8; 16]> =
-            self.rounds.iter().filter(|(_, draw)| draw.is_over(now)).map(|(nonce, _)| *nonce).collect();
-        over.iter().for_each(|nonce| self.close(now, nonce, superpeers));
-        self.last.retain(|_, at| now.since(*at) < PROBE_EVERY);
+        self.last.retain(|_, at| now.since(*at) < self.every);
         self.outvoted.retain(|_, at| now.since(*at) < OUTVOTED);
         let mut begun = 0;
         for _ in 0..order.len() {
@@ -91,17 +95,19 @@ impl Probes {
                 return;
             }
             self.next = (self.next + 1) % order.len();
-            let Some(about) = witness(&order[self.next]) else { continue };
-            if self.last.contains_key(&about.peer) {
+            if self.last.contains_key(&order[self.next]) {
                 continue;
             }
+            let Some(candidate) = seen(&order[self.next]) else { continue };
+            let (Some(about), Some((at, record))) = (candidate.witness(), candidate.dial()) else { continue };
             let pool: Vec<Witness> = (0..POOL.min(order.len() * 4))
-                .filter_map(|_| witness(&order[dice.below(order.len() as u64) as usize]))
+                .filter_map(|_| seen(&order[dice.below(order.len() as u64) as usize])?.witness())
                 .filter(|witness| !self.outvoted.contains_key(&witness.peer))
                 .collect();
             if let Some(draw) = Draw::among(now, dice, &about, &pool) {
                 self.last.insert(about.peer, now);
-                self.rounds.insert(draw.nonce(), draw);
+                let probe = Probe { draw: draw.nonce(), about: record.clone(), at };
+                self.rounds.insert(draw.nonce(), (draw, probe));
                 begun += 1;
             }
         }

@@ -6,9 +6,10 @@ use axum::http::Request;
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use pcdn_core::receipt::Tally;
-use pcdn_core::superpeer::Standing;
 use serde_json::Value;
+
+use pcdn_core::id::SwarmKey;
+use pcdn_core::receipt::Tally;
 
 use super::http::{self, hex};
 use super::*;
@@ -32,7 +33,9 @@ struct World {
 
 impl World {
     fn new(count: u8) -> Self {
-        let standings = Standings::new(START, key(200), Rules::default());
+        let setup =
+            Setup { key: key(200), rules: Rules::default(), auditors: BTreeSet::from([key(150).peer_id()]) };
+        let standings = Standings::new(START, setup);
         let keys = (1..=count).map(key).collect();
         Self { now: START, standings: Arc::new(standings), dice: Dice::new(1), keys, session: 0 }
     }
@@ -43,8 +46,12 @@ impl World {
         let record =
             PeerRecord { id, addrs: vec![format!("udp://10.{n}.0.1:4000").parse().unwrap()], seed: false };
         let from = SocketAddr::from(([10, n as u8, 0, 1], 4_000));
-        let (network, region) = (NetworkId(n as u32 + 1), Region(1));
-        let announced = Announced { record: &record, from, swarm: SWARM, network, region, proven };
+        self.announce_from(&record, from, n as u32 + 1, proven);
+    }
+
+    fn announce_from(&self, record: &PeerRecord, from: SocketAddr, network: u32, proven: bool) {
+        let (network, region, swarms) = (NetworkId(network), Region(1), [InfoHash::of(&SWARM)]);
+        let announced = Announced { record, from, swarms: &swarms, network, region, proven, metered: false };
         self.standings.seen(self.now, &announced);
     }
 
@@ -182,4 +189,146 @@ async fn the_calls_take_hex_in_bounded_batches() {
     let (status, probes) = world.call("GET", &peer, Value::Null).await;
     assert_eq!((status, probes["probes"].as_array().map(Vec::len)), (200, Some(0)));
     assert_eq!(world.call("GET", "/v1/probes", Value::Null).await.0, 400);
+}
+
+#[test]
+fn who_announces_anothers_id_moves_it_nowhere() {
+    let mut world = World::new(12);
+    for _ in 0..60 {
+        world.minute(&[]);
+    }
+    let victim = world.keys[2].peer_id();
+    let facts = |world: &World| world.standings.report(world.now, &victim).unwrap().facts;
+    let before = facts(&world);
+    assert!(before.reached && before.address_age >= Duration::from_secs(3_500), "{before:?}");
+    let addrs = vec!["udp://10.99.0.1:4000".parse().unwrap()];
+    let liar = PeerRecord { id: victim, addrs, seed: false };
+    for _ in 0..60 {
+        world.announce_from(&liar, ([10, 99, 0, 1], 4_000).into(), 99, true);
+        world.minute(&[]);
+    }
+    let after = facts(&world);
+    assert!(after.reached && after.address_age >= Duration::from_secs(7_000), "{after:?}");
+    assert_eq!(after.week.0, after.week.1, "nobody was sent to the other address: {after:?}");
+}
+
+#[test]
+fn who_moves_is_found_where_it_is_and_begins_anew() {
+    let mut world = World::new(12);
+    for _ in 0..30 {
+        world.minute(&[]);
+    }
+    let mover = world.keys[2].peer_id();
+    let addrs = vec!["udp://10.99.0.1:4000".parse().unwrap()];
+    let record = PeerRecord { id: mover, addrs, seed: false };
+    // Its old address is announced by its stale entry for a while and is dialled in vain.
+    for _ in 0..30 {
+        world.now += Duration::from_secs(60);
+        (0..12).filter(|n| *n != 2).for_each(|n| world.announce(n, true));
+        world.announce_from(&record, ([10, 99, 0, 1], 4_000).into(), 99, true);
+        world.standings.tick(world.now, &mut world.dice);
+        for key in &world.keys {
+            for probe in world.standings.probes(world.now, &key.peer_id()) {
+                let reached = probe.about.id != mover || probe.about.addrs == record.addrs;
+                let sighting = Sighting::sign(key, probe.draw, probe.about.id, reached, 60, 1);
+                assert!(world.standings.sighting(world.now, sighting));
+            }
+        }
+    }
+    let facts = world.standings.report(world.now, &mover).unwrap().facts;
+    assert!(facts.reached, "{facts:?}");
+    assert!(facts.address_age < Duration::from_secs(30 * 60), "{facts:?}");
+}
+
+#[test]
+fn verdicts_of_trusted_auditors_count_once() {
+    let world = World::new(2);
+    world.announce(0, true);
+    let peer = world.keys[0].peer_id();
+    let verdict = |auditor: &Identity, nonce: u8, minute: u32| {
+        let range = pcdn_core::range::ByteRange::new(0, 4).unwrap();
+        let challenge = pcdn_core::audit::Challenge { nonce: [nonce; 16], range };
+        let audit = pcdn_core::audit::Audit::of(peer, SWARM, 2 << 30, challenge, b"film");
+        Verdict::sign(auditor, &audit.judge(Some(&challenge.answer(b"film"))), minute)
+    };
+    let minute = (world.now.0 / 60_000_000) as u32;
+    let good = verdict(&key(150), 1, minute);
+    let forged = Verdict { passed: false, nonce: [2; 16], ..good.clone() };
+    let own = verdict(&world.keys[0], 3, minute);
+    let stranger = verdict(&key(151), 4, minute);
+    let old = verdict(&key(150), 5, minute - 61);
+    let answers = world.standings.verdicts(world.now, &[good.clone(), good, forged, own, stranger, old]);
+    use RefusedVerdict::{Replayed, Stranger, Untimely};
+    let refused = [Replayed, Stranger, Stranger, Stranger, Untimely].map(Err);
+    assert_eq!((answers[0], &answers[1..]), (Ok(()), &refused[..]));
+    let facts = world.standings.report(world.now, &peer).unwrap().facts;
+    assert_eq!((facts.proven, facts.audits), (2 << 30, (1, 1)));
+}
+
+#[test]
+fn fifty_keys_of_one_rack_gain_less_than_one_honest_group() {
+    // Peer 0 is signed for by fifty keys that announce from one /24, peer 1 by fifty households of their own networks.
+    let mut world = World::new(102);
+    let rack = |n: usize| (2..52).contains(&n);
+    for n in 0..102 {
+        let id = world.keys[n].peer_id();
+        let (ip, network) = match n {
+            n if rack(n) => ([198, 51, 100, n as u8], 7),
+            n => ([10, n as u8, 0, 1], n as u32 + 100),
+        };
+        let record = PeerRecord { id, addrs: Vec::new(), seed: false };
+        world.announce_from(&record, (ip, 4_000).into(), network, true);
+    }
+    world.now += Duration::from_secs(600);
+    let film = 1 << 30;
+    for n in 2..102 {
+        let receipt = world.receipt(usize::from(!rack(n)), n, film);
+        assert_eq!(world.standings.receipts(world.now, &[receipt]), [Ok(())]);
+    }
+    let earned = |n: usize| world.standings.earned(world.now, &world.keys[n].peer_id());
+    let (rack, group) = (earned(0), earned(1));
+    let (all, tenth) = (50 * film, 5 * film);
+    assert_eq!((rack.bytes, rack.money, group.bytes, group.money), (all, tenth, all, all));
+}
+
+#[tokio::test]
+async fn forged_doubled_and_foreign_receipts_are_refused_at_the_door() {
+    let mut world = World::new(4);
+    (0..3).for_each(|n| world.announce(n, true));
+    world.now += Duration::from_secs(60);
+    let good = world.receipt(0, 1, 1 << 20);
+    let forged = Receipt { up: world.keys[2].peer_id(), ..good.clone() };
+    let own = world.receipt(0, 0, 1 << 20);
+    let grown = Receipt { tally: Tally { bytes: 1 << 20, pieces: 99, bad: 0 }, ..good.clone() };
+    let batch: Vec<String> =
+        [&good, &good, &forged, &own, &grown].map(|receipt| hex(&receipt.encode())).to_vec();
+    let (status, taken) = world.call("POST", "/v1/receipts", serde_json::json!({ "receipts": batch })).await;
+    assert_eq!((status, &taken["taken"]), (200, &1.into()), "{taken}");
+    assert_eq!(taken["refused"].as_array().unwrap().len(), 4, "{taken}");
+    let earned = world.standings.earned(world.now, &world.keys[0].peer_id());
+    assert_eq!(earned.bytes, 1 << 20);
+}
+
+#[test]
+fn what_is_kept_is_what_was_known_and_doubles_stay_refused() {
+    let mut world = World::new(12);
+    for _ in 0..30 {
+        world.minute(&[3]);
+    }
+    let receipt = world.receipt(0, 1, 100 << 20);
+    assert_eq!(world.standings.receipts(world.now, std::slice::from_ref(&receipt)), [Ok(())]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("standings.json");
+    world.standings.kept().save(&path).unwrap();
+    let setup = Setup { key: key(200), rules: Rules::default(), auditors: BTreeSet::new() };
+    let again = Standings::restored(world.now, setup, Kept::load(&path).unwrap());
+    for n in 0..12 {
+        let peer = world.keys[n].peer_id();
+        assert_eq!(again.report(world.now, &peer), world.standings.report(world.now, &peer));
+    }
+    assert_eq!(again.receipts(world.now, &[receipt]), [Err(Refused::Replayed)]);
+    assert_eq!(again.entries(world.now), world.standings.entries(world.now));
+    assert!(Kept::load(&dir.path().join("none")).is_ok());
+    std::fs::write(&path, "{}").unwrap();
+    assert!(Kept::load(&path).is_err());
 }

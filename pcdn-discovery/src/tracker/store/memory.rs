@@ -93,8 +93,16 @@ impl PeerStore for Memory {
         Ok(Put { counts: swarm.counts(), evicted })
     }
 
-    fn renew(&self, _: Time, swarm: &InfoHash, peer: &PeerId, ip: IpAddr, expires: Time) -> bool {
-        self.swarms.get_mut(swarm).is_some_and(|mut swarm| swarm.renew(peer, ip, expires))
+    fn renew(
+        &self,
+        _: Time,
+        swarm: &InfoHash,
+        peer: &PeerId,
+        ip: IpAddr,
+        expires: Time,
+        superpeer: bool,
+    ) -> bool {
+        self.swarms.get_mut(swarm).is_some_and(|mut swarm| swarm.renew(peer, ip, expires, superpeer))
     }
 
     fn find(&self, now: Time, dice: &mut Dice, swarm: &InfoHash, ask: &Ask, told: &mut Told<'_>) -> Counts {

@@ -224,10 +224,18 @@ impl PeerStore for Redis {
         Ok(put)
     }
 
-    fn renew(&self, now: Time, swarm: &InfoHash, peer: &PeerId, ip: IpAddr, expires: Time) -> bool {
+    fn renew(
+        &self,
+        now: Time,
+        swarm: &InfoHash,
+        peer: &PeerId,
+        ip: IpAddr,
+        expires: Time,
+        superpeer: bool,
+    ) -> bool {
         let Some(member) = self.memory.member(swarm, peer, ip) else { return false };
         self.note(Change::Put(Box::new(member), expires.since(now)));
-        self.memory.renew(now, swarm, peer, ip, expires)
+        self.memory.renew(now, swarm, peer, ip, expires, superpeer)
     }
 
     fn find(&self, now: Time, dice: &mut Dice, swarm: &InfoHash, ask: &Ask, told: &mut Told<'_>) -> Counts {

@@ -301,7 +301,8 @@ fn an_answer_begins_with_the_askers_network_then_its_region() {
 #[test]
 fn superpeers_are_handed_out_more_often_and_not_to_everyone_alone() {
     let mut world = world();
-    (0..10).for_each(|n| assert!(world.table.promote(peer(n), true)));
+    let superpeers: Vec<(PeerId, f64)> = (0..10).map(|n| (peer(n), 1.0)).collect();
+    world.table.prefer(&superpeers);
     (0..400).for_each(|n| drop(world.announce(ip(n), &announce(n)).unwrap()));
     let mut share = 0;
     for _ in 0..100 {

@@ -42,6 +42,14 @@ impl Standings {
         Self { each: vec![Standing::default(); urls], hedges: Budget::default() }
     }
 
+    /// What of it holds for another file at the same places.
+    pub(super) fn of_another(&self, urls: usize) -> Self {
+        let mut each = self.each.clone();
+        each.resize(urls, Standing::default());
+        each.iter_mut().for_each(|standing| standing.validator = None);
+        Self { each, hedges: self.hedges }
+    }
+
     /// The order to try: those in good standing as given, then the others, the one put aside for the shortest first.
     pub(super) fn order(&self, now: Time) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.each.len()).filter(|index| !self.each[*index].dropped).collect();

@@ -313,3 +313,48 @@ async fn a_mirror_of_another_length_or_tag_is_dropped() {
     }
     assert_eq!(hosts(&asked), "a a b c");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tree_of_files_finds_a_dead_place_out_once() {
+    let asked = Ranges::default();
+    let log = asked.clone();
+    let late = Duration::from_secs(30);
+    let dead = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let dies = dead.clone();
+    let origin = films(&asked, move |host, want| match host {
+        "a" if dies.load(std::sync::atomic::Ordering::SeqCst) => Err(late),
+        _ => Ok(ranged(FILM, want, None)),
+    });
+    let playlist = url("http://a.example/show/1/index.m3u8?token=1");
+    let other = url("http://b.example/copies/show/index.m3u8");
+    assert!(
+        MirroredTree::new(origin.clone(), origin.clone(), &playlist, &[at("b")]).is_none(),
+        "another name"
+    );
+    let tree = MirroredTree::new(origin.clone(), origin, &playlist, &[other]).unwrap();
+    let get = async |path: &str| {
+        let want = OriginGet { range: ByteRange::new(0, 40), ..OriginGet::whole(url(path)) };
+        let mut body = tree.get(&want).await?.bytes;
+        let mut got = Vec::new();
+        while let Some(bytes) = body.next().await {
+            got.extend_from_slice(&bytes?);
+        }
+        Ok::<_, OriginError>(got)
+    };
+    assert_eq!(get("http://a.example/show/1/0.ts?token=1").await.unwrap(), &FILM[..40]);
+    dead.store(true, std::sync::atomic::Ordering::SeqCst);
+    let begun = Instant::now();
+    assert_eq!(get("http://a.example/show/1/hi/1.ts?token=1").await.unwrap(), &FILM[..40]);
+    assert!(begun.elapsed() <= Duration::from_secs(1));
+    let begun = Instant::now();
+    for n in 2..5 {
+        assert_eq!(get(&format!("http://a.example/show/1/hi/{n}.ts")).await.unwrap(), &FILM[..40]);
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    let begun = Instant::now();
+    for beside in ["http://a.example/other/1.ts", "http://c.example/show/1/1.ts"] {
+        let _ = get(beside).await;
+    }
+    assert_eq!(begun.elapsed(), late, "what lies elsewhere has no mirrors");
+    assert!(log.lock().unwrap().iter().any(|(host, _)| host == "b"));
+}

@@ -103,7 +103,7 @@ impl Connection {
 
     /// Appends one sealed packet of DATA and gives its content's length.
     pub(crate) fn write_data(&mut self, now: Time, class: Class, out: &mut Vec<u8>) -> Option<usize> {
-        self.serve.next_data_len(class)?;
+        self.serve.next_data(class)?;
         self.unheard_since = self.unheard_since.or(Some(now));
         let start = out.len();
         self.sealer.begin(self.to, out);

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pcdn_core::id::SwarmKey;
 use pcdn_core::transport::Class;
-use pcdn_core::unit::{Rate, Time};
+use pcdn_core::unit::Time;
 
 use super::event::Transmit;
+use crate::limit::Limits;
 use crate::udp::connection::Connection;
-use crate::udp::flow::Pacer;
 use crate::udp::frame::DATA_OVERHEAD;
 use crate::udp::packet::{HEADER_LEN, TAG_LEN};
 use crate::udp::subs::SUB_BYTES_MAX;
@@ -27,8 +28,7 @@ const OVERHEAD: usize = DATA_OVERHEAD + HEADER_LEN + TAG_LEN;
 
 #[derive(Debug)]
 pub(super) struct Uplink {
-    limit: Rate,
-    bucket: Pacer,
+    limits: Limits,
     blocked_until: Time,
 }
 
@@ -41,13 +41,12 @@ pub(super) struct Burst {
 }
 
 impl Uplink {
-    pub(super) fn new(limit: Rate) -> Self {
-        let most = 4 * BURST as u64 * u64::from(SUB_BYTES_MAX);
-        Self { limit, bucket: Pacer::new(2 * u64::from(SUB_BYTES_MAX), most), blocked_until: Time::NEVER }
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, blocked_until: Time::NEVER }
     }
 
-    pub(super) fn set_limit(&mut self, limit: Rate) {
-        self.limit = limit;
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// When DATA that pace or limit holds back may go.
@@ -65,13 +64,17 @@ impl Uplink {
         out: &mut Vec<u8>,
     ) -> Option<Burst> {
         self.blocked_until = Time::NEVER;
-        let mut allowed = self.bucket.fill(now, self.limit);
         let mut burst = None;
         turns.go(|class, index| {
             let Some(connection) = sessions.get_mut(&index) else { return Visit::Empty };
-            let Some(content) = connection.serve.next_data_len(class) else { return Visit::Empty };
+            // A swarm that has used up its rate must not hold up another.
+            let sub = u64::from(SUB_BYTES_MAX);
+            connection.serve.prefer(class, |swarm| self.limits.allowed_for(now, swarm) >= sub);
+            let Some((swarm, content)) = connection.serve.next_data(class) else { return Visit::Empty };
+            let peer = connection.peer;
+            let mut allowed = self.limits.allowed(now, &swarm, &peer);
             if (content as u64) > allowed {
-                let ready = self.bucket.ready_at(self.limit, 2 * u64::from(SUB_BYTES_MAX));
+                let ready = self.limits.ready_at(&swarm, &peer, 2 * sub);
                 self.blocked_until = self.blocked_until.min(ready);
                 return Visit::Blocked;
             }
@@ -87,14 +90,14 @@ impl Uplink {
             if connection.deficit < content as i64 {
                 connection.deficit += (most * usize::from(SUB_BYTES_MAX)) as i64;
             }
-            let sent = fill(now, connection, class, packets, &mut allowed, out);
-            self.bucket.take(sent.content);
+            let sent = fill(now, connection, (class, swarm), packets, &mut allowed, out);
+            self.limits.take(&swarm, &peer, sent.content);
             burst = Some(Burst {
                 transmit: Transmit { to: connection.remote, segment: sent.segment },
                 session: index,
                 content: sent.content,
             });
-            let next = connection.serve.next_data_len(class).unwrap_or(usize::MAX);
+            let next = connection.serve.next_data(class).map_or(usize::MAX, |(_, len)| len);
             Visit::Sent { turn_over: connection.deficit < next as i64 }
         });
         burst
@@ -110,14 +113,14 @@ struct Sent {
 fn fill(
     now: Time,
     connection: &mut Connection,
-    class: Class,
+    (class, swarm): (Class, SwarmKey),
     packets: usize,
     allowed: &mut u64,
     out: &mut Vec<u8>,
 ) -> Sent {
     let mut sent = Sent { segment: 0, content: 0 };
     for _ in 0..packets.max(1) {
-        let Some(next) = connection.serve.next_data_len(class) else { break };
+        let Some((_, next)) = connection.serve.next_data(class).filter(|(of, _)| *of == swarm) else { break };
         let longer = sent.segment > 0 && next + OVERHEAD > sent.segment;
         if longer || next as u64 > *allowed || next as i64 > connection.deficit {
             break;

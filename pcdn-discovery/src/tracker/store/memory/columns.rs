@@ -288,9 +288,11 @@ impl<F: Family> Columns<F> {
         }
     }
 
-    pub(super) fn renew(&mut self, id: &PeerId, ip: IpAddr, expires: Time) -> bool {
+    pub(super) fn renew(&mut self, id: &PeerId, ip: IpAddr, expires: Time, superpeer: bool) -> bool {
         let Some(slot) = self.slot(id, ip) else { return false };
-        self.hot[slot].expires = seconds(expires);
+        let hot = &mut self.hot[slot];
+        hot.expires = seconds(expires);
+        hot.flags = if superpeer { hot.flags | SUPERPEER } else { hot.flags & !SUPERPEER };
         true
     }
 

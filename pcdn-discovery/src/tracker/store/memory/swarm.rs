@@ -88,8 +88,8 @@ impl Swarm {
         slot
     }
 
-    pub(super) fn renew(&mut self, id: &PeerId, ip: IpAddr, expires: Time) -> bool {
-        family!(mut self, ip, columns => columns.renew(id, ip, expires), false)
+    pub(super) fn renew(&mut self, id: &PeerId, ip: IpAddr, expires: Time, superpeer: bool) -> bool {
+        family!(mut self, ip, columns => columns.renew(id, ip, expires, superpeer), false)
     }
 
     #[cfg(feature = "redis")]

@@ -1,0 +1,307 @@
+//! The life of a superpeer, through the tracker's door: what is announced, dialled, signed, audited and staked promotes it, and
+//! whatever fails demotes it. Virtual time.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pcdn_core::audit::{Audit, Challenge, Verdict};
+use pcdn_core::dice::Dice;
+use pcdn_core::id::{Identity, PeerId, SwarmKey};
+use pcdn_core::peer::Scheme;
+use pcdn_core::range::ByteRange;
+use pcdn_core::receipt::{Receipt, Tally};
+use pcdn_core::superpeer::{Gate, Rules, Sighting, Standing};
+use pcdn_core::unit::Time;
+
+use super::{Setup, Standings};
+use crate::tracker::service::Service;
+use crate::tracker::table::Limits;
+use crate::tracker::wire::report::{Change, Entry};
+use crate::tracker::wire::{Announce, Answer, Event, Find, InfoHash, Ports, Report, Request, Traits};
+
+const START: Time = Time::from_secs(20_000 * 24 * 3_600);
+const SWARM: SwarmKey = SwarmKey([4; 32]);
+const MINUTE: Duration = Duration::from_secs(60);
+/// The candidate is the first of so many peers, and the second is its equal in all but what the test spoils.
+const PEERS: usize = 12;
+
+/// Short times; what must be shown is what the defaults want.
+fn rules() -> Rules {
+    Rules {
+        stake: Some(100),
+        window: MINUTE,
+        slot: MINUTE / 2,
+        address: MINUTE * 10,
+        probation: MINUTE * 30,
+        cool_down: MINUTE * 30,
+        ..Rules::default()
+    }
+}
+
+/// What the world shows of the candidate each minute.
+#[derive(Clone, Copy)]
+struct Shown {
+    reached: bool,
+    mbit: u64,
+    audits: bool,
+    stake: u64,
+    metered: bool,
+    bad: bool,
+    /// The last part of its address.
+    address: u8,
+}
+
+const GOOD: Shown =
+    Shown { reached: true, mbit: 40, audits: true, stake: 100, metered: false, bad: false, address: 1 };
+
+struct World {
+    /// Since the tracker's start.
+    now: Time,
+    service: Service,
+    standings: Arc<Standings>,
+    dice: Dice,
+    keys: Vec<Identity>,
+    auditor: Identity,
+    sessions: u64,
+    nonces: u64,
+    announced: bool,
+}
+
+impl World {
+    fn new(rules: Rules) -> Self {
+        let auditor = Identity::from_secret([150; 32]);
+        let key = Identity::from_secret([200; 32]);
+        let setup = Setup { key, rules, auditors: BTreeSet::from([auditor.peer_id()]) };
+        let standings = Arc::new(Standings::new(START, setup));
+        let service = Service::new(Limits::default(), [7; 32], None);
+        service.tell(standings.clone(), START);
+        let keys = (1..=PEERS as u8).map(|n| Identity::from_secret([n; 32])).collect();
+        let (dice, now) = (Dice::new(1), Time::ZERO);
+        Self { now, service, standings, dice, keys, auditor, sessions: 0, nonces: 0, announced: false }
+    }
+
+    fn wall(&self) -> Time {
+        START + self.now.since(Time::ZERO)
+    }
+
+    fn id(&self, n: usize) -> PeerId {
+        self.keys[n].peer_id()
+    }
+
+    /// Everyone announces once and reports from then on, as nodes do.
+    fn announce(&mut self, n: usize, shown: Shown) {
+        let mut ports = Ports::default();
+        ports.push(Scheme::Udp, 4_000);
+        let address = if n == 0 { shown.address } else { 1 };
+        let from = SocketAddr::from(([10, n as u8 + 1, 0, address], 5_000));
+        let traits = Traits { metered: n == 0 && shown.metered, ..Traits::default() };
+        let peer = self.id(n);
+        let request = match self.announced {
+            false => Request::Announce(Announce {
+                swarm: SWARM,
+                peer,
+                ports,
+                seed: true,
+                event: Event::Started,
+                progress: None,
+                want: 0,
+                traits,
+            }),
+            true => {
+                let hold =
+                    Entry { hash: InfoHash::of(&SWARM), change: Change::Hold, have: u8::MAX, position: None };
+                Request::Report(Report { peer, ports, traits, entries: vec![hold] })
+            }
+        };
+        self.service.serve(self.now, &mut self.dice, from, &request).unwrap();
+    }
+
+    /// A minute in which the candidate shows `shown`, and its equal what is good.
+    fn minute(&mut self, shown: Shown) {
+        self.now += MINUTE;
+        (0..PEERS).for_each(|n| self.announce(n, shown));
+        self.announced = true;
+        let wall = self.wall();
+        self.standings.tick(wall, &mut self.dice);
+        for key in &self.keys {
+            for probe in self.standings.probes(wall, &key.peer_id()) {
+                let at = format!("udp://10.1.0.{}:4000", shown.address);
+                let found = shown.reached && probe.about.addrs[0].to_string() == at;
+                let reached = found || probe.about.id != self.keys[0].peer_id();
+                let sighting = Sighting::sign(key, probe.draw, probe.about.id, reached, 60, 1);
+                assert!(self.standings.sighting(wall, sighting));
+            }
+        }
+        for (n, shown) in [(0, shown), (1, GOOD)] {
+            self.give(n, shown);
+            (0..5).for_each(|content| self.audit(n, content, shown.audits));
+            if self.standings.stakes_wanted(wall).contains(&self.id(n)) {
+                self.standings.stake(wall, self.id(n), shown.stake);
+            }
+        }
+        self.service.table().prefer(&self.standings.shares(wall));
+        self.service.table().expire(self.now);
+    }
+
+    /// Three viewers sign for what they got.
+    fn give(&mut self, n: usize, shown: Shown) {
+        for down in 2..5 {
+            self.sessions += 1;
+            let mut session = [0; 16];
+            session[..8].copy_from_slice(&self.sessions.to_be_bytes());
+            let bytes = shown.mbit * 125_000 * 60 / 3;
+            let pieces = bytes.div_ceil(1 << 16) as u32 + 1;
+            let tally = Tally { bytes, pieces, bad: u32::from(shown.bad) };
+            let minute = (self.wall().0 / 60_000_000) as u32;
+            let receipt = Receipt::sign(&self.keys[down], session, self.id(n), SWARM, minute, tally);
+            assert_eq!(self.standings.receipts(self.wall(), &[receipt]), [Ok(())]);
+        }
+    }
+
+    fn audit(&mut self, n: usize, content: u8, passes: bool) {
+        self.nonces += 1;
+        let mut nonce = [0; 16];
+        nonce[..8].copy_from_slice(&self.nonces.to_be_bytes());
+        let challenge = Challenge { nonce, range: ByteRange::new(0, 4).unwrap() };
+        let audit = Audit::of(self.id(n), SwarmKey([content; 32]), 3 << 30, challenge, b"film");
+        let answer = challenge.answer(if passes { b"film" } else { b"none" });
+        let minute = (self.wall().0 / 60_000_000) as u32;
+        let verdict = Verdict::sign(&self.auditor, &audit.judge(Some(&answer)), minute);
+        assert_eq!(self.standings.verdicts(self.wall(), &[verdict]), [Ok(())]);
+    }
+
+    /// Minutes until the candidate is a superpeer, or `None` within `most`.
+    fn rise(&mut self, shown: Shown, most: usize) -> Option<usize> {
+        (1..=most).find(|_| {
+            self.minute(shown);
+            self.standing(0).is_super()
+        })
+    }
+
+    /// Minutes until it is none any more.
+    fn fall(&mut self, shown: Shown, most: usize) -> Option<usize> {
+        (1..=most).find(|_| {
+            self.minute(shown);
+            !self.standing(0).is_super()
+        })
+    }
+
+    fn standing(&self, n: usize) -> Standing {
+        self.standings.report(self.wall(), &self.id(n)).map_or(Standing::Ordinary, |report| report.standing)
+    }
+
+    /// How often each of both is among the four of twelve that are told, in five answers a minute.
+    fn told(&mut self, minutes: u8, shown: Shown) -> [usize; 2] {
+        let mut told = [0; 2];
+        for n in 0..minutes * 5 {
+            if n % 5 == 0 {
+                self.minute(shown);
+            }
+            let traits = Traits::default();
+            let find = Find { swarm: SWARM, asker: None, seed: false, want: 4, traits, rich: false };
+            let from = SocketAddr::from(([172, 16, n, 1], 5_000));
+            let answer = self.service.serve(self.now, &mut self.dice, from, &Request::Find(find)).unwrap();
+            let Answer::Found { peers, .. } = answer else { panic!("{answer:?}") };
+            (0..2).for_each(|n| told[n] += peers.iter().filter(|one| one.id == self.id(n)).count());
+        }
+        told
+    }
+}
+
+#[test]
+fn third_parties_alone_promote_a_peer_that_reports() {
+    let mut world = World::new(rules());
+    let took = world.rise(GOOD, 60).expect("it is good");
+    let report = world.standings.report(world.wall(), &world.id(0)).unwrap();
+    println!("promoted after {took} minutes with a score of {:.2}", report.judgement.score);
+    assert!(took >= 10, "its address must have held");
+    assert_eq!(report.share, 0.25, "on probation");
+    let standing = world.standing(0);
+    assert!(world.fall(GOOD, 31).is_none());
+    assert_eq!(world.standing(0), standing);
+    let report = world.standings.report(world.wall(), &world.id(0)).unwrap();
+    assert_eq!(report.share, 1.0);
+    assert!(!world.standing(5).is_super(), "nobody signed for it");
+}
+
+/// Spoils what is shown in a minute.
+type Spoil = fn(&mut Shown, u8);
+
+/// Each criterion, how it is spoilt, and what it shuts.
+const CRITERIA: [(&str, Gate, Spoil); 8] = [
+    ("network: witnesses", Gate::Reached, |shown, _| shown.reached = false),
+    ("network: upload", Gate::Upload, |shown, _| shown.mbit = 10),
+    ("storage", Gate::Storage, |shown, _| shown.audits = false),
+    ("stake", Gate::Stake, |shown, _| shown.stake = 99),
+    ("default history", Gate::Honest, |shown, _| shown.bad = true),
+    ("its owner's will", Gate::Willing, |shown, _| shown.metered = true),
+    ("long-term online: address", Gate::Address, |shown, minute| shown.address = 2 + minute / 8),
+    ("long-term online: availability", Gate::Availability, |shown, minute| shown.reached = minute % 2 == 0),
+];
+
+#[test]
+fn each_criterion_decides_who_rises() {
+    for (name, gate, spoil) in CRITERIA {
+        let mut world = World::new(rules());
+        for minute in 0..60 {
+            let mut shown = GOOD;
+            spoil(&mut shown, minute);
+            assert_eq!(world.rise(shown, 1), None, "{name}");
+        }
+        let shut = world.standings.report(world.wall(), &world.id(0)).unwrap().judgement.shut;
+        assert!(shut.contains(&gate), "{name}: {shut:?}");
+        assert!(world.standing(1).is_super(), "{name}: its equal has risen");
+    }
+}
+
+#[test]
+fn each_criterion_decides_who_falls_and_after_how_long() {
+    for (name, gate, spoil) in CRITERIA {
+        let mut world = World::new(rules());
+        world.rise(GOOD, 60).unwrap();
+        // Lost rounds and defaults demote at once; the median of an hour's uploads and the share of a week's probes take as long
+        // to turn as they took to form.
+        let most = if matches!(gate, Gate::Upload | Gate::Availability) { 90 } else { 8 };
+        let fell = (0..most).find(|minute| {
+            let mut shown = GOOD;
+            spoil(&mut shown, *minute);
+            world.fall(shown, 1).is_some()
+        });
+        println!("{name}: fell after {fell:?} minutes");
+        assert!(fell.is_some(), "{name}");
+        assert!(world.standing(1).is_super(), "{name}: its equal stays");
+        assert!(world.rise(GOOD, 20).is_none(), "{name}: it waits");
+    }
+}
+
+#[test]
+fn one_bad_minute_demotes_nobody() {
+    let mut world = World::new(rules());
+    world.rise(GOOD, 60).unwrap();
+    for shown in [Shown { reached: false, ..GOOD }, Shown { metered: true, ..GOOD }] {
+        for _ in 0..3 {
+            assert!(world.fall(shown, 2).is_none());
+            assert!(world.fall(GOOD, 2).is_none());
+        }
+    }
+}
+
+#[test]
+fn superpeers_are_told_of_more_often_than_their_equals() {
+    let mut world = World::new(rules());
+    // The second shows the same and has too little at stake.
+    world.rise(Shown { stake: 99, ..GOOD }, 25);
+    assert!(!world.standing(0).is_super() && world.standing(1).is_super());
+    let shown = Shown { stake: 99, ..GOOD };
+    let probation = world.told(20, shown);
+    (0..30).for_each(|_| world.minute(shown));
+    let full = world.told(20, shown);
+    println!(
+        "told of in 100 answers: an equal and a superpeer on probation {probation:?}, a full one {full:?}"
+    );
+    assert_eq!(full[1], 100);
+    assert!(full[1] >= 3 * full[0], "{full:?}");
+    assert!(probation[0] < probation[1] && probation[1] < full[1], "{probation:?}");
+}
