@@ -15,6 +15,7 @@
 //! loss has not fallen, the loss is the path's own and only what exceeds it counts from then on.
 
 mod company;
+mod floor;
 mod least;
 mod loss;
 
@@ -26,6 +27,7 @@ use super::frame::Feedback;
 pub(crate) use crate::pacer::Pacer;
 pub(crate) use company::Company;
 use company::WINDOW_MIN;
+use floor::Floor;
 use least::Least;
 use loss::{LOSS_FELT, Loss};
 
@@ -75,6 +77,8 @@ pub(crate) struct Flow {
     best_rate: f64,
     rounds_without_growth: u32,
     loss: Loss,
+    /// For urgent DATA.
+    floor: Floor,
     /// Packets a second that arrived in the last round.
     rate: f64,
     /// After the start the session all but stops for a moment, to see the path without its own queue.
@@ -114,6 +118,7 @@ impl Flow {
             best_rate: 0.0,
             rounds_without_growth: 0,
             loss: Loss::default(),
+            floor: Floor::default(),
             rate: 0.0,
             hush_until: Time::ZERO,
             last_heard: Time::ZERO,
@@ -143,8 +148,8 @@ impl Flow {
     }
 
     /// How many more packets may go now.
-    pub(crate) fn room(&mut self, now: Time) -> usize {
-        let mut window = self.window;
+    pub(crate) fn room(&mut self, now: Time, urgent: bool) -> usize {
+        let mut window = self.window_for(urgent);
         if now < self.hush_until {
             window = window.min(WINDOW_MIN);
             self.round.void = true;
@@ -163,10 +168,14 @@ impl Flow {
     }
 
     /// Bytes a second at which to send, given `packet` bytes each.
-    pub(crate) fn pace(&self, packet: usize, rtt: Duration) -> u64 {
+    pub(crate) fn pace(&self, packet: usize, rtt: Duration, urgent: bool) -> u64 {
         let rtt = if self.rtt.is_zero() { rtt } else { self.rtt }.as_secs_f64().max(0.0001);
         let haste = if self.starting { 2.0 } else { 1.25 };
-        (self.window * haste / rtt * packet as f64) as u64
+        (self.window_for(urgent) * haste / rtt * packet as f64) as u64
+    }
+
+    fn window_for(&self, urgent: bool) -> f64 {
+        if urgent { self.window.max(self.floor.window()) } else { self.window }
     }
 
     /// The window, packets.
@@ -271,6 +280,7 @@ impl Flow {
         let arrived = if round.void { 0 } else { self.received - round.received };
         if over > 0 {
             self.loss.round(over, arrived);
+            self.floor.round(over, arrived, company.senders);
         }
         let spent = f64::from(clock.wrapping_sub(round.clock)) / 1e6;
         let rate = if over < WINDOW_MIN as u64 || spent <= 0.0 { None } else { Some(arrived as f64 / spent) };
