@@ -359,3 +359,18 @@ impl Clock for SystemClock {
         Time(self.0.elapsed().as_micros() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metered_node_gives_nothing_and_reads_little_ahead() {
+        let metered = Settings::default().metered();
+        assert_eq!(metered.p2p, P2p::DownloadOnly);
+        assert_eq!(metered.limits.read_ahead, METERED_AHEAD);
+        assert!(METERED_AHEAD < Limits::default().read_ahead);
+        let off = Settings { p2p: P2p::Off, ..Settings::default() };
+        assert_eq!(off.metered().p2p, P2p::Off, "what was off stays off");
+    }
+}

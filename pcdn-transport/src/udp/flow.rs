@@ -15,8 +15,10 @@
 //! loss has not fallen, the loss is the path's own and only what exceeds it counts from then on.
 
 mod company;
+mod floor;
 mod least;
 mod loss;
+mod round;
 
 use std::time::Duration;
 
@@ -26,8 +28,10 @@ use super::frame::Feedback;
 pub(crate) use crate::pacer::Pacer;
 pub(crate) use company::Company;
 use company::WINDOW_MIN;
+use floor::Floor;
 use least::Least;
-use loss::{LOSS_FELT, Loss};
+use loss::Loss;
+use round::{Round, START_QUEUE};
 
 /// Packets under way at the start, before anything is known: 21 KB, a little above RFC 6928's ten.
 const INITIAL: f64 = 16.0;
@@ -37,22 +41,12 @@ const WINDOW_MAX: f64 = 10_000.0;
 const TARGET: Duration = Duration::from_millis(8);
 /// Packets other than DATA that a round may hold without its figures becoming worthless.
 const UNREPORTED_MAX: u64 = 3;
-/// The first doubling ends at this much queue.
-const START_QUEUE: Duration = Duration::from_millis(10);
-/// Growth and shrinking in one round are bounded.
-const GROW_MAX: f64 = 1.25;
-const SHRINK_MAX: f64 = 0.5;
-/// The window is not shrunk by loss below what arrives in a round trip, and a little: a lossy path delivers a share of whatever
-/// it is given, and obeying it would end at nothing. What is lost at most in a queue too short to be seen follows: a tenth.
-const ARRIVING: f64 = 1.12;
 /// All sessions halve their windows at the same moments, to see the path without their own queue.
 const LULL_EVERY: Duration = Duration::from_secs(5);
 /// No report for this long, or four round trips, is silence.
 const PATIENCE_MIN: Duration = Duration::from_millis(120);
 /// Before any report: longer than most round trips.
 const PATIENCE_FIRST: Duration = Duration::from_millis(400);
-/// The pause after the start takes two round trips, at most this.
-const HUSH_MAX: Duration = Duration::from_millis(200);
 
 /// The controller of one session. Pure: it is told what was sent and what the peer reports.
 #[derive(Debug)]
@@ -75,26 +69,14 @@ pub(crate) struct Flow {
     best_rate: f64,
     rounds_without_growth: u32,
     loss: Loss,
+    /// For urgent DATA.
+    floor: Floor,
     /// Packets a second that arrived in the last round.
     rate: f64,
     /// After the start the session all but stops for a moment, to see the path without its own queue.
     hush_until: Time,
     last_heard: Time,
     retries: u32,
-}
-
-/// What is gathered during a round trip.
-#[derive(Debug, Default)]
-struct Round {
-    ends_at: u64,
-    settled: u64,
-    received: u64,
-    clock: u32,
-    queue: Option<i64>,
-    /// Whether the window was used up in it.
-    filled: bool,
-    /// Whether its figures mean nothing.
-    void: bool,
 }
 
 impl Flow {
@@ -114,6 +96,7 @@ impl Flow {
             best_rate: 0.0,
             rounds_without_growth: 0,
             loss: Loss::default(),
+            floor: Floor::default(),
             rate: 0.0,
             hush_until: Time::ZERO,
             last_heard: Time::ZERO,
@@ -143,8 +126,8 @@ impl Flow {
     }
 
     /// How many more packets may go now.
-    pub(crate) fn room(&mut self, now: Time) -> usize {
-        let mut window = self.window;
+    pub(crate) fn room(&mut self, now: Time, urgent: bool) -> usize {
+        let mut window = self.window_for(urgent);
         if now < self.hush_until {
             window = window.min(WINDOW_MIN);
             self.round.void = true;
@@ -163,10 +146,14 @@ impl Flow {
     }
 
     /// Bytes a second at which to send, given `packet` bytes each.
-    pub(crate) fn pace(&self, packet: usize, rtt: Duration) -> u64 {
+    pub(crate) fn pace(&self, packet: usize, rtt: Duration, urgent: bool) -> u64 {
         let rtt = if self.rtt.is_zero() { rtt } else { self.rtt }.as_secs_f64().max(0.0001);
         let haste = if self.starting { 2.0 } else { 1.25 };
-        (self.window * haste / rtt * packet as f64) as u64
+        (self.window_for(urgent) * haste / rtt * packet as f64) as u64
+    }
+
+    fn window_for(&self, urgent: bool) -> f64 {
+        if urgent { self.window.max(self.floor.window()) } else { self.window }
     }
 
     /// The window, packets.
@@ -255,74 +242,6 @@ impl Flow {
     fn in_lull(&self, now: Time) -> bool {
         let lasts = (self.rtt * 3 / 2).clamp(Duration::from_millis(20), Duration::from_millis(300));
         !self.starting && now.0 % (LULL_EVERY.as_micros() as u64) < lasts.as_micros() as u64
-    }
-
-    fn end_round(&mut self, now: Time, clock: u32, company: Company) {
-        let next = Round {
-            ends_at: self.sent,
-            settled: self.settled,
-            received: self.received,
-            clock,
-            ..Round::default()
-        };
-        let round = std::mem::replace(&mut self.round, next);
-        let queue = Duration::from_micros(round.queue.unwrap_or(0).max(0) as u64);
-        let over = if round.void { 0 } else { self.settled - round.settled };
-        let arrived = if round.void { 0 } else { self.received - round.received };
-        if over > 0 {
-            self.loss.round(over, arrived);
-        }
-        let spent = f64::from(clock.wrapping_sub(round.clock)) / 1e6;
-        let rate = if over < WINDOW_MIN as u64 || spent <= 0.0 { None } else { Some(arrived as f64 / spent) };
-        self.rate = rate.unwrap_or(self.rate);
-        if self.starting {
-            self.judge_start(now, queue, rate, round.filled, company);
-        } else if over > 0 {
-            self.steer(now, queue, round.filled, company);
-        }
-    }
-
-    fn base(&self) -> Duration {
-        Duration::from_micros(self.rtt_least.get().unwrap_or(100_000).max(1) as u64)
-    }
-
-    /// Ends the doubling once a queue stands, or the rate has not grown for three rounds, or the loss is plain.
-    fn judge_start(&mut self, now: Time, queue: Duration, rate: Option<f64>, filled: bool, company: Company) {
-        if let Some(rate) = rate.filter(|_| filled) {
-            let grew = rate > self.best_rate * 1.15;
-            self.rounds_without_growth = if grew { 0 } else { self.rounds_without_growth + 1 };
-            self.best_rate = self.best_rate.max(rate);
-        }
-        if queue < START_QUEUE && self.rounds_without_growth < 3 && self.loss.mean() < 3.0 * LOSS_FELT {
-            return;
-        }
-        self.starting = false;
-        if let Some(rate) = rate {
-            let fits = rate * (self.base() + TARGET).as_secs_f64() + company.few(self.window);
-            self.window = self.window.min(fits).max(INITIAL / 2.0);
-        }
-        self.hush_until = now + (self.rtt + self.base()).min(HUSH_MAX);
-    }
-
-    fn steer(&mut self, now: Time, queue: Duration, filled: bool, company: Company) {
-        let base = self.base();
-        // With hardly a queue a long path would take many round trips to fill by the law alone.
-        let law = if queue < TARGET / 4 {
-            GROW_MAX
-        } else {
-            (base + TARGET).as_secs_f64() / (base + queue).as_secs_f64()
-        };
-        let factor = law.clamp(SHRINK_MAX, GROW_MAX);
-        let mut goal = self.window * factor + company.few(self.window);
-        let floor = company.floor();
-        let excess = self.loss.excess(now, self.window, self.rate, self.window <= 2.0 * floor);
-        if excess > LOSS_FELT {
-            let arriving = (ARRIVING * (1.0 - self.loss.mean())).min(1.0);
-            goal = goal.min(self.window * (1.0 - 2.0 * excess).max(SHRINK_MAX).max(arriving));
-        }
-        if goal < self.window || filled {
-            self.window = ((self.window + goal) / 2.0).clamp(floor, WINDOW_MAX);
-        }
     }
 }
 

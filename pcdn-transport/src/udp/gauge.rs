@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use pcdn_core::unit::Time;
+use pcdn_core::unit::{Rate, Time};
 
 use super::frame::Feedback;
 use super::rtt::Rtt;
+use super::subs::SUB_BYTES_MAX;
 
 /// DATA packets between two reports at most, once a session runs: 0.1 % of the bytes.
 const REPORT_EVERY: u64 = 32;
+/// On a fast path a report comes after [`REPORT_TIME`] of packets, if that is more, up to this: the window is far larger there, and a
+/// report costs both ends as much as sealing ten packets.
+const REPORT_EVERY_FAST: u64 = 128;
+const REPORT_TIME: Duration = Duration::from_millis(2);
 /// And at the start, so that a window of 16 grows while it arrives.
 const REPORT_EVERY_FIRST: u64 = 4;
 /// Time between two reports while DATA comes: half a round trip within these bounds.
@@ -61,7 +66,9 @@ impl Gauge {
             self.report_at = None;
         }
         let report_at = self.report_at.get_or_insert(now + wait);
-        if self.unreported >= (self.data / 8).clamp(REPORT_EVERY_FIRST, REPORT_EVERY) {
+        let fast = Rate(self.rate).bytes_in(REPORT_TIME) / u64::from(SUB_BYTES_MAX);
+        let every = fast.clamp(REPORT_EVERY, REPORT_EVERY_FAST);
+        if self.unreported >= (self.data / 8).clamp(REPORT_EVERY_FIRST, every) {
             *report_at = now;
         }
         if now.since(self.span_began) >= RATE_SPAN {

@@ -177,7 +177,7 @@ impl Serve {
     pub(crate) fn write_data(&mut self, now: Time, class: Class, out: &mut Vec<u8>) -> Option<usize> {
         let id = *self.queues[queue(class)].front()?;
         let job = self.jobs.get_mut(&id)?;
-        let bytes = job.bytes.clone()?;
+        let bytes = job.bytes.as_ref()?;
         let sub = job.req.subs.first()?;
         job.req.subs.remove(sub);
         job.sent = job.sent.saturating_add(1);
@@ -185,9 +185,10 @@ impl Serve {
         let content = &bytes[job.span(sub)];
         Frame::Data(Data { fetch: id, ask, sub, last, stamp: now.0 as u32, content }).encode(out);
         debug_assert!(content.len() + DATA_OVERHEAD <= out.len());
-        self.replies.retain(|(_, reply)| *reply != Reply::Got(id));
         let len = content.len();
-        if last {
+        let sent_whole = last.then(|| bytes.clone());
+        self.replies.retain(|(_, reply)| *reply != Reply::Got(id));
+        if let Some(bytes) = sent_whole {
             self.queues[queue(class)].pop_front();
             self.jobs.remove(&id);
             self.reply(now + DONE_AFTER, Reply::Done(id, ask));

@@ -258,3 +258,36 @@ fn a_peers_limit_holds_for_each_peer_and_the_nodes_for_all() {
     assert!(alone <= 1_000_000 + 41_000 && alone > 950_000);
     assert!(sent <= 5_000_000 + 41_000 && sent > 4_800_000);
 }
+
+#[test]
+fn one_of_200_requests_stuck_on_a_dead_peer_delays_none_of_the_others() {
+    let last_of_the_others = |with_the_dead: bool| {
+        let mut world = World::new(12, 20);
+        let asker = world.add(Pipe::mbit(100, 100), Pipe::mbit(100, 100), UdpConfig::default());
+        let sessions: Vec<_> = (0..20)
+            .map(|_| {
+                let node = world.add(Pipe::mbit(20, 100), Pipe::mbit(100, 100), UdpConfig::default());
+                world.link(asker, node).0
+            })
+            .collect();
+        // The last one has gone without a word.
+        world.nodes[20].addr = std::net::SocketAddr::from(([10, 9, 9, 9], 9));
+        let began = world.now;
+        if with_the_dead {
+            world.fetch(asker, sessions[19], 1, Class::Urgent);
+        }
+        for n in 0..199u64 {
+            world.fetch(asker, sessions[n as usize % 19], 100 + n, Class::Normal);
+        }
+        while world.nodes[asker].done.len() < 199 {
+            world.step();
+        }
+        let took = world.now.since(began);
+        world.run_until(began + Duration::from_secs(8));
+        assert_eq!(world.nodes[asker].failed, usize::from(with_the_dead), "the stuck one is given up");
+        took
+    };
+    let (without, with) = (last_of_the_others(false), last_of_the_others(true));
+    say(format_args!("199 pieces of 19 peers: {without:?}; beside one asked of a dead peer: {with:?}"));
+    assert!(with <= without.mul_f64(1.02));
+}

@@ -126,7 +126,7 @@ proptest! {
                 prop_assert!(written < 100, "endless control packets");
             }
             for class in [Class::Urgent, Class::Normal] {
-                while me.serve.next_data(class).is_some() && me.data_allowance(now, 1280).is_ok() {
+                while me.serve.next_data(class).is_some() && me.data_allowance(now, 1280, class).is_ok() {
                     out.clear();
                     prop_assert!(me.write_data(now, class, &mut out).is_some());
                 }

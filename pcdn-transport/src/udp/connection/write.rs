@@ -82,13 +82,13 @@ impl Connection {
     }
 
     /// How many packets of `content` bytes may go now, by window and pace; and if none, when to look again.
-    pub(crate) fn data_allowance(&mut self, now: Time, content: usize) -> Result<usize, Time> {
+    pub(crate) fn data_allowance(&mut self, now: Time, content: usize, class: Class) -> Result<usize, Time> {
         let packet = content + DATA_OVERHEAD + HEADER_LEN + TAG_LEN;
-        let room = self.flow.room(now);
+        let room = self.flow.room(now, class == Class::Urgent);
         if room == 0 {
             return Err(Time::NEVER);
         }
-        let rate = self.pace();
+        let rate = self.pace(class);
         let paced = (self.pacer.fill(now, rate) / packet as u64) as usize;
         if paced == 0 {
             return Err(self.pacer.ready_at(rate, 2 * DATAGRAM_MAX as u64));
@@ -97,8 +97,8 @@ impl Connection {
     }
 
     /// Wire bytes a second at which DATA goes out.
-    pub(crate) fn pace(&self) -> Rate {
-        Rate(self.flow.pace(DATAGRAM_MAX, self.rtt.smooth()))
+    pub(crate) fn pace(&self, class: Class) -> Rate {
+        Rate(self.flow.pace(DATAGRAM_MAX, self.rtt.smooth(), class == Class::Urgent))
     }
 
     /// Appends one sealed packet of DATA and gives its content's length.

@@ -78,9 +78,9 @@ impl Uplink {
                 self.blocked_until = self.blocked_until.min(ready);
                 return Visit::Blocked;
             }
-            let fast = (connection.pace().bytes_in(BURST_TIME) / u64::from(SUB_BYTES_MAX)) as usize;
+            let fast = (connection.pace(class).bytes_in(BURST_TIME) / u64::from(SUB_BYTES_MAX)) as usize;
             let most = fast.clamp(BURST, BURST_MAX);
-            let packets = match connection.data_allowance(now, content) {
+            let packets = match connection.data_allowance(now, content, class) {
                 Ok(packets) => packets.min(segments).min(most),
                 Err(ready) => {
                     self.blocked_until = self.blocked_until.min(ready);

@@ -11,6 +11,9 @@ struct Bottleneck {
     base: Duration,
     queue_packets: f64,
     loss: f64,
+    /// Delay that a foreign flow keeps in the queue, coming and going; and whether the flows' DATA is urgent.
+    foreign: Option<(Duration, Duration)>,
+    urgent: bool,
 }
 
 struct Outcome {
@@ -26,6 +29,14 @@ struct Outcome {
 type Report = (Time, usize, Feedback, u64);
 
 impl Bottleneck {
+    /// A saw-tooth of ten seconds, as of a TCP flow that fills the queue, which was not there at first.
+    fn foreign_delay(&self, now: Time) -> Duration {
+        let Some((least, most)) = self.foreign.filter(|_| now >= Time::from_secs(1)) else {
+            return Duration::ZERO;
+        };
+        least + (most - least).mul_f64(now.0 as f64 / 1e6 % 10.0 / 10.0)
+    }
+
     /// Runs flows that start at `starts`, and reports on the time after `from`.
     fn run(&self, starts: &[Time], from: Time, until: Time) -> Outcome {
         let mut dice = Dice::new(1);
@@ -48,9 +59,9 @@ impl Bottleneck {
                 if now < starts[who] {
                     continue;
                 }
-                let pace = Rate(flows[who].pace(1350, self.base));
+                let pace = Rate(flows[who].pace(1350, self.base, self.urgent));
                 let paced = pacers[who].fill(now, pace) / 1350;
-                for _ in 0..flows[who].room(now).min(paced as usize) {
+                for _ in 0..flows[who].room(now, self.urgent).min(paced as usize) {
                     pacers[who].take(1350);
                     let number = numbers[who];
                     numbers[who] += 1;
@@ -70,6 +81,7 @@ impl Bottleneck {
                     }
                     // One report for every fourth packet keeps the model small.
                     if received[who].0.is_multiple_of(4) {
+                        let arrives = arrives + self.foreign_delay(now);
                         let delay = (arrives.0 - now.0) as u32;
                         let stamp = now.0 as u32;
                         let report = Feedback {
@@ -97,7 +109,14 @@ impl Bottleneck {
 
 fn link(mbit: f64, rtt_ms: u64, queue_ms: f64, loss: f64) -> Bottleneck {
     let rate = mbit * 1e6 / 8.0 / 1350.0;
-    Bottleneck { rate, base: Duration::from_millis(rtt_ms), queue_packets: rate * queue_ms / 1000.0, loss }
+    Bottleneck {
+        rate,
+        base: Duration::from_millis(rtt_ms),
+        queue_packets: rate * queue_ms / 1000.0,
+        loss,
+        foreign: None,
+        urgent: false,
+    }
 }
 
 fn check(link: &Bottleneck, starts: &[Time], least_use: f64, most_loss: f64) -> Outcome {
@@ -149,13 +168,13 @@ fn seven_flows_share_and_the_late_ones_neither_starve_nor_reign() {
 fn silence_lets_few_go_on_and_halves_the_window_when_they_are_not_answered_either() {
     let mut flow = Flow::new();
     (0..INITIAL as u64).for_each(|number| flow.sent(Time::ZERO, number, true));
-    assert_eq!(flow.room(Time::ZERO), 0);
+    assert_eq!(flow.room(Time::ZERO, false), 0);
     let (mut now, mut number) = (Time::ZERO, INITIAL as u64);
     for window in [INITIAL, INITIAL / 2.0, WINDOW_MIN, WINDOW_MIN] {
         now = flow.next_wake();
         flow.wake(now);
         assert_eq!(flow.next_wake(), Time::NEVER, "nothing under way");
-        assert_eq!((flow.window, flow.room(now)), (window, WINDOW_MIN as usize));
+        assert_eq!((flow.window, flow.room(now, false)), (window, WINDOW_MIN as usize));
         (number..number + 4).for_each(|number| flow.sent(now, number, true));
         number += 4;
     }
@@ -178,4 +197,20 @@ fn reports_that_lie_are_harmless() {
         flow.feedback(now, &report, highest, Company { senders: 0, window: f64::NAN });
         assert!((WINDOW_MIN..=WINDOW_MAX).contains(&flow.window) && flow.window.is_finite());
     }
+}
+
+#[test]
+fn beside_a_flow_that_fills_the_queue_urgent_data_gets_a_share_and_other_yields() {
+    let shared = link(20.0, 20, 300.0, 0.0);
+    let foreign = Some((Duration::from_millis(120), Duration::from_millis(280)));
+    let rate = |urgent| {
+        let shared = Bottleneck { foreign, urgent, ..link(20.0, 20, 300.0, 0.0) };
+        shared.run(&[Time::ZERO], Time::from_secs(5), Time::from_secs(15)).rates[0]
+    };
+    let (urgent, normal) = (rate(true) / shared.rate, rate(false) / shared.rate);
+    #[allow(clippy::print_stdout)]
+    {
+        println!("beside a foreign flow: urgent {urgent:.3} of the link, other {normal:.3}");
+    }
+    assert!(urgent > 0.1 && normal < 0.08 && normal > 0.005);
 }
