@@ -237,3 +237,76 @@ async fn a_tracker_in_service_promotes_who_qualifies_and_demotes_who_does_not_an
     assert!(told.contains("\"superpeer\":true") && told.contains(&staked.to_string()), "{told}");
     world.stop().await;
 }
+
+/// What `pcdn ARGUMENTS` writes to stdout, if it ends well.
+async fn said(arguments: &[&str]) -> String {
+    let output =
+        tokio::process::Command::new(env!("CARGO_BIN_EXE_pcdn")).args(arguments).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Starts `pcdn tracker` in `dir`; its process and where it listens.
+async fn tracker_in(dir: &std::path::Path) -> (tokio::process::Child, String) {
+    use tokio::io::AsyncBufReadExt as _;
+    let (data, books) = (dir.join("data"), dir.join("ledger.jsonl"));
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_pcdn"))
+        .args(["tracker", "--listen", "127.0.0.1:0", "--stake", "1"])
+        .args([std::ffi::OsStr::new("--data-dir"), data.as_os_str()])
+        .args([std::ffi::OsStr::new("--ledger"), books.as_os_str()])
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = tokio::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    loop {
+        let line = lines.next_line().await.unwrap().expect("it says where it listens");
+        if let Some(at) = line.split("tracker=").nth(1) {
+            return (child, at.split(' ').next().unwrap().to_owned());
+        }
+    }
+}
+
+async fn stopped(mut child: tokio::process::Child) {
+    let pid = child.id().unwrap().to_string();
+    assert!(tokio::process::Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trackers_key_books_and_standings_survive_a_restart() {
+    use pcdn::core::receipt::{Receipt, Tally};
+    use pcdn::discovery::tracker::standing::http::{ReceiptsBody, TakenBody, hex};
+    let dir = tempfile::tempdir().unwrap();
+    let (child, at) = tracker_in(dir.path()).await;
+    let call = |at: &str| Call::new(format!("http://{at}").parse().unwrap(), None).unwrap();
+    let signer: SuperpeersBody = call(&at).get("/v1/superpeers").await.unwrap();
+    let (up, down) = (Identity::from_secret([1; 32]).peer_id(), Identity::from_secret([2; 32]));
+    let known = pcdn::core::id::SwarmKey([9; 32]);
+    let tracker = Tracker::at(&at);
+    let me = pcdn::core::peer::PeerRecord {
+        id: down.peer_id(),
+        addrs: vec!["udp://127.0.0.1:4000".parse().unwrap()],
+        seed: false,
+    };
+    pcdn::core::discovery::Discovery::announce(&tracker, &known, &me).await.unwrap();
+    let minute = (wall_clock().0 / 60_000_000) as u32;
+    let tally = Tally { bytes: 1 << 20, pieces: 16, bad: 0 };
+    let receipts = vec![hex(&Receipt::sign(&down, [3; 16], up, known, minute, tally).encode())];
+    let body = ReceiptsBody { receipts };
+    let taken: TakenBody = call(&at).post("/v1/receipts", &body).await.unwrap();
+    assert_eq!((taken.taken, taken.refused.len()), (1, 0));
+    stopped(child).await;
+
+    let (child, at) = tracker_in(dir.path()).await;
+    let again: SuperpeersBody = call(&at).get("/v1/superpeers").await.unwrap();
+    assert_eq!(again.tracker, signer.tracker, "the key is kept");
+    let taken: TakenBody = call(&at).post("/v1/receipts", &body).await.unwrap();
+    assert_eq!((taken.taken, taken.refused), (0, vec!["nothing new in it".to_owned()]));
+    let shown = said(&["tracker", "--earned", "--json", "--listen", &at]).await;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown[0]["peer"], &shown[0]["bytes"]), (&up.to_string().into(), &(1 << 20).into()));
+    stopped(child).await;
+    let told = std::fs::read_to_string(dir.path().join("ledger.jsonl")).unwrap();
+    assert_eq!(told.matches(&up.to_string()).count(), 1, "told once, as nothing changed: {told}");
+}

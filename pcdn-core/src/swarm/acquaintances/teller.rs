@@ -5,8 +5,12 @@ use std::time::Duration;
 use crate::peer::SignedRecord;
 use crate::unit::Time;
 
-/// Peers taken on a teller's word for each one that was there: who mixes lies in has to give a peer for two of them.
-const EARNED: usize = 2;
+/// Peers taken on a teller's word for each one that was there. Of 200 peers, a fifth of them hostile, the least knowing one knows 58
+/// to 86 % after a minute; with two it was 53 to 71 %, at as many fakes within a hundredth.
+const EARNED: usize = 3;
+/// One that was not there takes back so many that were: a liar's truths cost it nothing, as all neighbours tell of the same peers,
+/// and honest ones are seldom wrong.
+const WRONG: u32 = 6;
 /// Records waiting of one teller.
 pub(super) const WAITING_MAX: usize = 50;
 /// A teller is muted if most of its peers are not there, once so many were tried.
@@ -32,7 +36,10 @@ pub(super) struct Teller {
 impl Teller {
     /// How many unproven peers are taken on its word.
     pub(super) fn believed(&self, now: Time) -> usize {
-        if self.is_muted(now) { 0 } else { EARNED * self.right.saturating_sub(self.wrong) as usize }
+        if self.is_muted(now) {
+            return 0;
+        }
+        EARNED * self.right.saturating_sub(WRONG * self.wrong) as usize
     }
 
     /// Whether one of its peers may be dialled to see what its word is worth.

@@ -95,7 +95,7 @@ fn fakes(lies: Lies) -> (f64, f64) {
     let (worst, mean) =
         (shares.iter().copied().fold(0.0, f64::max), shares.iter().sum::<f64>() / shares.len() as f64);
     println!("{lies:?}: {worst:.3} at worst, {mean:.4} in the mean; {:.2} known at least", least(&world));
-    assert!(least(&world) >= 0.4, "liars keep honest peers apart: {}", least(&world));
+    assert!(least(&world) >= 0.55, "liars keep honest peers apart: {}", least(&world));
     (worst, mean)
 }
 
