@@ -63,6 +63,7 @@ pub use config::{Congestion, QuicConfig};
 pub use counters::Counters;
 use hub::Hub;
 
+use crate::limit::{Limits, Rates};
 pub use crate::secret::SwarmSecret;
 
 /// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.
@@ -91,10 +92,25 @@ impl Quic {
         provider: Arc<dyn Provider>,
         config: QuicConfig,
     ) -> Result<Self, TransportError> {
+        let limits = Limits::new(Rates { node: config.upload_limit, ..Rates::default() });
+        Self::bind_sharing(addr, me, provider, config, limits).await
+    }
+
+    /// One that sends within `limits`, which other transports may share; that of `config` is not used.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_sharing(
+        addr: SocketAddr,
+        me: &Identity,
+        provider: Arc<dyn Provider>,
+        config: QuicConfig,
+        limits: Limits,
+    ) -> Result<Self, TransportError> {
         let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
         let runtime = TokioRuntime;
         let socket = socket(addr).and_then(|socket| runtime.wrap_udp_socket(socket)).map_err(cannot)?;
-        Self::on(socket, me, provider, config)
+        Self::on(socket, me, provider, config, limits)
     }
 
     /// On a socket that is bound.
@@ -103,6 +119,7 @@ impl Quic {
         me: &Identity,
         provider: Arc<dyn Provider>,
         config: QuicConfig,
+        limits: Limits,
     ) -> Result<Self, TransportError> {
         let cannot = |source| TransportError::Io { what: "open the QUIC socket".into(), source };
         let other =
@@ -119,7 +136,7 @@ impl Quic {
         let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
         let endpoint = endpoint.map_err(cannot)?;
         let local = PeerAddr { scheme: Scheme::Quic, addr: endpoint.local_addr().map_err(cannot)? };
-        let hub = Hub::new(config, provider);
+        let hub = Hub::new(config, provider, limits);
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
         tokio::spawn(door::open(endpoint.clone(), Arc::clone(&hub), accepts));
         Ok(Self { local, endpoint, client, hub, accepted: tokio::sync::Mutex::new(accepted) })

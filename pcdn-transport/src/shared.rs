@@ -32,7 +32,7 @@ use crate::quic::{Quic, QuicConfig};
 use crate::udp::socket::Socket;
 use crate::udp::{Udp, UdpConfig};
 
-/// Binds one socket for both, which send within `limits`; those of `udp` are not used.
+/// Binds one socket for both, which send within `limits`; those of `udp` and `quic` are not used.
 ///
 /// # Errors
 /// As [`Udp::bind`] and [`Quic::bind`].
@@ -47,6 +47,6 @@ pub async fn bind(
     let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
     let mut socket = Socket::bind(addr).map_err(cannot)?;
     let lane = socket.share();
-    let quic = Quic::on(Arc::new(lane), me, Arc::clone(&provider), quic)?;
+    let quic = Quic::on(Arc::new(lane), me, Arc::clone(&provider), quic, limits.clone())?;
     Ok((Udp::on(socket, me, provider, udp, limits)?, quic))
 }

@@ -127,8 +127,7 @@ async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Resul
     };
     for at in &node.listen {
         let udp = UdpConfig { secret: secret.clone(), ..UdpConfig::default() };
-        let quic =
-            QuicConfig { upload_limit: node.upload_limit, secret: secret.clone(), ..QuicConfig::default() };
+        let quic = QuicConfig { secret: secret.clone(), ..QuicConfig::default() };
         let provider = builder.provider();
         let cannot = |e| {
             Failure::other(format!(
@@ -145,7 +144,9 @@ async fn listen(mut builder: Builder, node: &NodeConfig, me: &Identity) -> Resul
                 Udp::bind_sharing(at.addr, me, provider, udp, limits.clone()).await.map_err(cannot)?,
             ),
             Scheme::Quic if both(at) => builder,
-            Scheme::Quic => builder.transport(Quic::bind(at.addr, me, provider, quic).await.map_err(cannot)?),
+            Scheme::Quic => builder.transport(
+                Quic::bind_sharing(at.addr, me, provider, quic, limits.clone()).await.map_err(cannot)?,
+            ),
             _ => {
                 let line = format!("--listen {at}: write udp://IP:PORT or quic://IP:PORT");
                 return Err(Failure::new(Exit::Config, line));

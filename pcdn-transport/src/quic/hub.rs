@@ -13,6 +13,7 @@ use super::hello::Talk;
 use super::session::QuicSession;
 use super::uplink::Uplink;
 use super::{serve, talk, tuning};
+use crate::limit::Limits;
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -25,8 +26,8 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(config: QuicConfig, provider: Arc<dyn Provider>) -> Arc<Self> {
-        let uplink = Uplink::new(config.upload_limit);
+    pub(super) fn new(config: QuicConfig, provider: Arc<dyn Provider>, limits: Limits) -> Arc<Self> {
+        let uplink = Uplink::new(limits);
         Arc::new(Self { config, provider, uplink, tally: Tally::default(), open: Mutex::default() })
     }
 
