@@ -136,7 +136,7 @@ impl Quic {
         let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
         let endpoint = endpoint.map_err(cannot)?;
         let local = PeerAddr { scheme: Scheme::Quic, addr: endpoint.local_addr().map_err(cannot)? };
-        let hub = Hub::new(config, limits, provider);
+        let hub = Hub::new(config, provider, limits);
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
         tokio::spawn(door::open(endpoint.clone(), Arc::clone(&hub), accepts));
         Ok(Self { local, endpoint, client, hub, accepted: tokio::sync::Mutex::new(accepted) })

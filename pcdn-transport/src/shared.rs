@@ -32,7 +32,7 @@ use crate::quic::{Quic, QuicConfig};
 use crate::udp::socket::Socket;
 use crate::udp::{Udp, UdpConfig};
 
-/// Binds one socket for both, which send within `limits`; those of the configurations are not used.
+/// Binds one socket for both, which send within `limits`; those of `udp` and `quic` are not used.
 ///
 /// # Errors
 /// As [`Udp::bind`] and [`Quic::bind`].

@@ -26,7 +26,7 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(config: QuicConfig, limits: Limits, provider: Arc<dyn Provider>) -> Arc<Self> {
+    pub(super) fn new(config: QuicConfig, provider: Arc<dyn Provider>, limits: Limits) -> Arc<Self> {
         let uplink = Uplink::new(limits);
         Arc::new(Self { config, provider, uplink, tally: Tally::default(), open: Mutex::default() })
     }

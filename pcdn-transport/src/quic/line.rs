@@ -37,14 +37,19 @@ impl<W: Waiting> Line<W> {
 
     /// The next who is still there.
     pub(super) fn next(&mut self) -> Option<W> {
+        self.next_where(|_| true)
+    }
+
+    /// The next who is still there and `may` go; others keep their places.
+    pub(super) fn next_where(&mut self, mut may: impl FnMut(&W) -> bool) -> Option<W> {
         self.turns = self.turns.wrapping_add(1);
         let upwards = self.turns.is_multiple_of(FLOOR);
         for n in 0..self.waiting.len() {
             let class = if upwards { n } else { self.waiting.len() - 1 - n };
-            while let Some(who) = self.waiting[class].pop_front() {
-                if !who.is_gone() {
-                    return Some(who);
-                }
+            let waiting = &mut self.waiting[class];
+            waiting.retain(|who| !who.is_gone());
+            if let Some(at) = waiting.iter().position(&mut may) {
+                return waiting.remove(at);
             }
         }
         None

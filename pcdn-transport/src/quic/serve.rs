@@ -15,6 +15,7 @@ use super::counters::Tally;
 use super::hub::Hub;
 use super::outgoing::Outgoing;
 use super::turns::Turns;
+use super::uplink::Parcel;
 use super::{code, tuning};
 use crate::{request, want};
 
@@ -89,12 +90,13 @@ async fn give(
             return false;
         }
     };
+    let parcel = Parcel { class: want.class, swarm: want.swarm, peer: *peer };
     for range in want::ranges(&want.want, want.len) {
         let mut left = grant.bytes().slice(range.start as usize..range.end as usize);
         while !left.is_empty() {
             let cwnd = connection.stats().path.cwnd;
             let most = left.len().min((cwnd as usize).clamp(CHUNK_MIN, CHUNK_MAX));
-            let room = hub.uplink.take(want.class, want.swarm, *peer, most).await;
+            let room = hub.uplink.take(parcel, most).await;
             let mut chunk = left.split_to(room.min(most));
             let sent = chunk.len() as u64;
             while !chunk.is_empty() {

@@ -22,6 +22,10 @@ struct Felt {
     queue: Duration,
 }
 
+fn unlimited() -> Limits {
+    Limits::new(Rates::default())
+}
+
 fn addr(n: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, n], 4_000))
 }
@@ -30,9 +34,8 @@ fn addr(n: u8) -> SocketAddr {
 async fn home(congestion: Congestion, loss: u64, busy: Duration) -> Felt {
     let link = Link::new(addr(1), LINE.0 as f64, loss, busy);
     let config = QuicConfig { congestion, ..QuicConfig::default() };
-    let on = |n: u8| {
-        Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), config.clone(), Limits::default()).unwrap()
-    };
+    let on =
+        |n: u8| Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), config.clone(), unlimited()).unwrap();
     let giver = on(1);
     let record = PeerRecord { id: id(1).peer_id(), addrs: giver.local(), seed: false };
     let (got, mut takers, mut tasks) = (Arc::new(AtomicU64::new(0)), Vec::new(), Vec::new());
@@ -94,8 +97,7 @@ async fn loss_of_the_path_is_repaired_and_not_obeyed() {
 async fn a_piece_now_and_then_comes_as_fast_as_the_line_allows() {
     let link = Link::new(addr(1), LINE.0 as f64, 0, Duration::ZERO);
     let on = |n: u8| {
-        Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default(), Limits::default())
-            .unwrap()
+        Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default(), unlimited()).unwrap()
     };
     let (giver, taker) = (on(1), on(10));
     let record = PeerRecord { id: id(1).peer_id(), addrs: giver.local(), seed: false };
