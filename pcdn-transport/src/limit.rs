@@ -71,11 +71,6 @@ impl Limits {
         self.lock().rates.node = rate;
     }
 
-    /// Whether there are none.
-    pub(crate) fn is_unlimited(&self) -> bool {
-        self.lock().rates == Rates::default()
-    }
-
     /// Bytes that may go to `peer` for `swarm` now.
     pub fn allowed(&self, now: Time, swarm: &SwarmKey, peer: &PeerId) -> u64 {
         self.lock().allowed(now, swarm, peer)
