@@ -23,6 +23,9 @@ async fn twenty_nodes_meet_by_the_dht_alone() {
 
 /// `PCDN_DHT_NODES=100` for the whole size: 60 providers among 100 nodes. The usual run has 24 among 30, more than the 20 that
 /// one answer holds.
+///
+/// Of that size, on two shared cores under a load of ten (2026-11, debug build): 60 of 60 found by both; first after 54 and 126 ms, all
+/// after 1.0 and 2.2 s; an announcement took 1.2 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nearly_all_of_many_providers_are_found() {
     let count = std::env::var("PCDN_DHT_NODES").ok().and_then(|text| text.parse().ok()).unwrap_or(30u32);
