@@ -236,6 +236,14 @@ impl Board {
         (at < piece.at + u64::from(piece.len)).then_some(Slot(slot as u32))
     }
 
+    /// Whether the byte at `at` was of a segment that has left.
+    pub(super) fn is_gone(&self, at: u64) -> bool {
+        match self.pieces.partition_point(|piece| piece.at <= at).checked_sub(1) {
+            Some(slot) => self.pieces[slot].len == 0,
+            None => !self.pieces.is_empty(),
+        }
+    }
+
     /// A piece is here. `shared`: it may be given on.
     pub(super) fn hold(&mut self, slot: Slot, digest: Digest, own: bool, shared: bool, source: Source) {
         let fact = &mut self.facts[slot.0 as usize];

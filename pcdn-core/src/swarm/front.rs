@@ -24,6 +24,7 @@ impl Swarm {
         self.board.retire(id);
         self.proof.retire(id, slots);
         self.readers.retire(id);
+        self.break_readers_of_gone();
         self.out.push_back(Output::Forget(id));
         self.drop_front();
         self.dirty = true;

@@ -89,6 +89,9 @@ impl Swarm {
             let why = OriginError::Other { by: "pcdn", source: "too many readers of one resource".into() };
             return self.out.push_back(Output::Broken { reader: id, why });
         }
+        if at < end && self.board.is_gone(at) {
+            return self.out.push_back(Output::Broken { reader: id, why: gone_error() });
+        }
         let reader =
             Reader { at, end, playing, opened: now, waits: None, stalled: false, pacing: Pacing::new(now) };
         self.readers.all.insert(id, reader);
@@ -262,6 +265,13 @@ impl Swarm {
         self.break_all(broken, why);
     }
 
+    /// What has left never comes any more.
+    pub(super) fn break_readers_of_gone(&mut self) {
+        let gone = |reader: &Reader| reader.at < reader.end && self.board.is_gone(reader.at);
+        let broken = self.readers.all.iter().filter(|(_, reader)| gone(reader)).map(|(id, _)| *id).collect();
+        self.break_all(broken, gone_error());
+    }
+
     fn break_all(&mut self, broken: Vec<ReaderId>, why: OriginError) {
         let text = why.to_string();
         let mut first = Some(why);
@@ -271,6 +281,10 @@ impl Swarm {
             self.out.push_back(Output::Broken { reader, why });
         }
     }
+}
+
+fn gone_error() -> OriginError {
+    OriginError::Other { by: "pcdn", source: "the segment has left the stream".into() }
 }
 
 impl Input {

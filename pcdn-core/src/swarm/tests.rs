@@ -336,3 +336,26 @@ fn in_the_background_peers_are_asked_behind_everyone_else() {
     assert!(world.complete[1] && world.origin_bytes == before);
     assert!(!world.asked.is_empty() && world.asked.iter().all(|class| *class == Class::Background));
 }
+
+/// A viewer whose player asked for a segment just when the origin said that there is none waited for ever.
+#[test]
+fn whoever_reads_a_segment_that_has_left_is_told_so() {
+    let mut world = World::new(1, |_, _| {});
+    let swarm = &mut world.nodes[0];
+    let broken = |swarm: &mut Swarm| {
+        std::iter::from_fn(|| swarm.poll())
+            .filter_map(|out| match out {
+                Output::Broken { reader, .. } => Some(reader.0),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let gone = segments()[1].offset;
+    swarm.handle(Time::ZERO, Input::play(1, gone, gone + 100));
+    swarm.handle(Time::ZERO, Input::play(2, 0, 100));
+    swarm.handle(Time::ZERO, Input::Cut(Cut::Retired(SegmentId(1))));
+    assert_eq!(broken(swarm), [1], "it waits for what has left");
+    swarm.handle(Time::ZERO, Input::play(3, gone + 70_000, gone + 70_001));
+    swarm.handle(Time::ZERO, Input::play(4, segments()[2].offset, LEN as u64));
+    assert_eq!(broken(swarm), [3], "it comes too late");
+}
