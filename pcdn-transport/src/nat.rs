@@ -7,7 +7,7 @@
 //!
 //! [`Nat`] puts them together: whom to call and when, what a MEET or a PUNCH leads to. The words are those of
 //! [`pcdn_core::wire::meet`]. A call that a peer answers by itself costs nothing of this: a tracker is asked only if the peer
-//! has not answered within [`PATIENCE`].
+//! has not answered within a quarter of a second.
 
 pub mod punch;
 pub mod survey;

@@ -1,4 +1,4 @@
-//! Where nodes learn how they appear, and are called together: the tracker's side of [`meet`](pcdn_core::wire::meet). Pure.
+//! Where nodes learn how they appear, and are called together: the tracker's side of [`pcdn_core::wire::meet`]. Pure.
 //!
 //! A node is registered while it asks WHERE every 20 s from the socket that carries its sessions, which keeps its NAT's
 //! mapping open, too. It is called only if it takes part in a swarm here, at most [`CALLED_PER_SECOND`] times a second, and told
