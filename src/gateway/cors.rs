@@ -5,9 +5,10 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::http::{Body, full};
 
-/// Headers of an answer that scripts may read; without them players cannot seek.
+/// Headers of an answer that scripts may read. Without the ranges players cannot seek; `Date` is what DASH players set their clock by
+/// where a manifest names no time server.
 const EXPOSED: &str =
-    "Content-Length, Content-Range, Accept-Ranges, ETag, Last-Modified, X-Pcdn-Source, X-Pcdn-Swarm";
+    "Content-Length, Content-Range, Accept-Ranges, Date, ETag, Last-Modified, X-Pcdn-Source, X-Pcdn-Swarm";
 /// Request headers a page may send.
 const ALLOWED: &str = "Range, If-Range, If-None-Match, If-Modified-Since";
 /// What the gateway answers to.

@@ -448,7 +448,8 @@ async fn only_pages_that_were_named_may_read() {
         &head,
         &[
             may,
-            "access-control-expose-headers: content-length, content-range",
+            "access-control-expose-headers: content-length, content-range, accept-ranges, date",
+            "\r\ndate: ",
             "vary: origin",
             "timing-allow-origin",
         ],
