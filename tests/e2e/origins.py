@@ -183,6 +183,13 @@ class Session:
         report = json.loads(done.stdout) if done.stdout.strip() else {"stderr": done.stderr.decode(errors="replace")}
         return done.returncode, report, out.read_bytes() if out.exists() else b""
 
+    def rules(self, content: str, mirrors: list[int]) -> Path:
+        """A rule file: what lies at localhost is `content`, and lies at these ports of 127.0.0.1 as well."""
+        places = ", ".join(f'"https://127.0.0.1:{port}/{{1}}"' for port in mirrors)
+        rules = self.directory / "rules.toml"
+        rules.write_text(f'[[rule]]\nhost = "localhost*"\npath = "/(.*)"\nkey = "{content}/{{1}}"\nmirrors = [{places}]\n')
+        return rules
+
     def peer(self, version: str, *more) -> "Peer":
         gateway, admin = free_port(), free_port()
         argv = [self.pcdn, "peer", *self.options(version), "--gateway", f"127.0.0.1:{gateway}", "--admin", f"127.0.0.1:{admin}",
@@ -340,14 +347,7 @@ def mirror(session: Session, how: int) -> dict:
     """The first of two places dies within the film; a player with a second in hand notices nothing."""
     dying, child = session.nginx(True, ORIGIN_RATE)
     other, _ = session.caddy()
-    rules = session.directory / "rules.toml"
-    rules.write_text(f"""
-[[rule]]
-host = "localhost*"
-path = "/(.*)"
-key = "film/{{1}}"
-mirrors = ["https://127.0.0.1:{other}/{{1}}"]
-""")
+    rules = session.rules("film", [other])
     peer, before = session.peer("auto", "--mapper", f"template:{rules}"), {}
 
     def kill() -> None:
@@ -380,14 +380,7 @@ def other_bytes(session: Session) -> dict:
     false, _ = session.caddy()
     session.root = right
     true, _ = session.nginx(True)
-    rules = session.directory / "rules.toml"
-    rules.write_text(f"""
-[[rule]]
-host = "localhost*"
-path = "/(.*)"
-key = "film/{{1}}"
-mirrors = ["https://127.0.0.1:{false}/{{1}}", "https://127.0.0.1:{true}/{{1}}"]
-""")
+    rules = session.rules("film", [false, true])
     peer = session.peer("auto", "--mapper", f"template:{rules}")
     body, still = play(peer, f"https://localhost:{dying}/film.bin", lambda: os.killpg(child.pid, signal.SIGKILL))
     check("not one wrong byte", body == session.film, len(body))
@@ -406,14 +399,7 @@ def hls(session: Session, how: int) -> dict:
     (show / "index.m3u8").write_text(f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n{listed}#EXT-X-ENDLIST\n")
     dying, child = session.nginx(True)
     other, _ = session.caddy()
-    rules = session.directory / "rules.toml"
-    rules.write_text(f"""
-[[rule]]
-host = "localhost*"
-path = "/(.*)"
-key = "show/{{1}}"
-mirrors = ["https://127.0.0.1:{other}/{{1}}"]
-""")
+    rules = session.rules("show", [other])
     peer = session.peer("auto", "--mapper", f"template:{rules}")
     base, waits = f"https://localhost:{dying}/show", []
     check("the playlist comes", peer.curl(f"{base}/index.m3u8")[0] == 200, "")
