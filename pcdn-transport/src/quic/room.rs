@@ -6,6 +6,7 @@
 //! hand it sends them in time. So window and pace are kept here, and quinn is told of a window that it does not meet. What is
 //! chosen to go next also is not chosen long before it goes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ const BURST: (u64, u64) = (8 * DATAGRAM_BYTES as u64, 256 * DATAGRAM_BYTES as u6
 pub(super) struct Room {
     begun: Instant,
     state: Mutex<State>,
+    /// An answer waits for room. Asked for with each packet that arrived, so it is not behind the lock.
+    wanted: AtomicBool,
     more: Notify,
 }
 
@@ -42,15 +45,14 @@ struct State {
     under_way: u64,
     /// Handed over and not yet sent, as far as can be told.
     handed: u64,
-    /// An answer waits for room.
-    wanted: bool,
 }
 
 impl Room {
     pub(super) fn new(window: u64) -> Arc<Self> {
         let (rate, pacer) = (Rate::UNLIMITED, Pacer::new(BURST.0, BURST.1));
-        let state = State { window, rate, pacer, under_way: 0, handed: 0, wanted: false };
-        Arc::new(Self { begun: Instant::now(), state: Mutex::new(state), more: Notify::new() })
+        let state = State { window, rate, pacer, under_way: 0, handed: 0 };
+        let (state, wanted, more) = (Mutex::new(state), AtomicBool::new(false), Notify::new());
+        Arc::new(Self { begun: Instant::now(), state, wanted, more })
     }
 
     /// The room of the path that `connection` takes now; `None` where quinn's own controller decides.
@@ -63,7 +65,9 @@ impl Room {
         loop {
             let more = self.more.notified();
             let now = Time(self.begun.elapsed().as_micros() as u64);
-            let until = match self.state().take(now, bytes as u64) {
+            let taken = self.state().take(now, bytes as u64);
+            self.wanted.store(taken.is_err(), Ordering::Relaxed);
+            let until = match taken {
                 Ok(taken) => return taken as usize,
                 Err(until) => until,
             };
@@ -107,7 +111,7 @@ impl Room {
 
     /// Whether an answer waits for room.
     pub(super) fn is_wanted(&self) -> bool {
-        self.state().wanted
+        self.wanted.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -121,7 +125,6 @@ impl State {
         let least = bytes.min(PACKET);
         let room = self.window.saturating_sub(self.under_way + self.handed);
         let paced = self.pacer.fill(now, self.rate);
-        self.wanted = room < least || paced < least;
         if room < least {
             return Err(None);
         }
