@@ -130,8 +130,9 @@ def total(host: str, port: int, which: str) -> int:
 
 
 def scrape(session: libtorrent.session, torrent) -> libtorrent.scrape_reply_alert:
-    """What libtorrent reads of its first tracker. A request that it sends while its announce is under way may get lost in it, so it
-    is asked again; an answer that it does not like fails at once, with its words."""
+    """What libtorrent reads of its first tracker. A request that it sends while its announce is under way may get lost in it, or
+    fail for a reason of its own, so it is asked again; a tracker's words of refusal fail at once."""
+    reason = "silence"
     for _ in range(4):
         torrent.scrape_tracker(0)
         until = time.monotonic() + 5
@@ -139,9 +140,11 @@ def scrape(session: libtorrent.session, torrent) -> libtorrent.scrape_reply_aler
             for alert in session.pop_alerts():
                 if isinstance(alert, libtorrent.scrape_reply_alert):
                     return alert
-                check("libtorrent likes the scrape", not isinstance(alert, libtorrent.scrape_failed_alert), alert.message())
+                if isinstance(alert, libtorrent.scrape_failed_alert):
+                    check("the tracker answers the scrape", not alert.error_message(), alert.error_message())
+                    reason, until = alert.error.message(), 0
             time.sleep(0.05)
-    raise Failed("libtorrent reads no scrape, asked four times in 20 s")
+    raise Failed(f"libtorrent reads no scrape, asked four times: {reason}")
 
 
 def two_libtorrents(session, host: str) -> dict:
