@@ -9,7 +9,7 @@ use pcdn_core::transport::Transport;
 use pcdn_transport::udp::{Udp, UdpConfig};
 
 use crate::rig::{Part, child};
-use crate::spp::{Shelf, identity};
+use crate::ours::{Shelf, identity};
 use crate::{quic, runtime};
 
 const NEIGHBOURS: usize = 1000;

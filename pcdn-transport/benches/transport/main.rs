@@ -31,11 +31,11 @@ mod contender;
 mod cpu;
 mod household;
 mod idle;
+mod ours;
 mod pieces;
 mod plain;
 mod quic;
 mod rig;
-mod spp;
 mod workload;
 
 fn main() {
