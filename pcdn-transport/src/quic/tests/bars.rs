@@ -57,6 +57,41 @@ async fn home(congestion: Congestion, loss: u64, busy: Duration) -> Felt {
     Felt { goodput: content as f64 / begun.elapsed().as_secs_f64() / LINE.0 as f64, queue: waited / pings }
 }
 
+/// What is left to the sessions of a home beside somebody's greedy download, which keeps 250 ms in the queue, of the line.
+async fn beside_a_greedy_flow(first: Duration) -> f64 {
+    let link = Link::new(&[addr(1)], LINE.0 as f64, 0, Duration::ZERO);
+    let on = |n: u8| {
+        Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default(), unlimited()).unwrap()
+    };
+    let giver = on(1);
+    let record = PeerRecord { id: id(1).peer_id(), addrs: giver.local(), seed: false };
+    let (got, mut kept) = (Arc::new(AtomicU64::new(0)), Vec::new());
+    for n in 10..10 + PEERS {
+        let taker = on(n);
+        let session = taker.connect(&record).await.unwrap();
+        let tasks = keep_fetching(session, Arc::clone(&got));
+        kept.push((taker, giver.accept().await.unwrap(), tasks));
+    }
+    tokio::time::sleep(first).await;
+    let (begun, before) = (Instant::now(), read(&got));
+    while begun.elapsed() < Duration::from_secs(10) {
+        link.flood(addr(1), Duration::from_millis(250));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let content = read(&got) - before;
+    kept.iter().flat_map(|(.., tasks)| tasks).for_each(|task| task.abort());
+    content as f64 / begun.elapsed().as_secs_f64() / LINE.0 as f64
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_a_greedy_flow_it_yields() {
+    for first in [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(7)] {
+        let taken = beside_a_greedy_flow(first).await;
+        println!("beside a greedy flow {first:?} later: {taken:.3} of the line");
+        assert!(taken < 0.15, "{taken}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn giving_all_it_can_does_not_make_a_home_wait() {
     let felt = home(Congestion::Delay, 0, Duration::ZERO).await;

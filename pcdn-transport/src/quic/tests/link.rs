@@ -76,6 +76,14 @@ impl Link {
         state.free_at.get(&home).map_or(Duration::ZERO, |free_at| free_at.saturating_duration_since(now))
     }
 
+    /// Somebody else in `home` sends so much that whatever comes next waits for `queue`.
+    pub(super) fn flood(&self, home: SocketAddr, queue: Duration) {
+        let mut state = self.state.lock().unwrap();
+        let full = Instant::now() + queue;
+        let free_at = state.free_at.entry(home).or_insert(full);
+        *free_at = full.max(*free_at);
+    }
+
     fn send(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let mut state = self.state.lock().unwrap();
         let mut at = Instant::now();
