@@ -204,6 +204,7 @@ impl Stream {
         let joining = Joining {
             url: self.inner.url.clone(),
             origin: self.inner.origin.clone(),
+            begun: None,
             discoveries: self.inner.discoveries.clone(),
             rid,
             head: ResourceHead::default(),

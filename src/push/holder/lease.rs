@@ -85,8 +85,7 @@ impl Holding {
                 return;
             }
             let sums = self.sums(task).await;
-            let left = task.cdn_bytes.saturating_sub(sums.from_cdn);
-            if self.asset.in_background(left, desk.rate(task)).await.is_err() {
+            if self.asset.in_background(task.cdn_bytes, desk.rate(task)).await.is_err() {
                 return;
             }
             let body = sums.body(desk, self.answer.take(), false);
