@@ -67,6 +67,7 @@ pub use error::OpenError;
 pub use live::{Broadcast, Listener};
 pub(crate) use open::head_of;
 pub use status::{P2p, PeerStatus, SwarmReport, SwarmStatus};
+pub(crate) use stream::Whole;
 pub use stream::{SegmentItem, Stream};
 
 use driver::ToSwarm;
