@@ -431,6 +431,8 @@ pub struct PushConfig {
     pub hold: Span,
     /// Regions: `NAME=ADDRESS/BITS` says where one is, `NAME` alone where copies shall be.
     pub region: Vec<String>,
+    /// Renditions of playlists, by number; none is all.
+    pub rendition: Vec<String>,
     /// Bytes from the CDN, all peers together.
     #[serde(with = "blank")]
     pub cdn_budget: Option<ByteSize>,
@@ -461,6 +463,7 @@ impl Default for PushConfig {
             deadline: Span(std::time::Duration::from_secs(600)),
             hold: Span(std::time::Duration::from_secs(3_600)),
             region: Vec::new(),
+            rendition: Vec::new(),
             cdn_budget: None,
             peer_rate: Rate::UNLIMITED,
             status: false,

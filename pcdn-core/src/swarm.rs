@@ -262,7 +262,14 @@ pub enum Input {
     Plays(Rate),
     /// All of the resource is wanted, or no longer.
     Whole(bool),
-    /// Whatever nobody reads is wanted in the background only, with so many bytes more from the origin; `None`: as usual.
+    /// The origin is sending the first bytes of the resource already: what there is of them is asked for by the next
+    /// [`Output::Fetch`], whatever neighbours have.
+    OriginBegun {
+        /// How many.
+        bytes: u64,
+    },
+    /// Whatever nobody reads is wanted in the background only, with so many bytes from the origin since this was first said;
+    /// `None`: as usual.
     Background(Option<u64>),
     /// A reader wants bytes of the resource from `at` to `end` in order.
     Read {
@@ -460,8 +467,8 @@ pub struct Swarm {
     hold_plan: bool,
     whole: bool,
     told_complete: bool,
-    /// Bytes taken from the origin beyond which nothing more is taken in the background.
-    background: Option<u64>,
+    /// What is fetched is fetched in the background, with a bound on what the origin gives.
+    background: Option<background::Background>,
 }
 
 impl Swarm {
@@ -529,6 +536,7 @@ impl Swarm {
             Input::Expect(expected) => self.expect(now, expected),
             Input::Plays(pace) => self.plays(now, pace),
             Input::Whole(whole) => self.set_whole(whole),
+            Input::OriginBegun { bytes } => self.origin_begun(now, bytes),
             Input::Background(origin_bytes) => self.set_background(origin_bytes),
             Input::Read { reader, at, end, playing } => self.read(now, reader, at, end, playing),
             Input::Pull { reader } => self.pull(now, reader),

@@ -263,7 +263,7 @@ pub const OPTIONS: &[Opt] = &[
         "cost|balanced|speed",
         Text,
         NODE,
-        "What is bought. cost reads the origin as little as possible, speed takes whatever is fastest, balanced prefers peers where that costs no time.",
+        "What is bought. cost reads the origin as little as possible, speed takes whatever is fastest, balanced prefers peers where that costs no time. Under cost a player's first bytes may come from peers; else the origin is asked for them at once.",
     ),
     opt(
         "node.integrity",
@@ -693,6 +693,14 @@ pub const OPTIONS: &[Opt] = &[
         List,
         &["push"],
         "NAME=ADDRESS/BITS says which addresses are a region, NAME alone that copies shall be there. Repeatable; without a NAME alone copies are anywhere.",
+    ),
+    opt(
+        "push.rendition",
+        "rendition",
+        "N",
+        List,
+        &["push"],
+        "A rendition of a playlist that is held, as `pcdn inspect` numbers them. Repeatable. Default: all.",
     ),
     opt(
         "push.cdn_budget",
