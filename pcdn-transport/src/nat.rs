@@ -4,16 +4,18 @@
 //! |---|---|
 //! | [`survey`] | asks trackers WHERE, keeps the mapping open, tells what the NAT does |
 //! | [`punch`] | one meeting of two nodes: punches to all addresses until one comes through |
+//! | [`order`] | which of a peer's addresses is tried first |
 //!
 //! [`Nat`] puts them together: whom to call and when, what a MEET or a PUNCH leads to. The words are those of
 //! [`pcdn_core::wire::meet`]. A call that a peer answers by itself costs nothing of this: a tracker is asked only if the peer
 //! has not answered within a quarter of a second.
 
+pub mod order;
 pub mod punch;
 pub mod survey;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use pcdn_core::id::PeerId;
@@ -21,6 +23,7 @@ use pcdn_core::peer::Reach;
 use pcdn_core::unit::Time;
 use pcdn_core::wire::meet::{self, Call, Meet, Txid, Word};
 
+use order::Way;
 use punch::Punch;
 use survey::{Found, Survey};
 
@@ -90,9 +93,17 @@ impl Nat {
         self.survey.ask(now, trackers, &self.private);
     }
 
-    /// A peer is dialled at `addrs`, which may not be enough.
+    /// A peer is dialled at `addrs`, which may not be enough. One that is behind the same router is called at once: the tracker
+    /// knows where it is in the local network.
     pub fn want(&mut self, now: Time, peer: PeerId, addrs: &[SocketAddr]) {
-        self.call_from(now + PATIENCE, peer, addrs);
+        let own = self.own();
+        let here = addrs.iter().all(|addr| Way::to(*addr, own) == Way::Around);
+        self.call_from(if here { now } else { now + PATIENCE }, peer, addrs);
+    }
+
+    /// The public address at which trackers see this node.
+    pub fn own(&self) -> Option<IpAddr> {
+        Some(self.survey.found().seen?.ip())
     }
 
     /// A link has fallen silent: this node's mapping may have changed, or the peer's.

@@ -9,7 +9,7 @@ use pcdn_core::mapping::Mapper;
 use pcdn_core::peer::{Outlook, PeerAddr, Scheme};
 use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
-use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
+use pcdn_discovery::{Cached, Lan, Merged, Tracker, Trackers};
 use pcdn_mapping::{FirstOf, Template, UrlHash};
 use pcdn_transport::limit::{Limits, Rates};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
@@ -94,20 +94,33 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         None => tracker,
     };
     let trackers = trackers(node)?.into_iter().map(tracker).collect();
-    if let Some(discovery) = discovery(trackers, dht.as_ref()) {
+    if let Some(discovery) = discovery(trackers, lan(node, &me), dht.as_ref()) {
         builder = builder.discovery(discovery);
     }
     let node = builder.build().map_err(Failure::other)?;
     Ok(Composed { node, origin, dht, ports: ports.into() })
 }
 
-/// Trackers first, the DHT when they find too little, and the last answers when all fail.
-fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery> {
-    let first: Vec<Arc<dyn Discovery>> =
-        if trackers.is_empty() { Vec::new() } else { vec![Arc::new(Trackers::new(trackers))] };
+/// Trackers and the local network first, the DHT when they find too little, and the last answers when all fail.
+fn discovery(trackers: Vec<Tracker>, lan: Option<Lan>, dht: Option<&Dht>) -> Option<impl Discovery> {
+    let mut first: Vec<Arc<dyn Discovery>> = Vec::new();
+    if !trackers.is_empty() {
+        first.push(Arc::new(Trackers::new(trackers)));
+    }
+    lan.into_iter().for_each(|lan| first.push(Arc::new(lan)));
     let second: Vec<Arc<dyn Discovery>> = dht.map(Dht::discovery).into_iter().collect();
     let any = !first.is_empty() || !second.is_empty();
     any.then(|| Cached::new(Merged::new(first).then(second)))
+}
+
+/// The local network, where this node is in one. Without it peers there are met by way of others.
+fn lan(node: &NodeConfig, me: &Identity) -> Option<Lan> {
+    let bound: Vec<_> = node.listen.iter().map(|at| at.addr.ip()).collect();
+    if node.lan_discovery == OnOff::Off {
+        return None;
+    }
+    let started = Lan::start(me.peer_id(), &bound);
+    started.inspect_err(|error| tracing::debug!(%error, "nobody is looked for in the local network")).ok()
 }
 
 /// What a mapper's trackers are talked to with: as strangers, unless the configuration names their hosts too.

@@ -141,7 +141,7 @@ impl Endpoint {
             now,
             (&self.me, &psk, self.config.cipher),
             peer,
-            addrs,
+            (addrs, self.nat.own()),
             index,
             timeout,
             &mut self.secrets,

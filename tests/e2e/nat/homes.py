@@ -28,6 +28,8 @@ WAN = {"a": "198.51.100.21", "b": "198.51.100.22"}
 KINDS = ("none", "full", "addr", "port", "sym", "block")
 # What one viewer gets from the origin where it shall depend on peers.
 SLOW = 400_000
+# How viewers find each other.
+TRACKED = ("--tracker", f"{HOST}:{TRACKER}")
 # What nodes say of themselves, for who keeps the logs.
 LOG = "warn,pcdn_transport=debug,pcdn::node=debug"
 CLEAN_ENVIRONMENT = {
@@ -266,9 +268,26 @@ class Homes:
         self.sha256 = hashlib.sha256(data).hexdigest()
         return f"http://{HOST}:{PORT}/{name}"
 
-    def get(self, host: str, url: str, *options: str) -> subprocess.Popen:
+    def get(self, host: str, url: str, *options: str, listen: str = "udp://0.0.0.0:4000", by: tuple = TRACKED) -> subprocess.Popen:
+        """A viewer, which finds others `by` these options."""
         return self.start(
-            host, host, self.pcdn, "get", url, "--log-level", LOG, "--json", "--out", self.directory / f"{host}.bin", "--tracker",
-            f"{HOST}:{TRACKER}", "--origin", HOST, "--listen", "udp://0.0.0.0:4000", "--integrity", "sampled", *options,
-            ready=None,
+            host, host, self.pcdn, "get", url, "--log-level", LOG, "--json", "--out", self.directory / f"{host}.bin", *by,
+            "--origin", HOST, "--listen", listen, "--integrity", "sampled", *options, ready=None,
         )
+
+    def seeded(self, host: str, seconds: float = 30) -> None:
+        """Waits until a seeder has its file."""
+        until = time.monotonic() + seconds
+        while not (self.directory / f"{host}.bin").exists():
+            if time.monotonic() > until:
+                raise HomesError(f"the seeder {host} has not got its file")
+            time.sleep(0.05)
+
+    def narrow_uplink(self, side: str, rate: str) -> None:
+        """What a router sends to the world is capped."""
+        self.inside(f"r{side}", "tc", "qdisc", "add", "dev", "wan", "root", "tbf", "rate", rate, "burst", "16kb", "latency", "300ms")
+
+    def over_wan(self, side: str) -> int:
+        """Bytes that passed a router's outside so far, both ways."""
+        link = json.loads(self.inside(f"r{side}", "ip", "-j", "-s", "link", "show", "wan"))[0]["stats64"]
+        return link["rx"]["bytes"] + link["tx"]["bytes"]

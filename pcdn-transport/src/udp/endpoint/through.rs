@@ -74,7 +74,7 @@ impl Endpoint {
             now,
             (&self.me, &psk, self.config.cipher),
             peer,
-            &[at],
+            (&[at], None),
             index,
             punch::LASTS,
             &mut self.secrets,
