@@ -43,7 +43,7 @@ use crate::fragment::{Cut, Segment};
 use crate::id::{Identity, PeerId, SwarmKey};
 use crate::layout::{Layout, PieceKey, SegmentId};
 use crate::origin::OriginError;
-use crate::peer::{Appearance, PeerAddr, PeerRecord};
+use crate::peer::{Appearance, PeerAddr, PeerRecord, Scheme};
 use crate::range::ByteRange;
 use crate::resource::Url;
 use crate::schedule::{Handle, Plan, Policy, Scheduler, Step, View};
@@ -316,6 +316,8 @@ pub enum Input {
 pub enum Output {
     /// Dial this peer.
     Connect(PeerRecord),
+    /// A neighbour of both calls this node and a peer together.
+    Meet(Introduction),
     /// Close a link (for this swarm).
     Close(Handle),
     /// Send a message.
@@ -414,6 +416,21 @@ pub enum Output {
     Complete,
     /// For logs, counters and the simulator.
     Note(Event),
+}
+
+/// Two peers behind NATs are to punch to each other at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// The transport whose socket is to punch: the neighbour has seen that one.
+    pub over: Scheme,
+    /// The other.
+    pub peer: PeerId,
+    /// What both show.
+    pub token: crate::wire::meet::Token,
+    /// When to begin, from now.
+    pub begin_in: Duration,
+    /// Where the neighbour sees the other.
+    pub at: PeerAddr,
 }
 
 /// Where a piece came from.

@@ -12,6 +12,7 @@ use pcdn_core::id::PeerId;
 use pcdn_core::peer::{Appearance, Nat, Outlook, PeerAddr, Scheme};
 use pcdn_core::transport::{Fetch, Grant, Provider, Refuse, Session};
 use pcdn_core::unit::{Rate, Time};
+use pcdn_core::wire::meet::Token;
 use tokio::sync::{mpsc, oneshot};
 
 use super::endpoint::{Counters, DialId, Endpoint, Event, SessionId, Transmit};
@@ -25,6 +26,8 @@ use peers::Peers;
 const READS_MAX: usize = 8;
 /// Trains sent before the socket is read again.
 const WRITES_MAX: usize = 64;
+/// Dials of other protocols that are met; more are only dialled.
+const WANTS_MAX: usize = 64;
 /// What handles show of paths and counters is renewed this often.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 
@@ -65,6 +68,19 @@ pub(super) enum Command {
         trackers: Vec<SocketAddr>,
         private: Vec<SocketAddr>,
     },
+    /// A neighbour of both calls this node and a peer together.
+    Introduced {
+        peer: PeerId,
+        token: Token,
+        begin_in: Duration,
+        at: SocketAddr,
+    },
+    /// Another protocol on the socket dials a peer, until nobody hears any more where it is reached.
+    Want {
+        peer: PeerId,
+        addrs: Vec<SocketAddr>,
+        reached: mpsc::Sender<SocketAddr>,
+    },
     /// The port that the router has opened.
     Mapped(Option<u16>),
     Shutdown(Option<oneshot::Sender<()>>),
@@ -75,6 +91,8 @@ pub(super) enum Command {
 pub(super) struct Shown {
     pub(super) counters: Arc<Mutex<Counters>>,
     pub(super) outlook: Arc<Outlook>,
+    /// What is spoken on the socket.
+    pub(super) schemes: &'static [Scheme],
 }
 
 #[derive(Debug)]
@@ -83,6 +101,8 @@ pub(super) struct Driver {
     endpoint: Endpoint,
     peers: Peers,
     dials: HashMap<DialId, oneshot::Sender<Option<Arc<dyn Session>>>>,
+    /// What other protocols dial; as many as the endpoint takes.
+    wants: Vec<(PeerId, mpsc::Sender<SocketAddr>)>,
     /// Who shares upload limits shares a clock.
     clock: Limits,
     shown_at: Time,
@@ -110,6 +130,7 @@ impl Driver {
             endpoint,
             peers: Peers::new(provider, commands, accepts),
             dials: HashMap::new(),
+            wants: Vec::new(),
             clock,
             shown_at: Time::ZERO,
             shown,
@@ -205,6 +226,16 @@ impl Driver {
                 }
             }
             Command::MeetAt { trackers, private } => self.endpoint.meet_at(now, &trackers, &private),
+            Command::Introduced { peer, token, begin_in, at } => {
+                self.endpoint.introduced(now, peer, token, begin_in, at);
+            }
+            Command::Want { peer, addrs, reached } => {
+                self.forget_wants();
+                if self.wants.len() < WANTS_MAX {
+                    self.wants.push((peer, reached));
+                    self.endpoint.want(now, peer, &addrs);
+                }
+            }
             Command::Mapped(port) => {
                 self.mapped = port;
                 self.look();
@@ -241,6 +272,19 @@ impl Driver {
                 }
                 !reply.is_closed()
             });
+            self.forget_wants();
+        }
+    }
+
+    fn forget_wants(&mut self) {
+        let Self { wants, endpoint, .. } = self;
+        let gone: Vec<PeerId> =
+            wants.iter().filter(|(_, reached)| reached.is_closed()).map(|(peer, _)| *peer).collect();
+        wants.retain(|(_, reached)| !reached.is_closed());
+        for peer in gone {
+            if !wants.iter().any(|(wanted, _)| *wanted == peer) {
+                endpoint.unwant(&peer);
+            }
         }
     }
 
@@ -273,6 +317,11 @@ impl Driver {
                 Event::Accepted { session, peer } => {
                     let path = self.endpoint.path(self.now(), session).unwrap_or_default();
                     self.peers.accepted(session, peer, path);
+                }
+                Event::Reached { peer, at } => {
+                    // Who has several addresses to try already needs no more.
+                    let theirs = self.wants.iter().filter(|(wanted, _)| *wanted == peer);
+                    theirs.for_each(|(_, reached)| _ = reached.try_send(at));
                 }
                 Event::Appears(found) => {
                     self.found = found;
@@ -316,7 +365,7 @@ impl Driver {
     }
 
     fn look(&self) {
-        self.shown.outlook.set(appearance(&self.found, self.mapped));
+        self.shown.outlook.set(appearance(&self.found, self.mapped, self.shown.schemes));
     }
 
     fn goodbye(&mut self, done: Option<oneshot::Sender<()>>) {
@@ -334,14 +383,15 @@ impl Driver {
 
 /// What the transport found out, as the rest of a node is told. Of a port that the router has opened only the number is
 /// believed: it is at the address that trackers see, and makes the node open to all.
-fn appearance(found: &Found, mapped: Option<u16>) -> Appearance {
-    let udp =
-        |ip: IpAddr, port| PeerAddr { scheme: Scheme::Udp, addr: SocketAddr::new(ip.to_canonical(), port) };
-    let seen = found.seen.map(|seen| udp(seen.ip(), seen.port()));
-    let open = found.seen.zip(mapped).map(|(seen, port)| udp(seen.ip(), port));
+fn appearance(found: &Found, mapped: Option<u16>, schemes: &[Scheme]) -> Appearance {
+    let at = |ip: IpAddr, port| SocketAddr::new(ip.to_canonical(), port);
+    let seen = found.seen.map(|seen| at(seen.ip(), seen.port()));
+    let open = found.seen.zip(mapped).map(|(seen, port)| at(seen.ip(), port));
     let nat = if open.is_some() { Nat::Open } else { found.nat };
     tracing::debug!(seen = ?found.seen, ?mapped, nat = nat.as_str(), silent = found.silent, "as others see this node");
-    Appearance { addrs: open.into_iter().chain(seen.filter(|seen| open != Some(*seen))).collect(), nat }
+    let all = open.into_iter().chain(seen.filter(|seen| open != Some(*seen)));
+    let addrs = all.flat_map(|addr| schemes.iter().map(move |scheme| PeerAddr { scheme: *scheme, addr }));
+    Appearance { addrs: addrs.collect(), nat }
 }
 
 #[cfg(test)]
@@ -354,14 +404,17 @@ mod tests {
         let texts = |appearance: Appearance| {
             (appearance.addrs.iter().map(PeerAddr::to_string).collect::<Vec<_>>(), appearance.nat)
         };
-        let (addrs, nat) = texts(appearance(&found, Some(4000)));
+        let udp = &[Scheme::Udp];
+        let (addrs, nat) = texts(appearance(&found, Some(4000), udp));
         assert_eq!(
             (&addrs[..], nat),
             (&["udp://198.51.100.1:4000".to_owned(), "udp://198.51.100.1:31000".to_owned()][..], Nat::Open)
         );
-        let (addrs, nat) = texts(appearance(&found, None));
+        let (addrs, nat) = texts(appearance(&found, None, udp));
         assert_eq!((addrs.len(), nat), (1, Nat::Symmetric));
-        let (addrs, nat) = texts(appearance(&Found::default(), Some(4000)));
+        let (addrs, _) = texts(appearance(&found, None, &[Scheme::Udp, Scheme::Quic]));
+        assert_eq!(addrs, ["udp://198.51.100.1:31000", "quic://198.51.100.1:31000"]);
+        let (addrs, nat) = texts(appearance(&Found::default(), Some(4000), udp));
         assert_eq!((addrs.len(), nat), (0, Nat::Unknown), "without a tracker nobody knows where it is");
     }
 }

@@ -112,3 +112,10 @@ fn a_tracker_that_restarts_knows_everybody_again_with_the_next_question() {
     world.run_for(Duration::from_secs(21));
     assert_eq!(world.registered.len(), 2);
 }
+
+#[test]
+fn a_tracker_is_told_how_far_it_is() {
+    let mut world = World::new([Router::Port, Router::None]);
+    world.run_for(Duration::from_secs(25));
+    assert_eq!(world.rtts_ms.values().copied().collect::<Vec<_>>(), [20, 20]);
+}

@@ -99,6 +99,8 @@ pub(crate) struct World {
     /// What the tracker's tickets are made with.
     key: u8,
     pub(crate) calls: usize,
+    /// What nodes say of their distance, the last word of each.
+    pub(crate) rtts_ms: BTreeMap<PeerId, u16>,
 }
 
 impl World {
@@ -116,6 +118,7 @@ impl World {
             registered: BTreeMap::new(),
             key: 1,
             calls: 0,
+            rtts_ms: BTreeMap::new(),
         };
         for (n, kind) in routers.into_iter().enumerate() {
             let me = Identity::from_secret([n as u8 + 1; 32]);
@@ -252,6 +255,9 @@ impl World {
         };
         match meet::decode(bytes) {
             Some(Word::Where(it)) => {
+                if it.answer_from == AnswerFrom::Here && to == addr(TRACKER) {
+                    self.rtts_ms.insert(it.id, it.rtt_ms);
+                }
                 if it.ticket == ticket(from) {
                     self.registered.insert(it.id, from);
                 }

@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from homes import HOST, KINDS, PORT, TRACKED, TRACKER, Homes, HomesError
+from homes import HOST, KINDS, PORT, TRACKED, TRACKER, V6_HOST, Homes, HomesError
 
 MIB = 1 << 20
 # A viewer that gets nothing from peers takes this long for the matrix's file: 4 MiB at 400 kB/s.
@@ -32,17 +32,17 @@ def survey_time() -> None:
     time.sleep(2.5)
 
 
-def pair(tools: "Tools", a: str, b: str) -> dict:
+def pair(tools: "Tools", a: str, b: str, scheme: str = "udp") -> dict:
     """A seeder behind one router, a viewer whose origin is slow behind the other."""
-    with tools.homes(f"{a}-{b}", (a, b)) as homes:
+    with tools.homes(f"{scheme}-{a}-{b}", (a, b)) as homes:
         url = homes.publish(FILE)
         homes.origin()
         homes.tracker()
-        homes.get("a1", url, "--seed")
+        homes.get("a1", url, "--seed", listen=f"{scheme}://0.0.0.0:4000")
         homes.seeded("a1")
         survey_time()
         begun = time.monotonic()
-        viewer = homes.get("b1", url)
+        viewer = homes.get("b1", url, listen=f"{scheme}://0.0.0.0:4000")
         if viewer.wait(60):
             raise HomesError(f"the viewer ended with {viewer.returncode}: {homes.report('b1')}")
         seconds, report = time.monotonic() - begun, homes.report("b1")
@@ -53,6 +53,52 @@ def pair(tools: "Tools", a: str, b: str) -> dict:
         alone = FILE / 400_000 + 2.5
         right = report["sha256"] == homes.sha256 and report["stalls"] == 0
         return figures | {"ok": right and direct == meets(a, b) and seconds < alone}
+
+
+def by_neighbour(tools: "Tools", a: str, b: str, scheme: str = "udp") -> dict:
+    """A tracker that calls nobody, and a third peer that both homes reach and that gives hardly anything: it calls them together."""
+    with tools.homes(f"neighbour-{scheme}-{a}-{b}", (a, b)) as homes:
+        url = homes.publish(FILE)
+        homes.origin()
+        homes.tracker()
+        homes.calls_nobody()
+        listen = f"{scheme}://0.0.0.0:4000"
+        homes.get("host", url, "--seed", "--upload-limit", "20kB/s", listen=listen)
+        homes.seeded("host")
+        homes.get("a1", url, "--seed", listen=listen)
+        homes.seeded("a1")
+        # Until it has a link to the third.
+        survey_time()
+        viewer = homes.get("b1", url, listen=listen)
+        if viewer.wait(60):
+            raise HomesError(f"the viewer ended with {viewer.returncode}")
+        report = homes.report("b1")
+        direct = report["from_peers"] > FILE / 4
+        return {"direct": direct, "textbook": meets(a, b), "p2p_ratio": report["p2p_ratio"], "seconds": report["seconds"],
+                "ok": report["sha256"] == homes.sha256 and report["stalls"] == 0 and direct == meets(a, b)}
+
+
+def over_v6(tools: "Tools", a: str, b: str, scheme: str = "udp") -> dict:
+    """Two homes with IPv6 behind routers that let in what was written to; by IPv4 they would not meet. The tracker calls them."""
+    with tools.homes(f"v6-{scheme}-{a}-{b}", (a, b), v6=True) as homes:
+        url = homes.publish(FILE)
+        homes.origin()
+        homes.tracker()
+        by = ("--tracker", f"[{V6_HOST}]:{TRACKER}")
+        listen = f"{scheme}://[::]:4000"
+        homes.get("a1", url, "--seed", listen=listen, by=by)
+        homes.seeded("a1")
+        survey_time()
+        homes.inside("b1", "nft", "add table inet w; add counter inet w six; add chain inet w i { type filter hook input priority 0; };"
+                     " add rule inet w i meta nfproto ipv6 udp length > 1000 counter name six")
+        viewer = homes.get("b1", url, listen=listen, by=by)
+        if viewer.wait(60):
+            raise HomesError(f"the viewer ended with {viewer.returncode}")
+        report = homes.report("b1")
+        counted = json.loads(homes.inside("b1", "nft", "-j", "list", "counter", "inet", "w", "six"))["nftables"]
+        six = next(entry["counter"]["bytes"] for entry in counted if "counter" in entry)
+        return {"p2p_ratio": report["p2p_ratio"], "bytes_v6": six,
+                "ok": report["sha256"] == homes.sha256 and report["from_peers"] > FILE / 4 and six >= report["from_peers"]}
 
 
 class Arrivals:
@@ -209,12 +255,21 @@ QUICK = [("none", "none"), ("full", "port"), ("port", "port"), ("addr", "sym"), 
 def scenarios(quick: bool) -> dict:
     pairs = QUICK if quick else [(a, b) for a in KINDS for b in KINDS]
     out = {f"{a}-{b}": (lambda tools, a=a, b=b: pair(tools, a, b)) for a, b in pairs}
+    out["neighbour-port-port"] = lambda tools: by_neighbour(tools, "port", "port")
+    out["v6-sym-port"] = lambda tools: over_v6(tools, "sym", "port")
     out["same-home-alone"] = lambda tools: same_home(tools, "port", ())
     if not quick:
         for a, b, side in (("port", "port", "a"), ("port", "port", "b"), ("port", "full", "a"), ("port", "none", "a")):
             out[f"rebind-{a}-{b}-{side}"] = lambda tools, a=a, b=b, side=side: rebind(tools, a, b, side)
         out["playback-block"] = lambda tools: playback(tools, "block")
         out["playback-sym"] = lambda tools: playback(tools, "sym")
+        for a, b in (("full", "port"), ("port", "port"), ("addr", "sym"), ("port", "sym")):
+            out[f"quic-{a}-{b}"] = lambda tools, a=a, b=b: pair(tools, a, b, "quic")
+            out[f"neighbour-{a}-{b}"] = lambda tools, a=a, b=b: by_neighbour(tools, a, b)
+        out["neighbour-quic-port-port"] = lambda tools: by_neighbour(tools, "port", "port", "quic")
+        for a, b in (("none", "port"), ("sym", "port")):
+            out[f"v6-{a}-{b}"] = lambda tools, a=a, b=b: over_v6(tools, a, b)
+        out["v6-quic-sym-port"] = lambda tools: over_v6(tools, "sym", "port", "quic")
         # Found and introduced by the tracker, or found in the home's own network.
         out["same-home"] = lambda tools: same_home(tools, "port", (*TRACKED, "--lan-discovery", "off"))
         out["same-home-sym"] = lambda tools: same_home(tools, "sym", (*TRACKED, "--lan-discovery", "off"))
@@ -240,7 +295,7 @@ class Tools:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pcdn", action="append", required=True)
-    parser.add_argument("--quick", action="store_true", help="six pairs and one home, below a minute")
+    parser.add_argument("--quick", action="store_true", help="the most telling ones, a minute")
     parser.add_argument("--only", default="", help="names, with commas between")
     parser.add_argument("--jobs", type=int, default=3, help="scenarios at a time")
     parser.add_argument("--logs", type=Path, help="keep what the programs said there")
