@@ -27,6 +27,7 @@ mod pace;
 mod proof;
 mod reader;
 mod receipts;
+mod relay;
 pub mod report;
 mod slices;
 mod upload;
@@ -457,6 +458,7 @@ pub struct Swarm {
     company: company::Company,
     exchange: exchange::Exchange,
     proof: proof::Proof,
+    relay: relay::Relay,
     flights: flight::Flights,
     origin: origin::Runs,
     upload: upload::Uploads,
@@ -493,6 +495,7 @@ impl Swarm {
             gossip: gossip::Gossip::new(now, dice.fork("gossip")),
             company: company::Company::new(now),
             proof: proof::Proof::new(setup.integrity, setup.witnesses, setup.trust),
+            relay: relay::Relay::default(),
             flights: flight::Flights::default(),
             origin: origin::Runs::new(!setup.follow),
             upload: upload::Uploads::new(setup.limits.uploads, setup.limits.asks_per_peer),

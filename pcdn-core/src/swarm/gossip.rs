@@ -165,7 +165,7 @@ impl Swarm {
             Message::Claim { segment, first, count, within_ms } => {
                 self.claim_came(now, link, segment, first, count, within_ms);
             }
-            Message::Witness(statement) => self.witness_came(now, statement),
+            Message::Witness(statement) => self.witness_came(now, Some(link), statement),
             Message::AskWitness(segment) => self.tell_witnesses(link, segment),
             Message::Record(record) => self.record_came(now, link, record),
             Message::Peers { hungry, added, dropped } => self.peers_came(now, link, hungry, added, &dropped),
@@ -218,6 +218,7 @@ impl Swarm {
         self.exchange_peers(now);
         self.look_for_peers(now);
         self.call_by_neighbours(now);
+        self.relay_statements(now);
         self.ask_for_witnesses(now);
     }
 
@@ -317,7 +318,7 @@ impl Swarm {
     /// A segment was cut that neighbours spoke of before.
     pub(super) fn take_early(&mut self, now: Time, id: SegmentId) {
         for statement in self.proof.take_early(id) {
-            self.witness_came(now, statement);
+            self.witness_came(now, None, statement);
         }
         let (of, rest): (VecDeque<_>, _) =
             std::mem::take(&mut self.gossip.early).into_iter().partition(|claim| claim.segment == id);

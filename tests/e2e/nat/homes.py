@@ -329,6 +329,16 @@ class Homes:
         """What a router sends to the world is capped."""
         self.inside(f"r{side}", "tc", "qdisc", "add", "dev", "wan", "root", "tbf", "rate", rate, "burst", "16kb", "latency", "300ms")
 
+    def count(self, host: str, hook: str, what: str) -> None:
+        """From now on counts what enters or leaves a host."""
+        self.inside(host, "nft", f"add table inet n; add counter inet n c; add chain inet n i {{ type filter hook {hook} priority 0; }};"
+                    f" add rule inet n i {what} counter name c")
+
+    def counted(self, host: str) -> int:
+        """Bytes."""
+        entries = json.loads(self.inside(host, "nft", "-j", "list", "counter", "inet", "n", "c"))["nftables"]
+        return next(entry["counter"]["bytes"] for entry in entries if "counter" in entry)
+
     def over_wan(self, side: str) -> int:
         """Bytes that passed a router's outside so far, both ways."""
         link = json.loads(self.inside(f"r{side}", "ip", "-j", "-s", "link", "show", "wan"))[0]["stats64"]

@@ -89,14 +89,12 @@ def over_v6(tools: "Tools", a: str, b: str, scheme: str = "udp") -> dict:
         homes.get("a1", url, "--seed", listen=listen, by=by)
         homes.seeded("a1")
         survey_time()
-        homes.inside("b1", "nft", "add table inet w; add counter inet w six; add chain inet w i { type filter hook input priority 0; };"
-                     " add rule inet w i meta nfproto ipv6 udp length > 1000 counter name six")
+        homes.count("b1", "input", "meta nfproto ipv6 udp length > 1000")
         viewer = homes.get("b1", url, listen=listen, by=by)
         if viewer.wait(60):
             raise HomesError(f"the viewer ended with {viewer.returncode}")
         report = homes.report("b1")
-        counted = json.loads(homes.inside("b1", "nft", "-j", "list", "counter", "inet", "w", "six"))["nftables"]
-        six = next(entry["counter"]["bytes"] for entry in counted if "counter" in entry)
+        six = homes.counted("b1")
         return {"p2p_ratio": report["p2p_ratio"], "bytes_v6": six,
                 "ok": report["sha256"] == homes.sha256 and report["from_peers"] > FILE / 4 and six >= report["from_peers"]}
 
@@ -212,6 +210,53 @@ def same_home(tools: "Tools", kind: str, by: tuple) -> dict:
                 "ok": report["sha256"] == homes.sha256 and report["p2p_ratio"] > 0.8 and crossed < origin}
 
 
+def limited(tools: "Tools", option: str, viewers: int) -> dict:
+    """A seeder whose uplink is limited, by peer or by swarm: what leaves it keeps to that, and makes use of it."""
+    rate = 300_000
+    with tools.homes(f"limit-{option}", ("none", "none"), hosts=viewers) as homes:
+        url = homes.publish(2 * FILE)
+        homes.origin()
+        homes.tracker()
+        homes.get("a1", url, "--seed", option, f"{rate}B/s")
+        homes.seeded("a1")
+        survey_time()
+        homes.count("a1", "output", "meta l4proto udp meta length > 1000")
+        begun = time.monotonic()
+        running = [homes.get(f"b{n}", url, listen=f"udp://0.0.0.0:{4000 + n}") for n in range(1, viewers + 1)]
+        running[0].wait(60)
+        seconds, given = time.monotonic() - begun, homes.counted("a1")
+        if any(viewer.wait(60) for viewer in running):
+            raise HomesError("a viewer failed")
+        reports = [homes.report(f"b{n}") for n in range(1, viewers + 1)]
+        # Headers are 5 % at most; a bucket holds a quarter of a second, and what stood in the buffers.
+        most = rate * (seconds + 0.5) * 1.05 + 128 * 1024
+        right = all(report["sha256"] == homes.sha256 for report in reports)
+        return {"given": given, "seconds": round(seconds, 2), "rate": round(given / seconds),
+                "ok": right and rate * seconds * 0.5 < given < most}
+
+
+def metered(tools: "Tools") -> dict:
+    """A viewer whose bytes cost money takes from peers and gives nothing, though nobody else has the file any more."""
+    with tools.homes("metered", ("none", "none"), hosts=2, slow="ab") as homes:
+        url = homes.publish(FILE)
+        homes.origin()
+        homes.tracker()
+        seeder = homes.get("a1", url, "--seed")
+        homes.seeded("a1")
+        homes.get("b1", url, "--seed", "--metered")
+        homes.seeded("b1")
+        seeder.terminate()
+        seeder.wait(10)
+        homes.count("b1", "output", "meta l4proto udp meta length > 1000")
+        viewer = homes.get("a2", url)
+        if viewer.wait(60):
+            raise HomesError(f"the viewer ended with {viewer.returncode}")
+        report, given = homes.report("a2"), homes.counted("b1")
+        # It is dialled: hellos are long, too.
+        return {"given": given, "from_peers": report["from_peers"],
+                "ok": report["sha256"] == homes.sha256 and report["from_peers"] == 0 and given < 64 * 1024}
+
+
 def opened(tools: "Tools", upnp: bool) -> dict:
     """Two homes that no punch joins; the router of one opens a port when it is asked, and closes it when the node ends."""
     with tools.homes("upnp" if upnp else "natpmp", ("sym", "port")) as homes:
@@ -257,12 +302,15 @@ def scenarios(quick: bool) -> dict:
     out = {f"{a}-{b}": (lambda tools, a=a, b=b: pair(tools, a, b)) for a, b in pairs}
     out["neighbour-port-port"] = lambda tools: by_neighbour(tools, "port", "port")
     out["v6-sym-port"] = lambda tools: over_v6(tools, "sym", "port")
+    out["limit-peer"] = lambda tools: limited(tools, "--upload-limit-peer", 1)
+    out["metered"] = metered
     out["same-home-alone"] = lambda tools: same_home(tools, "port", ())
     if not quick:
         for a, b, side in (("port", "port", "a"), ("port", "port", "b"), ("port", "full", "a"), ("port", "none", "a")):
             out[f"rebind-{a}-{b}-{side}"] = lambda tools, a=a, b=b, side=side: rebind(tools, a, b, side)
         out["playback-block"] = lambda tools: playback(tools, "block")
         out["playback-sym"] = lambda tools: playback(tools, "sym")
+        out["limit-swarm"] = lambda tools: limited(tools, "--upload-limit-swarm", 2)
         for a, b in (("full", "port"), ("port", "port"), ("addr", "sym"), ("port", "sym")):
             out[f"quic-{a}-{b}"] = lambda tools, a=a, b=b: pair(tools, a, b, "quic")
             out[f"neighbour-{a}-{b}"] = lambda tools, a=a, b=b: by_neighbour(tools, a, b)
