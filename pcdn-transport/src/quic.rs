@@ -37,6 +37,7 @@ mod hello;
 mod hub;
 mod line;
 mod outgoing;
+mod room;
 mod serve;
 mod session;
 mod talk;
