@@ -1,15 +1,17 @@
 //! The task that owns socket and endpoint: it waits for one of datagram, command and timer, and drains what follows.
 
+mod appearance;
 mod peers;
+mod wants;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_core::id::PeerId;
-use pcdn_core::peer::{Appearance, Nat, Outlook, PeerAddr, Scheme};
+use pcdn_core::peer::{Outlook, Scheme};
 use pcdn_core::transport::{Fetch, Grant, Provider, Refuse, Session};
 use pcdn_core::unit::{Rate, Time};
 use pcdn_core::wire::meet::Token;
@@ -20,14 +22,14 @@ use super::socket::Socket;
 use crate::fetching::Step;
 use crate::limit::Limits;
 use crate::nat::survey::Found;
+use appearance::appearance;
 use peers::Peers;
+use wants::Wants;
 
 /// Batches read before anything is sent: about 4 MiB, then others get a turn.
 const READS_MAX: usize = 8;
 /// Trains sent before the socket is read again.
 const WRITES_MAX: usize = 64;
-/// Dials of other protocols that are met; more are only dialled.
-const WANTS_MAX: usize = 64;
 /// What handles show of paths and counters is renewed this often.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 
@@ -101,8 +103,8 @@ pub(super) struct Driver {
     endpoint: Endpoint,
     peers: Peers,
     dials: HashMap<DialId, oneshot::Sender<Option<Arc<dyn Session>>>>,
-    /// What other protocols dial; as many as the endpoint takes.
-    wants: Vec<(PeerId, mpsc::Sender<SocketAddr>)>,
+    /// What other protocols on the socket dial.
+    wants: Wants,
     /// Who shares upload limits shares a clock.
     clock: Limits,
     shown_at: Time,
@@ -130,7 +132,7 @@ impl Driver {
             endpoint,
             peers: Peers::new(provider, commands, accepts),
             dials: HashMap::new(),
-            wants: Vec::new(),
+            wants: Wants::default(),
             clock,
             shown_at: Time::ZERO,
             shown,
@@ -231,8 +233,7 @@ impl Driver {
             }
             Command::Want { peer, addrs, reached } => {
                 self.forget_wants();
-                if self.wants.len() < WANTS_MAX {
-                    self.wants.push((peer, reached));
+                if self.wants.add(peer, reached) {
                     self.endpoint.want(now, peer, &addrs);
                 }
             }
@@ -277,15 +278,8 @@ impl Driver {
     }
 
     fn forget_wants(&mut self) {
-        let Self { wants, endpoint, .. } = self;
-        let gone: Vec<PeerId> =
-            wants.iter().filter(|(_, reached)| reached.is_closed()).map(|(peer, _)| *peer).collect();
-        wants.retain(|(_, reached)| !reached.is_closed());
-        for peer in gone {
-            if !wants.iter().any(|(wanted, _)| *wanted == peer) {
-                endpoint.unwant(&peer);
-            }
-        }
+        let ended = self.wants.ended();
+        ended.iter().for_each(|peer| self.endpoint.unwant(peer));
     }
 
     fn react(&mut self) {
@@ -318,11 +312,7 @@ impl Driver {
                     let path = self.endpoint.path(self.now(), session).unwrap_or_default();
                     self.peers.accepted(session, peer, path);
                 }
-                Event::Reached { peer, at } => {
-                    // Who has several addresses to try already needs no more.
-                    let theirs = self.wants.iter().filter(|(wanted, _)| *wanted == peer);
-                    theirs.for_each(|(_, reached)| _ = reached.try_send(at));
-                }
+                Event::Reached { peer, at } => self.wants.reached(&peer, at),
                 Event::Appears(found) => {
                     self.found = found;
                     self.look();
@@ -378,43 +368,5 @@ impl Driver {
         if let Some(done) = done {
             let _ = done.send(());
         }
-    }
-}
-
-/// What the transport found out, as the rest of a node is told. Of a port that the router has opened only the number is
-/// believed: it is at the address that trackers see, and makes the node open to all.
-fn appearance(found: &Found, mapped: Option<u16>, schemes: &[Scheme]) -> Appearance {
-    let at = |ip: IpAddr, port| SocketAddr::new(ip.to_canonical(), port);
-    let seen = found.seen.map(|seen| at(seen.ip(), seen.port()));
-    let open = found.seen.zip(mapped).map(|(seen, port)| at(seen.ip(), port));
-    let nat = if open.is_some() { Nat::Open } else { found.nat };
-    tracing::debug!(seen = ?found.seen, ?mapped, nat = nat.as_str(), silent = found.silent, "as others see this node");
-    let all = open.into_iter().chain(seen.filter(|seen| open != Some(*seen)));
-    let addrs = all.flat_map(|addr| schemes.iter().map(move |scheme| PeerAddr { scheme: *scheme, addr }));
-    Appearance { addrs: addrs.collect(), nat }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mapped_port_is_at_the_address_that_trackers_see() {
-        let found = Found { seen: "198.51.100.1:31000".parse().ok(), nat: Nat::Symmetric, silent: false };
-        let texts = |appearance: Appearance| {
-            (appearance.addrs.iter().map(PeerAddr::to_string).collect::<Vec<_>>(), appearance.nat)
-        };
-        let udp = &[Scheme::Udp];
-        let (addrs, nat) = texts(appearance(&found, Some(4000), udp));
-        assert_eq!(
-            (&addrs[..], nat),
-            (&["udp://198.51.100.1:4000".to_owned(), "udp://198.51.100.1:31000".to_owned()][..], Nat::Open)
-        );
-        let (addrs, nat) = texts(appearance(&found, None, udp));
-        assert_eq!((addrs.len(), nat), (1, Nat::Symmetric));
-        let (addrs, _) = texts(appearance(&found, None, &[Scheme::Udp, Scheme::Quic]));
-        assert_eq!(addrs, ["udp://198.51.100.1:31000", "quic://198.51.100.1:31000"]);
-        let (addrs, nat) = texts(appearance(&Found::default(), Some(4000), udp));
-        assert_eq!((addrs.len(), nat), (0, Nat::Unknown), "without a tracker nobody knows where it is");
     }
 }
