@@ -27,6 +27,7 @@ mod pace;
 mod proof;
 mod reader;
 mod receipts;
+mod relay;
 pub mod report;
 mod slices;
 mod upload;
@@ -43,7 +44,7 @@ use crate::fragment::{Cut, Segment};
 use crate::id::{Identity, PeerId, SwarmKey};
 use crate::layout::{Layout, PieceKey, SegmentId};
 use crate::origin::OriginError;
-use crate::peer::{Appearance, PeerAddr, PeerRecord};
+use crate::peer::{Appearance, PeerAddr, PeerRecord, Scheme};
 use crate::range::ByteRange;
 use crate::resource::Url;
 use crate::schedule::{Handle, Plan, Policy, Scheduler, Step, View};
@@ -323,6 +324,8 @@ pub enum Input {
 pub enum Output {
     /// Dial this peer.
     Connect(PeerRecord),
+    /// A neighbour of both calls this node and a peer together.
+    Meet(Introduction),
     /// Close a link (for this swarm).
     Close(Handle),
     /// Send a message.
@@ -423,6 +426,21 @@ pub enum Output {
     Note(Event),
 }
 
+/// Two peers behind NATs are to punch to each other at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// The transport whose socket is to punch: the neighbour has seen that one.
+    pub over: Scheme,
+    /// The other.
+    pub peer: PeerId,
+    /// What both show.
+    pub token: crate::wire::meet::Token,
+    /// When to begin, from now.
+    pub begin_in: Duration,
+    /// Where the neighbour sees the other.
+    pub at: PeerAddr,
+}
+
 /// Where a piece came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -447,6 +465,7 @@ pub struct Swarm {
     company: company::Company,
     exchange: exchange::Exchange,
     proof: proof::Proof,
+    relay: relay::Relay,
     flights: flight::Flights,
     origin: origin::Runs,
     upload: upload::Uploads,
@@ -483,6 +502,7 @@ impl Swarm {
             gossip: gossip::Gossip::new(now, dice.fork("gossip")),
             company: company::Company::new(now),
             proof: proof::Proof::new(setup.integrity, setup.witnesses, setup.trust),
+            relay: relay::Relay::default(),
             flights: flight::Flights::default(),
             origin: origin::Runs::new(!setup.follow),
             upload: upload::Uploads::new(setup.limits.uploads, setup.limits.asks_per_peer),

@@ -250,6 +250,14 @@ pub const OPTIONS: &[Opt] = &[
         "Whether the home's router is asked to open this node's UDP ports (PCP, NAT-PMP, UPnP), so that peers reach it at once. Only where this machine has a private address.",
     ),
     opt(
+        "node.lan_discovery",
+        "lan-discovery",
+        "on|off",
+        Text,
+        NODE,
+        "Whether peers in the same local network are looked for there, by multicast, so that they need no tracker to meet and no router to talk. Only in networks with private addresses.",
+    ),
+    opt(
         "node.p2p",
         "p2p",
         "on|off|download-only",
@@ -442,6 +450,14 @@ pub const OPTIONS: &[Opt] = &[
         Text,
         &["tracker"],
         "The public key of the application whose users alone are served. They show a token that its backend signed: a JWT with alg EdDSA.",
+    ),
+    opt(
+        "tracker.second_address",
+        "second-address",
+        "IP",
+        Text,
+        &["tracker"],
+        "A second address of this host, from which nodes are answered so that they learn what their NATs let in. Another address of the host is found by itself where the tracker listens on all; name one where it listens on one.",
     ),
     opt(
         "tracker.networks",
