@@ -194,6 +194,7 @@ async fn a_tracker_in_service_promotes_who_qualifies_and_demotes_who_does_not_an
     world.stake(equal, 99);
     let order = PushBody {
         urls: FILMS.iter().map(|film| world.url(film)).collect(),
+        renditions: Vec::new(),
         target: TargetBody::Copies(2),
         regions: Vec::new(),
         by_s: 300,
