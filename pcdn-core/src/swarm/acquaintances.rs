@@ -5,7 +5,7 @@
 //! peers that are not there. Therefore
 //!
 //! * a teller is believed as far as it was right. What it tells waits in its own short line, neither passed on nor counted;
-//!   one of it is dialled, and each that turns out to be there earns the teller three more that are taken on its word alone.
+//!   one of it is dialled, and each that turns out to be there earns the teller two more that are taken on its word alone.
 //!   It is only right about what it answers for, that is what nobody else had told before: a liar that repeats what all say,
 //!   to be believed the rest, gains nothing by that,
 //! * what two tellers say that were right once and never wrong is taken, too; with the first lie of one it is in line again,
