@@ -316,6 +316,7 @@ impl Driver {
     fn act(&mut self, output: Output) {
         match output {
             Output::Connect(record) => self.connect(record),
+            Output::Meet(meeting) => self.around.links.meet(&meeting),
             Output::Close(link) => {
                 // The session may serve other swarms: only this swarm leaves it.
                 if let Some(member) = self.members.remove(&link) {

@@ -1,12 +1,20 @@
 //! The engine in a small world without time: everything arrives at once, in order.
 
-use super::*;
-use crate::fragment::Segment;
-use crate::layout::SegmentId;
-use crate::schedule::Hybrid;
-use crate::verify::PieceList;
-use crate::verify::manifest::Draft;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::id::{Identity, SwarmKey};
+use crate::layout::PieceKey;
+use crate::range::ByteRange;
+use crate::resource::Url;
+use crate::schedule::{Handle, Hybrid};
+use crate::transport::FetchError;
+use crate::verify::manifest::Draft;
+use crate::verify::{Manifest, PieceList};
+use crate::wire::Message;
 
 const LEN: usize = 3 << 20;
 

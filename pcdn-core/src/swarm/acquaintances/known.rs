@@ -101,7 +101,7 @@ impl Known {
 }
 
 impl Known {
-    pub(super) fn tellers(&self) -> impl Iterator<Item = PeerId> + '_ {
+    pub(in crate::swarm) fn tellers(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.sources.iter().filter_map(|source| match source {
             Source::Told(teller) => Some(*teller),
             Source::Found | Source::Met => None,

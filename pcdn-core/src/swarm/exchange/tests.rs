@@ -1,5 +1,6 @@
 //! Swarms of engines that find one another.
 
+mod meeting;
 mod world;
 
 use std::time::Duration;
