@@ -22,6 +22,9 @@ use super::wire::{
     bep15, decode_head, decode_request, encode_answer, swarm_of, token_of,
 };
 
+/// Swarms looked ahead at: more do not stay in the nearest cache, at half a dozen of its lines each.
+const WARMED_MAX: usize = 64;
+
 /// Why a tracker will not do it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -253,6 +256,17 @@ impl Service {
                 && self.cookies.accepts(now, from.ip(), head.connection)
                 && swarms_of(head.action, datagram).any(|swarm| self.table.store().is_stale(now, &swarm))
         })
+    }
+
+    /// Looks ahead at what `datagrams` ask for, so that they do not wait for memory one after the other, see
+    /// [`PeerStore::warm`](super::store::PeerStore::warm). Worth it for several.
+    pub fn warm<'a>(&self, datagrams: impl Iterator<Item = &'a [u8]>) {
+        let named =
+            |datagram: &'a [u8]| decode_head(datagram).ok().map(|head| swarms_of(head.action, datagram));
+        let swarms: Vec<InfoHash> = datagrams.filter_map(named).flatten().take(WARMED_MAX).collect();
+        if swarms.len() > 1 {
+            self.table.store().warm(&swarms);
+        }
     }
 
     /// The swarms whose members, or number of members, a request asks for.

@@ -38,6 +38,8 @@ pub(in crate::swarm) struct Known {
     pub(super) seed: bool,
     /// The teller that answers for it, while it is only heard of.
     pub(super) charged: Option<PeerId>,
+    /// Nobody's word is taken for it: it is dialled to see what its teller's is worth, and is not known before it was there.
+    pub(super) sample: bool,
     /// For what it was dialled last.
     pub(super) how: How,
     /// Its place among equals; who knows no secret of this node cannot choose an id to be first.
@@ -108,7 +110,13 @@ impl Known {
         })
     }
 
-    /// Who alone told of it.
+    /// Who told of it as the only neighbour, though it may have come by itself; discovery did not.
+    pub(super) fn alone(&self) -> Option<PeerId> {
+        let mut tellers = self.tellers();
+        tellers.next().filter(|_| tellers.next().is_none() && !self.is_found())
+    }
+
+    /// Whose word alone it is known by.
     pub(super) fn only_teller(&self) -> Option<PeerId> {
         match self.sources[..] {
             [Source::Told(teller)] => Some(teller),

@@ -42,8 +42,8 @@ pub(super) enum Lies {
     Minted,
     /// The same, but all hostile peers tell of the same ones.
     Agreed,
-    /// Every fifth is a true one, to be believed the others.
-    Mixed,
+    /// One in so many is a true one, to be believed the others; the others are each its own, or those of all liars.
+    Mixed { every: usize, agreed: bool },
 }
 
 pub(super) struct Peer {
@@ -282,14 +282,14 @@ impl World {
         self.exchanges += 1;
         let Some(lies) = self.peers[n].lies else { return Some(message) };
         let first = match lies {
-            Lies::Agreed => self.peers[n].told_lies,
-            Lies::Forged | Lies::Minted | Lies::Mixed => n * 200 + self.peers[n].told_lies,
+            Lies::Agreed | Lies::Mixed { agreed: true, .. } => self.peers[n].told_lies,
+            Lies::Forged | Lies::Minted | Lies::Mixed { .. } => n * 200 + self.peers[n].told_lies,
         };
         self.peers[n].told_lies += PEERS_MAX;
         let mut added: Vec<SignedRecord> =
             (first..first + PEERS_MAX).map(|fake| self.fake(fake, lies)).collect();
-        if lies == Lies::Mixed {
-            added.iter_mut().zip(truth).step_by(5).for_each(|(lie, truth)| *lie = truth);
+        if let Lies::Mixed { every, .. } = lies {
+            added.iter_mut().zip(truth).step_by(every).for_each(|(lie, truth)| *lie = truth);
         }
         Some(Message::Peers { hungry: true, added, dropped: Vec::new() })
     }
