@@ -34,7 +34,7 @@ pub struct SwarmSetup {
     /// The origin can only be followed, not asked for parts: segments come as slices of this node's own connection to it, or
     /// from peers.
     pub follow: bool,
-    /// Seconds since 1970 at [`Time::ZERO`], for the minute that receipts bear and the end of signed records.
+    /// Seconds since 1970 at [`Time::ZERO`](crate::unit::Time::ZERO), for the minute that receipts bear and the end of signed records.
     pub epoch_s: u64,
     /// Bounds.
     pub limits: Limits,
