@@ -2,7 +2,7 @@
 //! that sign, a ledger that knows stakes. Two peers give the same, and one has a stake that makes it a superpeer.
 //!
 //! With `PCDN_TEST_SUPERPEER_SHARE=1` it also measures what each of the two gives before and after: about 0.5 before, 0.6 after. Those are
-//! shares of 2 MB, which vary by a tenth from run to run (in two runs of eight the superpeer had no more), so they are no bar by default;
+//! shares of 2 MB, which vary by a tenth from run to run (in six runs of fifteen the superpeer had no more), so they are no bar by default;
 //! the simulator has the higher share in figures that repeat.
 #![cfg(target_os = "linux")] // All of 127.0.0.0/8 is here, so every node has a subnet of its own.
 #![allow(clippy::unwrap_used)]
