@@ -117,7 +117,7 @@ async fn loss_of_the_path_is_repaired_and_not_obeyed() {
 }
 
 /// Eight homes behind 30 Mbit/s each take from all others: an acknowledgement waits in the uplink of the other home, too. Once
-/// one session in each took nearly the whole line, the others starved, and two thirds of the lines were used.
+/// one session in each took nearly the whole line, the others starved, and 88 % of the lines were used.
 #[tokio::test(start_paused = true)]
 async fn in_a_swarm_of_homes_every_line_is_used_and_shared() {
     const HOMES: u8 = 8;
