@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pcdn_core::id::PeerId;
 use pcdn_core::transport::{Provider, Session};
 use quinn::Connection;
+use tokio::sync::oneshot;
 
 use super::config::QuicConfig;
 use super::counters::Tally;
 use super::hello::Talk;
+use super::resume::Resume;
 use super::session::QuicSession;
 use super::uplink::Uplink;
 use super::{serve, talk, tuning};
@@ -22,17 +24,40 @@ pub(super) struct Hub {
     pub(super) provider: Arc<dyn Provider>,
     pub(super) uplink: Uplink,
     pub(super) tally: Tally,
+    pub(super) resume: Resume,
     open: Mutex<BTreeMap<usize, Connection>>,
 }
 
+/// The serving of one connection, which is held to what may be early until it is let go.
+#[derive(Debug)]
+pub(super) struct Serving(oneshot::Sender<()>);
+
 impl Hub {
-    pub(super) fn new(config: QuicConfig, provider: Arc<dyn Provider>, limits: Limits) -> Arc<Self> {
-        let uplink = Uplink::new(limits);
-        Arc::new(Self { config, provider, uplink, tally: Tally::default(), open: Mutex::default() })
+    pub(super) fn new(
+        config: QuicConfig,
+        provider: Arc<dyn Provider>,
+        limits: Limits,
+        resume: Resume,
+    ) -> Arc<Self> {
+        let (uplink, tally) = (Uplink::new(limits), Tally::default());
+        Arc::new(Self { config, provider, uplink, tally, resume, open: Mutex::default() })
     }
 
     pub(super) fn sessions(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Serves early fetches of `peer`, until the connection ends or the session [begins](Self::begin).
+    pub(super) fn serve(self: &Arc<Self>, connection: &Connection, peer: PeerId) -> Serving {
+        let (proven, when) = oneshot::channel();
+        self.change(|open| _ = open.insert(connection.stable_id(), connection.clone()));
+        let (hub, served) = (Arc::clone(self), connection.clone());
+        tokio::spawn(async move {
+            let id = served.stable_id();
+            serve::serve(served, peer, Arc::clone(&hub), when).await;
+            hub.change(|open| _ = open.remove(&id));
+        });
+        Serving(proven)
     }
 
     /// A session is open: both ends are proven. It is served until it ends.
@@ -41,17 +66,14 @@ impl Hub {
         connection: Connection,
         peer: PeerId,
         proven: Talk,
+        served: Option<Serving>,
     ) -> Arc<dyn Session> {
         let (outbox, to_send) = tokio::sync::mpsc::channel(talk::MESSAGES_MAX);
         let (arrived, inbox) = tokio::sync::mpsc::channel(talk::MESSAGES_MAX);
-        self.change(|open| _ = open.insert(connection.stable_id(), connection.clone()));
+        let Serving(all) = served.unwrap_or_else(|| self.serve(&connection, peer));
+        // It may have ended meanwhile, which the session is told of as ever.
+        let _ = all.send(());
         tokio::spawn(talk::talk(connection.clone(), proven, to_send, arrived, Arc::clone(self)));
-        let (hub, served) = (Arc::clone(self), connection.clone());
-        tokio::spawn(async move {
-            let id = served.stable_id();
-            serve::serve(served, peer, Arc::clone(&hub)).await;
-            hub.change(|open| _ = open.remove(&id));
-        });
         Arc::new(QuicSession::new(connection, peer, outbox, inbox))
     }
 
