@@ -37,20 +37,20 @@ pub(crate) struct Sealer {
     next: u64,
     /// Packets that the key may still seal.
     left: u32,
-    /// When the key sealed its first.
-    since: Option<Time>,
+    /// When it is too old; never before its first.
+    until: Time,
 }
 
 impl Sealer {
     pub(crate) fn new(secret: [u8; 32], cipher: Cipher) -> Self {
-        Self { keys: Keys::new(secret, cipher), next: 0, left: KEY_PACKETS, since: None }
+        Self { keys: Keys::new(secret, cipher), next: 0, left: KEY_PACKETS, until: Time::NEVER }
     }
 
     /// One that has already sealed `number` packets and turned to another key so many times.
     #[cfg(test)]
     pub(crate) fn at(secret: [u8; 32], cipher: Cipher, number: u64, turns: usize) -> Self {
         let mut sealer = Self { next: number, ..Self::new(secret, cipher) };
-        (0..turns).for_each(|_| sealer.turn(Time::ZERO));
+        (0..turns).for_each(|_| sealer.turn());
         sealer
     }
 
@@ -61,10 +61,10 @@ impl Sealer {
 
     /// Writes the header of a packet to `to`; frames follow, then [`finish`](Self::finish).
     pub(crate) fn begin(&mut self, now: Time, to: u32, out: &mut Vec<u8>) {
-        let since = *self.since.get_or_insert(now);
-        if self.left == 0 || now.since(since) >= KEY_LIFE {
-            self.turn(now);
+        if self.left == 0 || now >= self.until {
+            self.turn();
         }
+        self.until = self.until.min(now + KEY_LIFE);
         out.push(PACKET | self.keys.phase());
         out.extend_from_slice(&to.to_be_bytes());
         out.extend_from_slice(&(self.next as u32).to_be_bytes());
@@ -84,9 +84,9 @@ impl Sealer {
         out.extend_from_slice(tag.as_ref());
     }
 
-    fn turn(&mut self, now: Time) {
+    fn turn(&mut self) {
         self.keys = self.keys.next();
-        (self.left, self.since) = (KEY_PACKETS, Some(now));
+        (self.left, self.until) = (KEY_PACKETS, Time::NEVER);
     }
 }
 

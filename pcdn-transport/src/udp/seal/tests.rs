@@ -82,7 +82,7 @@ fn a_key_seals_so_many_packets_and_for_so_long() {
 fn late_packets_of_the_last_key_open_for_a_while() {
     let (mut sealer, mut opener) = pair();
     let before: Vec<_> = (0..3).map(|_| packet(&mut sealer, b"before")).collect();
-    sealer.turn(NOW);
+    sealer.turn();
     let turned = packet(&mut sealer, b"turned");
     assert!(open(&mut opener, &before[0]).is_some() && open(&mut opener, &turned).is_some());
     let late = NOW + (OVERLAP - Duration::from_micros(1));
@@ -97,7 +97,7 @@ fn who_has_a_key_that_is_given_up_seals_nothing_with_it() {
     // Somebody has got hold of the first key, and of no secret.
     let mut stolen = Sealer::at([1; 32], AES, 100, 0);
     open(&mut opener, &packet(&mut sealer, b"first")).unwrap();
-    sealer.turn(NOW);
+    sealer.turn();
     open(&mut opener, &packet(&mut sealer, b"turned")).unwrap();
     assert_eq!(open(&mut opener, &packet(&mut stolen, b"forged")), None);
 }
@@ -157,7 +157,7 @@ proptest! {
                 let lost = luck < 33 && !way.is_empty();
                 way.extend((0..=usize::from(twice)).filter(|_| !lost).map(|copy| (at + late * (copy + 1), packet.clone())));
             }
-            sealer.turn(now);
+            sealer.turn();
         }
         way.sort_by_key(|(at, _)| *at);
         let mut seen = std::collections::BTreeSet::new();
