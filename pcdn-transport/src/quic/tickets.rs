@@ -10,7 +10,8 @@ use tokio::time::Instant;
 /// Tickets kept of one peer. The newest is used first; sessions that follow each other closely bring two each.
 pub(super) const TICKETS_MAX: usize = 8;
 /// Peers of whom tickets are kept: as many as a swarm has neighbours. With about 600 bytes a ticket (mostly the keys of both
-/// ends and what QUIC remembers of the path) both sides of a node keep 300 KB at most, as iroh does.
+/// ends and what QUIC remembers of the path) both sides of a node keep 300 KB, as iroh does. Those of hostile peers may have
+/// 16 KB (what quinn takes of a handshake at once): 4 MB, if all are.
 pub(super) const PEERS_MAX: usize = 32;
 /// A ticket is good for this long. Long enough for a link that is lost while a film is watched; short, because early data is
 /// only as secret as the ticket (RFC 8446, section 2.3).
