@@ -49,6 +49,7 @@ mod tls;
 mod tuning;
 mod turns;
 mod uplink;
+mod watch;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -66,9 +67,11 @@ pub use config::{Congestion, QuicConfig};
 pub use counters::Counters;
 use hub::Hub;
 use resume::Resume;
+use watch::Ways;
 
 use crate::limit::{Limits, Rates};
 pub use crate::secret::SwarmSecret;
+use crate::shared::Detours;
 use crate::udp::{Meetings, Udp};
 
 /// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.
@@ -147,7 +150,9 @@ impl Quic {
     }
 
     /// Who else reads the socket, and opens ways through NATs by it.
-    pub(crate) fn meets_by(&mut self, meetings: Meetings) {
+    pub(crate) fn meets_by(&mut self, meetings: Meetings, detours: Arc<Detours>) {
+        // Once, before anybody has the transport.
+        let _ = self.hub.ways.set(Ways { meetings: meetings.clone(), detours });
         self.meetings = Some(meetings);
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::counters::Tally;
 use super::hello::Streams;
-use super::hub::Hub;
+use super::hub::{End, Hub};
 use super::resume::{Fresh, Got};
 use super::{code, hello, tls};
 use crate::nat::order::Way;
@@ -169,7 +169,7 @@ impl Rest {
             return Err(TransportError::Impostor(self.at));
         };
         self.tickets.prove(self.peer);
-        Ok(self.hub.begin(connection, self.peer, talk, None))
+        Ok(self.hub.begin(connection, self.peer, talk, End::Dialler))
     }
 
     fn why(&self, error: &ConnectionError) -> TransportError {

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::counters::Tally;
-use super::hub::Hub;
+use super::hub::{End, Hub};
 use super::{code, hello, tls};
 
 /// Callers between their first packet and their proof, at most: half a second of round trips at 128 callers a second.
@@ -81,7 +81,7 @@ async fn admit(caller: Incoming, hub: &Arc<Hub>) -> Option<Arc<dyn Session>> {
         return None;
     };
     tickets.prove(peer);
-    Some(hub.begin(connection, peer, talk, serving))
+    Some(hub.begin(connection, peer, talk, End::Dialled(serving)))
 }
 
 /// How many a second are answered without proof of their address.
