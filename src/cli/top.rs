@@ -36,7 +36,7 @@ pub(crate) async fn run(config: &Config) -> Result<Exit, Failure> {
     }
     if !std::io::stdout().is_terminal() {
         let shot = shoot(&node).await?;
-        return tell::out(view::frame(None, &shot, (SIZE.0, usize::MAX)).trim_end());
+        return tell::out(view::frame(None, &shot, (usize::MAX, usize::MAX)).trim_end());
     }
     watch(&node).await
 }
