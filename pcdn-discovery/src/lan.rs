@@ -8,6 +8,7 @@
 //! | part | does |
 //! |---|---|
 //! | `wire` | the datagrams |
+//! | `family` | the versions of IP |
 //! | `machine` | who is where; pure |
 //! | `place` | where this machine speaks, and the sockets |
 //! | `ether` | the task |
@@ -18,6 +19,7 @@
 //! listened to.
 
 mod ether;
+mod family;
 mod machine;
 mod place;
 mod probe;
@@ -37,7 +39,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use ether::Ether;
-use machine::{Family, Ports};
+use family::{Family, Ports};
 use place::Bound;
 pub use probe::{Heard, probe};
 

@@ -20,8 +20,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::family::{Family, Places, Ports};
 use super::lock;
-use super::machine::{Family, Machine, Places, Ports};
+use super::machine::Machine;
 use super::place::Place;
 
 /// Places at most; a laptop with containers has a dozen bridges, of which none is a home's network.

@@ -1,14 +1,15 @@
 //! Who is where in the local network: what to send, and what to make of what comes. Pure.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pcdn_core::dice::Dice;
 use pcdn_core::id::{PeerId, SwarmKey};
-use pcdn_core::peer::{PeerAddr, PeerRecord, Reach, Scheme};
+use pcdn_core::peer::{PeerAddr, PeerRecord, Scheme};
 use pcdn_core::unit::Time;
 
+use super::family::{Family, Places, Ports};
 use super::wire::{self, Kind, PORTS_MAX, Salt, TAGS_MAX, Word, tag};
 
 /// Announcements are repeated so often, ± 20 %: who came while one was lost is known after that. BEP 14 allows one a minute.
@@ -32,60 +33,6 @@ const ANSWERS_WANTED: f64 = 30.0;
 /// Datagrams looked at in a second, and in a burst: 0.1 ms each with all swarms taken.
 const HEARD_PER_SECOND: f64 = 100.0;
 const HEARD_BURST: f64 = 200.0;
-
-/// A version of IP. What is said in one names the ports that are reached in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    pub(super) fn of(ip: IpAddr) -> Self {
-        if ip.to_canonical().is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-}
-
-/// The ports at which a node is reached, by version of IP.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ports {
-    pub(super) v4: Vec<(Scheme, u16)>,
-    pub(super) v6: Vec<(Scheme, u16)>,
-}
-
-impl Ports {
-    fn of(&self, family: Family) -> &[(Scheme, u16)] {
-        match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
-        }
-    }
-}
-
-/// In which networks this node is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places {
-    pub(super) v4: bool,
-    /// One address in each.
-    pub(super) v6: Vec<Ipv6Addr>,
-}
-
-impl Places {
-    fn families(&self) -> impl Iterator<Item = Family> + use<> {
-        let (v4, v6) = (self.v4.then_some(Family::V4), (!self.v6.is_empty()).then_some(Family::V6));
-        v4.into_iter().chain(v6)
-    }
-
-    /// Whether what comes from `ip` was said in a network of this node: in IPv4 one with private addresses; in IPv6, where
-    /// hosts have addresses of the world, one with the same prefix. Anything else was routed here, or forged.
-    fn hold(&self, ip: IpAddr) -> bool {
-        let prefix = |ip: Ipv6Addr| u128::from(ip) >> 64;
-        match ip.to_canonical() {
-            ip @ IpAddr::V4(_) => Reach::of(ip) == Reach::Site,
-            IpAddr::V6(ip) => self.v6.iter().any(|own| prefix(*own) == prefix(ip)),
-        }
-    }
-}
 
 /// What a node says and knows of its local network.
 ///

@@ -8,7 +8,7 @@ use pcdn_core::peer::Reach;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::machine::Family;
+use super::family::Family;
 use super::{GROUP, GROUP_V6};
 
 /// An address of this machine in a local network.

@@ -8,7 +8,7 @@ use pcdn_core::id::PeerId;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
-use super::machine::Family;
+use super::family::Family;
 use super::place::{self, Bound, Place};
 use super::wire::{self, Kind, Word};
 

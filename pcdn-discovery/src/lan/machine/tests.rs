@@ -1,3 +1,5 @@
+use std::net::Ipv6Addr;
+
 use super::*;
 
 const FILM: SwarmKey = SwarmKey([1; 32]);
