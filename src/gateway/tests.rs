@@ -174,6 +174,9 @@ impl Origin for FakeOrigin {
     async fn head(&self, url: &Url) -> Result<ResourceHead, OriginError> {
         Ok(told(url.path().ends_with("known").then_some(LEN).filter(|_| !url.path().ends_with("unknown"))))
     }
+    async fn confirm(&self, url: &Url, _: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        self.head(url).await
+    }
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         let head = self.head(&want.url).await?;
         let range = want.range.map_or(0..LEN as usize, |r| r.start() as usize..r.end() as usize);
