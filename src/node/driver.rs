@@ -6,7 +6,6 @@ mod told;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +34,7 @@ use flow::{assemble, send_all, stream};
 pub(crate) use told::{Backing, Delivery, ToSwarm};
 
 use super::appearance::Outlooks;
+use super::freshness::Confirmed;
 use super::keeper::Job;
 use super::links::{Link, Links};
 use super::open::StreamSide;
@@ -48,6 +48,9 @@ const BATCH: usize = 64;
 /// Messages to one neighbour waiting for its session. A neighbour that takes none for so long is not worth more.
 const OUTBOX: usize = 256;
 
+/// A swarm whose content was replaced stays for so long at least: whoever opened it before begins to read it within this.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// How long a tracker may take to hear that this node leaves; its entry expires anyway.
 const GOODBYE: Duration = Duration::from_millis(250);
 
@@ -56,8 +59,8 @@ pub(crate) struct Surroundings {
     pub(crate) key: SwarmKey,
     /// Under what its pieces are kept.
     pub(crate) shelf: SwarmKey,
-    /// Set when the origin has another content at the URL.
-    pub(crate) changed: Arc<AtomicBool>,
+    /// Whether the content is still what the origin has.
+    pub(crate) confirmed: Arc<Confirmed>,
     pub(crate) rid: pcdn_core::id::Rid,
     pub(crate) url: Url,
     pub(crate) head: ResourceHead,
@@ -103,6 +106,7 @@ pub(crate) async fn run(
         appeared: 0,
         lent: Arc::new(Throttle::new(Rate::UNLIMITED)),
         heads: HashMap::new(),
+        outlived: None,
     };
     driver.live(inbox).await;
 }
@@ -125,6 +129,8 @@ struct Driver {
     lent: Arc<Throttle>,
     /// Of a stream's segments: their URLs are resources of their own, with versions of their own.
     heads: HashMap<SegmentId, (Url, ResourceHead)>,
+    /// Another content has taken its place: it ends with the last reader after this.
+    outlived: Option<Time>,
 }
 
 /// A neighbour of this swarm, and the queue of what it is to be told.
@@ -138,19 +144,31 @@ impl Driver {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             self.drain();
-            let wake = self.swarm.next_wake().since(self.now());
+            let mut wake = self.swarm.next_wake().since(self.now());
+            if let Some(until) = self.outlived {
+                if self.readers.is_empty() && self.now() >= until {
+                    return self.give_up();
+                }
+                wake = wake.min(LINGER);
+            }
             tokio::select! {
                 count = inbox.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         return;
                     }
                     for message in batch.drain(..) {
-                        if let ToSwarm::Close(done) = message {
-                            self.leave().await;
-                            let _ = done.send(());
-                            return;
+                        match message {
+                            ToSwarm::Close(done) => {
+                                self.leave().await;
+                                let _ = done.send(());
+                                return;
+                            }
+                            ToSwarm::Outlived(done) => {
+                                self.stand_aside().await;
+                                let _ = done.send(());
+                            }
+                            message => self.take(message),
                         }
-                        self.take(message);
                         self.drain();
                     }
                 }
@@ -207,7 +225,7 @@ impl Driver {
             ToSwarm::OriginEnd { run, result } => {
                 self.runs.remove(&run);
                 if matches!(result, Err(OriginError::Changed { .. })) {
-                    self.around.changed.store(true, Ordering::Relaxed);
+                    self.around.confirmed.change();
                 }
                 self.give(Input::OriginEnd { run, result });
             }
@@ -254,7 +272,7 @@ impl Driver {
                 // Whoever asked and went away does not mind.
                 let _ = answer.send(self.status());
             }
-            ToSwarm::Close(_) => {}
+            ToSwarm::Outlived(_) | ToSwarm::Close(_) => {}
         }
     }
 
@@ -462,10 +480,19 @@ impl Driver {
         let head =
             segment.or((url == self.around.url).then_some(&self.around.head)).cloned().unwrap_or_default();
         let len = head.len.filter(|_| head.validator.is_some() || segment.is_none());
+        let whole = segment.is_none() && self.around.stream.is_none();
         let want = OriginGet { validator: head.validator, len, url, range: Some(range) };
+        let (confirmed, clock) = (self.around.confirmed.clone(), self.around.clock.clone());
+        let validator = want.validator.clone().filter(|_| whole);
+        // An answer of the very version says that the origin still has it.
+        let opened = move |head: &ResourceHead| {
+            if validator.is_some() && validator == head.validator {
+                confirmed.renew(clock.now(), head);
+            }
+        };
         let task = self.around.tasks.spawn(async move {
             // An origin that panics is an origin that fails: the run must end, or its pieces would be waited for for ever.
-            let streaming = AssertUnwindSafe(stream(origin.as_ref(), &want, &own, run, &throttles));
+            let streaming = AssertUnwindSafe(stream(origin.as_ref(), &want, opened, &own, run, &throttles));
             let result = streaming
                 .catch_unwind()
                 .await
@@ -610,8 +637,24 @@ impl Driver {
         self.give(Input::Leave);
         self.drain();
         self.members.clear();
+        self.give_up();
+        self.withdraw().await;
+    }
+
+    /// Another content takes this one's place among the peers. What is here of this one is there for its readers.
+    async fn stand_aside(&mut self) {
+        self.p2p(false, false);
+        self.drain();
+        self.outlived = Some(self.now() + LINGER);
+        self.withdraw().await;
+    }
+
+    fn give_up(&mut self) {
         self.flights.drain().for_each(|(_, task)| task.abort());
         self.runs.drain().for_each(|(_, task)| task.abort());
+    }
+
+    async fn withdraw(&mut self) {
         for discovery in &self.around.discoveries {
             let goodbye = discovery.withdraw(&self.around.key, &self.around.me.id);
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;

@@ -85,6 +85,8 @@ pub(crate) enum ToSwarm {
     /// Who is a superpeer.
     Prefer(Vec<PeerId>),
     Status(oneshot::Sender<SwarmStatus>),
+    /// Another content takes this one's place: to be left as soon as nobody reads any more.
+    Outlived(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 

@@ -58,7 +58,7 @@ impl Lifetime {
         let strict = confirm_always || said.must_revalidate;
         let grace = match said.stale_while_revalidate {
             _ if strict => Duration::ZERO,
-            Some(said) => said.min(GRACE_SAID_MAX).max(fresh.min(GRACE_MAX)),
+            Some(said) => said.min(GRACE_SAID_MAX),
             None => fresh.min(GRACE_MAX),
         };
         let age = head.header("age").and_then(seconds).unwrap_or_default();
