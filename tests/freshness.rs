@@ -5,14 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pcdn::core::fragment::Fragmenter as _;
 use pcdn::core::id::Identity;
 use pcdn::core::origin::OriginError;
 use pcdn::core::resource::Url;
 use pcdn::core::unit::ByteSize;
 use pcdn::mapping::UrlHash;
 use pcdn::media::File;
+use pcdn::node::{ManifestFrom, Settings};
 use pcdn::store::Memory;
-use pcdn::testing::{Fault, ScriptedOrigin, content};
+use pcdn::testing::{Fault, ScriptedOrigin, content, manifest_of};
 use pcdn::{Asset, Node, OpenError, store};
 use tokio::time::{Instant, advance};
 
@@ -26,7 +28,12 @@ fn url() -> Url {
 }
 
 fn node(origin: &ScriptedOrigin) -> Node {
+    node_with(origin, Settings::default())
+}
+
+fn node_with(origin: &ScriptedOrigin, settings: Settings) -> Node {
     Node::builder(Identity::from_secret([1; 32]))
+        .settings(settings)
         .mapper(UrlHash::default())
         .fragmenter(File::with(1 << 20, 16).unwrap())
         .shared_store(Arc::new(Memory::of(ByteSize::mib(16))) as Arc<dyn store::Store>)
@@ -221,6 +228,39 @@ async fn who_reads_the_old_content_reads_it_to_its_end_beside_the_new_one() {
     settle().await;
     assert!(old.status().await.is_none(), "nobody reads the old content any more");
     assert_eq!(given(&node).await, 2);
+}
+
+/// A publisher's manifest is the truth: while it says the same, another validator at the origin changes nothing.
+#[tokio::test(start_paused = true)]
+async fn under_a_manifest_the_manifest_decides() {
+    let manifest = |which| {
+        let key = Identity::from_secret([9; 32]);
+        manifest_of(&content(LEN, which), File::with(1 << 20, 16).unwrap().rule(), 1 << 20, 16, &key)
+    };
+    let sidecar: Url = "http://cdn.example/film.pcdn".parse().unwrap();
+    let origin = ScriptedOrigin::new().with(&url(), content(LEN, 1)).with(&sidecar, manifest(1));
+    let origin = origin.saying("cache-control", "max-age=3600");
+    let node = node_with(&origin, Settings { manifest: ManifestFrom::Sidecar, ..Settings::default() });
+    node.open(&url()).await.unwrap().complete().await.unwrap();
+
+    replace(&origin);
+    advance(3 * HOUR).await;
+    assert_eq!(given(&node).await, 1, "what was signed is here, whatever an edge says");
+    let _ = origin.clone().with(&sidecar, manifest(2));
+    advance(3 * HOUR).await;
+    assert_eq!(given(&node).await, 2);
+}
+
+/// The same content by another URL was found open and given, whatever the origin had just said of it.
+#[tokio::test(start_paused = true)]
+async fn what_the_origin_says_to_another_token_counts() {
+    let tokened: Url = "http://cdn.example/film?token=b".parse().unwrap();
+    let (origin, node) = holding(Some("max-age=3600")).await;
+    replace(&origin);
+    let _ = origin.clone().with(&tokened, content(LEN, 2));
+    let asset = node.open(&tokened).await.unwrap();
+    assert!(read(&asset).await == content(LEN, 2));
+    assert_eq!(given(&node).await, 2, "and so it does for the first");
 }
 
 /// What comes of the origin for the swarm says as much as a check.

@@ -140,6 +140,9 @@ impl Item for FakeItem {
     fn head(&self) -> &ResourceHead {
         &self.head
     }
+    fn age(&self) -> Option<std::time::Duration> {
+        Some(std::time::Duration::from_millis(7_900))
+    }
     fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
         let (pulled, dropped) = (self.pulled.clone(), self.dropped.clone());
         Box::new(FakeFeed { at: range.start, end: range.end, pulled, dropped })
@@ -233,6 +236,7 @@ async fn whole_part_suffix_and_outside() {
             "etag: \"v1\"",
             "accept-ranges: bytes",
             "cache-control: max-age=60",
+            "age: 7",
             "x-pcdn-source: peer",
             "x-pcdn-swarm: 0707",
             "last-modified: sun, 22",

@@ -243,7 +243,7 @@ mod tests {
         check(&modified("Sun, 22 Nov 2026 09:55:00 GMT"), &[(29, Fresh), (30, Stale), (60, Expired)]);
         check(&modified("Sun, 22 Nov 2020 10:00:00 GMT"), &[(59, Fresh), (60, Stale), (120, Expired)]);
         check(&modified("Sun, 22 Nov 2026 09:59:59 GMT"), &[(0, Fresh), (1, Stale), (2, Expired)]);
-        check(&modified("Sun, 22 Nov 2027 10:00:00 GMT"), &[(0, Fresh), (1, Stale)]);
+        check(&modified("Mon, 22 Nov 2027 10:00:00 GMT"), &[(0, Fresh), (1, Stale)]);
         check(&[], &[(9, Fresh), (10, Stale), (20, Expired)]);
     }
 }
