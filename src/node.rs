@@ -73,7 +73,7 @@ pub use stream::{SegmentItem, Stream};
 
 use driver::ToSwarm;
 use links::Links;
-pub(crate) use throttle::Throttle;
+pub(crate) use throttle::{Taken, Throttle};
 
 /// A running node. Cheap to clone; all clones are one node.
 #[derive(Clone, Debug)]

@@ -39,7 +39,7 @@ use super::keeper::Job;
 use super::links::{Link, Links};
 use super::open::StreamSide;
 use super::status::{PeerStatus, SwarmReport, SwarmStatus};
-use super::{OpenError, Throttle};
+use super::{OpenError, Taken, Throttle};
 
 /// Messages to a swarm waiting for it: a burst of arriving pieces of every neighbour, and then they wait in the transports.
 pub(crate) const INBOX: usize = 1_024;
@@ -48,6 +48,8 @@ const BATCH: usize = 64;
 /// Messages to one neighbour waiting for its session. A neighbour that takes none for so long is not worth more.
 const OUTBOX: usize = 256;
 
+/// How often it is looked at what the node's bounds leave to this swarm: what other swarms take is measured over a second.
+const LIMITED: Duration = Duration::from_millis(250);
 /// A swarm whose content was replaced stays for so long at least: whoever opened it before begins to read it within this.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -107,6 +109,8 @@ pub(crate) async fn run(
         lent: Arc::new(Throttle::new(Rate::UNLIMITED)),
         heads: HashMap::new(),
         outlived: None,
+        limit: (Rate::UNLIMITED, Rate::UNLIMITED),
+        limited: Time::ZERO,
     };
     driver.live(inbox).await;
 }
@@ -131,6 +135,10 @@ struct Driver {
     heads: HashMap<SegmentId, (Url, ResourceHead)>,
     /// Another content has taken its place: it ends with the last reader after this.
     outlived: Option<Time>,
+    /// What the engine knows of the node's own bounds: of the swarm, and of each neighbour.
+    limit: (Rate, Rate),
+    /// When that is looked at again.
+    limited: Time,
 }
 
 /// A neighbour of this swarm, and the queue of what it is to be told.
@@ -144,6 +152,7 @@ impl Driver {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             self.drain();
+            self.limit();
             let mut wake = self.swarm.next_wake().since(self.now());
             if let Some(until) = self.outlived {
                 if self.readers.is_empty() && self.now() >= until {
@@ -180,6 +189,27 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Tells the engine what the node lets through for it, when that changes.
+    fn limit(&mut self) {
+        let now = self.now();
+        if self.limited > now {
+            return;
+        }
+        self.limited = now + LIMITED;
+        let [node, swarm, lent] = self.throttles();
+        let rate = node.share(self.who()).min(swarm.rate()).min(lent.rate());
+        let limit = (rate, self.around.links.download_limit());
+        if std::mem::replace(&mut self.limit, limit) != limit {
+            self.give(Input::Limit { rate: limit.0, neighbour: limit.1 });
+            self.drain();
+        }
+    }
+
+    /// This swarm among those that share a throttle.
+    fn who(&self) -> u64 {
+        Arc::as_ptr(&self.around.own_throttle) as usize as u64
     }
 
     fn now(&self) -> Time {
@@ -221,6 +251,7 @@ impl Driver {
                     Err(why) => self.give(Input::Failed { flight, why }),
                 }
             }
+            ToSwarm::Sent(flight) => self.give(Input::Sent { flight }),
             ToSwarm::OriginBytes { run, bytes } => self.give(Input::OriginBytes { run, bytes }),
             ToSwarm::OriginEnd { run, result } => {
                 self.runs.remove(&run);
@@ -264,6 +295,7 @@ impl Driver {
             ToSwarm::Whole(whole) => self.give(Input::Whole(whole)),
             ToSwarm::Background(bounds) => {
                 self.lent.set(bounds.map_or(Rate::UNLIMITED, |(_, rate)| rate));
+                self.limited = Time::ZERO;
                 self.give(Input::Background(bounds.map(|(origin_bytes, _)| origin_bytes)));
             }
             ToSwarm::P2p { take, give } => self.p2p(take, give),
@@ -453,14 +485,20 @@ impl Driver {
         let session = member.link.session.clone();
         let [node, swarm, lent] = self.throttles();
         let throttles = [member.link.throttle.clone(), swarm, node, lent];
+        let (who, limited) = (self.who(), self.limit != (Rate::UNLIMITED, Rate::UNLIMITED));
         let task = self.around.tasks.spawn(async move {
             let len = fetch.len as usize;
             // Before it is asked for: what is given up meanwhile then has cost nobody's line anything.
-            for throttle in throttles {
-                throttle.take(len).await;
+            let taken = Taken::of(throttles, who, len).await;
+            if limited {
+                // A swarm that ends does not mind.
+                let _ = own.send(ToSwarm::Sent(flight)).await;
             }
             let mut fetching = session.fetch(fetch);
             let result = assemble(&mut fetching, len).await;
+            if result.is_ok() {
+                taken.spend();
+            }
             let _ = own.send(ToSwarm::Piece { flight, result }).await;
         });
         self.flights.insert(flight, task.abort_handle());
@@ -474,7 +512,7 @@ impl Driver {
     fn fetch(&mut self, run: u64, url: Url, range: ByteRange) {
         let Some(own) = self.own.upgrade() else { return };
         let origin = self.around.origin.clone();
-        let throttles = self.throttles();
+        let (throttles, who) = (self.throttles(), self.who());
         // Length and version belong to a URL: a stream's segments have their own.
         let segment = self.heads.values().find(|(of, _)| *of == url).map(|(_, head)| head);
         let head =
@@ -492,7 +530,8 @@ impl Driver {
         };
         let task = self.around.tasks.spawn(async move {
             // An origin that panics is an origin that fails: the run must end, or its pieces would be waited for for ever.
-            let streaming = AssertUnwindSafe(stream(origin.as_ref(), &want, opened, &own, run, &throttles));
+            let streaming =
+                AssertUnwindSafe(stream(origin.as_ref(), &want, opened, &own, run, (&throttles, who)));
             let result = streaming
                 .catch_unwind()
                 .await

@@ -65,7 +65,7 @@ pub(super) async fn stream(
     opened: impl FnOnce(&ResourceHead),
     own: &mpsc::Sender<ToSwarm>,
     run: u64,
-    throttles: &[Arc<Throttle>; 3],
+    (throttles, who): (&[Arc<Throttle>; 3], u64),
 ) -> Result<(), OriginError> {
     let body = origin.get(want).await?;
     opened(&body.head);
@@ -92,7 +92,7 @@ pub(super) async fn stream(
         }
         come += gulp.len();
         for throttle in throttles {
-            throttle.take(gulp.len()).await;
+            throttle.take(who, gulp.len()).await;
         }
         if own.send(ToSwarm::OriginBytes { run, bytes: gulp }).await.is_err() {
             return Ok(());

@@ -38,6 +38,8 @@ pub(crate) enum ToSwarm {
         flight: u64,
         result: Result<Bytes, FetchError>,
     },
+    /// The node's own bounds have let a request go out.
+    Sent(u64),
     OriginBytes {
         run: u64,
         bytes: Bytes,
