@@ -1,27 +1,26 @@
 //! The shell around one swarm engine: it waits for one thing, hands it in, and does what comes out.
 
+mod fetching;
 mod flow;
 mod told;
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::fragment::Cut;
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::layout::{PieceKey, SegmentId};
-use pcdn_core::origin::{Origin, OriginError, OriginGet};
+use pcdn_core::origin::{Origin, OriginError};
 use pcdn_core::peer::PeerRecord;
-use pcdn_core::range::ByteRange;
 use pcdn_core::receipt::Receipt;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::schedule::Handle;
 use pcdn_core::swarm::{AskId, Event, Input, Output, ReaderId, Swarm};
-use pcdn_core::transport::{Fetch, Refuse};
+use pcdn_core::transport::Refuse;
 use pcdn_core::unit::{Rate, Time};
 use pcdn_core::verify::Verified;
 use pcdn_core::wire::{self, Message, SliceNote};
@@ -30,7 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
-use flow::{assemble, send_all, stream};
+use flow::send_all;
 pub(crate) use told::{Backing, Delivery, ToSwarm};
 
 use super::appearance::Outlooks;
@@ -39,7 +38,7 @@ use super::keeper::Job;
 use super::links::{Link, Links};
 use super::open::StreamSide;
 use super::status::{PeerStatus, SwarmReport, SwarmStatus};
-use super::{OpenError, Taken, Throttle};
+use super::{OpenError, Throttle};
 
 /// Messages to a swarm waiting for it: a burst of arriving pieces of every neighbour, and then they wait in the transports.
 pub(crate) const INBOX: usize = 1_024;
@@ -48,8 +47,6 @@ const BATCH: usize = 64;
 /// Messages to one neighbour waiting for its session. A neighbour that takes none for so long is not worth more.
 const OUTBOX: usize = 256;
 
-/// How often it is looked at what the node's bounds leave to this swarm: what other swarms take is measured over a second.
-const LIMITED: Duration = Duration::from_millis(250);
 /// A swarm whose content was replaced stays for so long at least: whoever opened it before begins to read it within this.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -189,27 +186,6 @@ impl Driver {
                 }
             }
         }
-    }
-
-    /// Tells the engine what the node lets through for it, when that changes.
-    fn limit(&mut self) {
-        let now = self.now();
-        if self.limited > now {
-            return;
-        }
-        self.limited = now + LIMITED;
-        let [node, swarm, lent] = self.throttles();
-        let rate = node.share(self.who()).min(swarm.rate()).min(lent.rate());
-        let limit = (rate, self.around.links.download_limit());
-        if std::mem::replace(&mut self.limit, limit) != limit {
-            self.give(Input::Limit { rate: limit.0, neighbour: limit.1 });
-            self.drain();
-        }
-    }
-
-    /// This swarm among those that share a throttle.
-    fn who(&self) -> u64 {
-        Arc::as_ptr(&self.around.own_throttle) as usize as u64
     }
 
     fn now(&self) -> Time {
@@ -478,67 +454,6 @@ impl Driver {
             let _ = own.send(news).await;
         };
         self.around.tasks.spawn(async move { stop.run_until_cancelled(dial).await });
-    }
-
-    fn ask(&mut self, flight: u64, link: Handle, fetch: Fetch) {
-        let (Some(member), Some(own)) = (self.members.get(&link), self.own.upgrade()) else { return };
-        let session = member.link.session.clone();
-        let [node, swarm, lent] = self.throttles();
-        let throttles = [member.link.throttle.clone(), swarm, node, lent];
-        let (who, limited) = (self.who(), self.limit != (Rate::UNLIMITED, Rate::UNLIMITED));
-        let task = self.around.tasks.spawn(async move {
-            let len = fetch.len as usize;
-            // Before it is asked for: what is given up meanwhile then has cost nobody's line anything.
-            let taken = Taken::of(throttles, who, len).await;
-            if limited {
-                // A swarm that ends does not mind.
-                let _ = own.send(ToSwarm::Sent(flight)).await;
-            }
-            let mut fetching = session.fetch(fetch);
-            let result = assemble(&mut fetching, len).await;
-            if result.is_ok() {
-                taken.spend();
-            }
-            let _ = own.send(ToSwarm::Piece { flight, result }).await;
-        });
-        self.flights.insert(flight, task.abort_handle());
-    }
-
-    /// What bounds the bytes that come in, whoever they are from: the node, the swarm, what is lent to the background.
-    fn throttles(&self) -> [Arc<Throttle>; 3] {
-        [self.around.throttle.clone(), self.around.own_throttle.clone(), self.lent.clone()]
-    }
-
-    fn fetch(&mut self, run: u64, url: Url, range: ByteRange) {
-        let Some(own) = self.own.upgrade() else { return };
-        let origin = self.around.origin.clone();
-        let (throttles, who) = (self.throttles(), self.who());
-        // Length and version belong to a URL: a stream's segments have their own.
-        let segment = self.heads.values().find(|(of, _)| *of == url).map(|(_, head)| head);
-        let head =
-            segment.or((url == self.around.url).then_some(&self.around.head)).cloned().unwrap_or_default();
-        let len = head.len.filter(|_| head.validator.is_some() || segment.is_none());
-        let whole = segment.is_none() && self.around.stream.is_none();
-        let want = OriginGet { validator: head.validator, len, url, range: Some(range) };
-        let (confirmed, clock) = (self.around.confirmed.clone(), self.around.clock.clone());
-        let validator = want.validator.clone().filter(|_| whole);
-        // An answer of the very version says that the origin still has it.
-        let opened = move |head: &ResourceHead| {
-            if validator.is_some() && validator == head.validator {
-                confirmed.renew(clock.now(), head);
-            }
-        };
-        let task = self.around.tasks.spawn(async move {
-            // An origin that panics is an origin that fails: the run must end, or its pieces would be waited for for ever.
-            let streaming =
-                AssertUnwindSafe(stream(origin.as_ref(), &want, opened, &own, run, (&throttles, who)));
-            let result = streaming
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_| Err(OriginError::Other { by: "origin", source: "it panicked".into() }));
-            let _ = own.send(ToSwarm::OriginEnd { run, result }).await;
-        });
-        self.runs.insert(run, task.abort_handle());
     }
 
     fn store(&mut self, job: Job) {
