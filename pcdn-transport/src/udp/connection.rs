@@ -75,8 +75,9 @@ pub(crate) struct Connection {
     proven: bool,
     cancels: VecDeque<u32>,
     pong: Option<u32>,
-    proof: Option<(SocketAddr, [u8; 8])>,
-    challenge: Option<Challenge>,
+    // Boxed, as nearly all sessions have neither.
+    proof: Option<Box<(SocketAddr, [u8; 8])>>,
+    challenge: Option<Box<Challenge>>,
     ping_at: Time,
     last_heard: Time,
     busy_since: Option<Time>,
@@ -167,7 +168,7 @@ impl Connection {
         self.unheard_since = None;
         self.gauge.packet();
         if newest && from != self.remote && self.challenge.as_ref().is_none_or(|c| c.addr != from) {
-            self.challenge = Some(Challenge { addr: from, token: token(), at: now, due: true });
+            self.challenge = Some(Box::new(Challenge { addr: from, token: token(), at: now, due: true }));
         } else if let Some(challenge) = self.challenge.as_mut().filter(|c| c.addr == from) {
             challenge.due |= now.since(challenge.at) >= CHALLENGE_EVERY;
         }
@@ -209,7 +210,7 @@ impl Connection {
                     self.rtt.sample(rtt);
                 }
             }
-            Frame::PathAsk(token) => self.proof = Some((from, token)),
+            Frame::PathAsk(token) => self.proof = Some(Box::new((from, token))),
             Frame::PathProof(token) => {
                 if let Some(proven) = self.challenge.take_if(|c| c.addr == from && c.token == token) {
                     self.remote = proven.addr;
@@ -317,7 +318,7 @@ impl Connection {
     pub(crate) fn prove(&mut self, now: Time, addr: SocketAddr, token: [u8; 8]) {
         match self.challenge.as_mut().filter(|challenge| challenge.addr == addr) {
             Some(challenge) => challenge.due |= now.since(challenge.at) >= CHALLENGE_EVERY,
-            None => self.challenge = Some(Challenge { addr, token, at: now, due: true }),
+            None => self.challenge = Some(Box::new(Challenge { addr, token, at: now, due: true })),
         }
     }
 

@@ -29,7 +29,7 @@ impl Connection {
 
     /// Appends one sealed packet of what is due, and says where it goes.
     pub(crate) fn write_control(&mut self, now: Time, out: &mut Vec<u8>) -> SocketAddr {
-        if let Some((addr, token)) = self.proof.take() {
+        if let Some((addr, token)) = self.proof.take().map(|proof| *proof) {
             self.packet(now, out, |_, out| Frame::PathProof(token).encode(out));
             return addr;
         }
