@@ -39,6 +39,7 @@ mod serve;
 mod status;
 pub(crate) mod stream;
 mod throttle;
+mod turns;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -101,6 +102,8 @@ pub(crate) struct Shared {
     throttle: Arc<Throttle>,
     checks: freshness::Checks,
     dice: std::sync::Mutex<Dice>,
+    /// URLs that are being opened.
+    opening: turns::Turns<Url>,
     assets: Mutex<Vec<Asset>>,
     streams: stream::Streams,
     broadcasts: Mutex<Vec<(Url, Broadcast)>>,
@@ -320,6 +323,3 @@ impl Shared {
         self.readers.fetch_add(1, Ordering::Relaxed)
     }
 }
-
-#[cfg(test)]
-mod tests;

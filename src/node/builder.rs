@@ -333,6 +333,7 @@ impl Builder {
             store,
             links,
             dice: std::sync::Mutex::new(dice),
+            opening: super::turns::Turns::default(),
             assets: Mutex::default(),
             streams: super::stream::Streams::new(),
             broadcasts: Mutex::default(),

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Throttle;
 use super::driver::ToSwarm;
+use super::turns::Turns;
 
 /// How long a banned key is refused (reliability notes: 24 h).
 const BAN: Duration = Duration::from_secs(24 * 3600);
@@ -41,7 +42,7 @@ pub(crate) struct Links {
     meetings: Vec<Meetings>,
     sessions: DashMap<PeerId, Kept>,
     /// Peers being dialled; an entry lives as long as somebody waits for it.
-    dialling: DashMap<PeerId, Arc<tokio::sync::Mutex<()>>>,
+    dialling: Turns<PeerId>,
     pub(crate) swarms: DashMap<SwarmKey, mpsc::Sender<ToSwarm>>,
     bans: DashMap<PeerId, Instant>,
     next: AtomicU64,
@@ -78,7 +79,7 @@ impl Links {
             transports,
             meetings,
             sessions: DashMap::new(),
-            dialling: DashMap::new(),
+            dialling: Turns::default(),
             swarms: DashMap::new(),
             bans: DashMap::new(),
             next: AtomicU64::new(1),
@@ -119,15 +120,12 @@ impl Links {
             return Err(TransportError::Closed);
         }
         // One dial at a time: a second session of the same dialler would replace the first under those who use it already.
-        let turn = self.dialling.entry(record.id).or_default().clone();
-        let held = turn.lock().await;
-        let result = match self.sessions.get(&record.id).map(|kept| kept.link.clone()) {
+        let _turn = self.dialling.take(&record.id).await;
+        let known = self.sessions.get(&record.id).map(|kept| kept.link.clone());
+        match known {
             Some(link) => Ok(link),
             None => self.dial(record).await,
-        };
-        drop(held);
-        self.dialling.remove_if(&record.id, |_, turn| Arc::strong_count(turn) <= 2);
-        result
+        }
     }
 
     /// By everything that both ends speak: the first of this node's transports at once, each further one a little later, and

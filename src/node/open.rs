@@ -48,14 +48,13 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     if !matches!(url.scheme(), "http" | "https") {
         return Err(OpenError::Url(format!("{} is not an http or https URL", url.scheme())));
     }
-    // Before it is its turn: nobody else waits for what this check may have to wait for.
     let known = shared.assets.lock().await.iter().find(|asset| asset.url() == url).cloned();
     if let Some(asset) = known.filter(|asset| asset.head().len.is_some()) {
         asset.confirmed().settle(shared).await?;
     }
-    // One opening at a time: two players of one film must share its swarm.
-    let mut assets = shared.assets.lock().await;
-    if let Some(asset) = current(shared, &mut assets, |asset| asset.url() == url).await {
+    // One opening of a URL at a time, and nobody waits for the origin of another.
+    let _turn = shared.opening.take(url).await;
+    if let Some(asset) = current(shared, &mut *shared.assets.lock().await, |asset| asset.url() == url).await {
         return Ok(asset);
     }
     let mapping = map(shared, url).await;
@@ -72,6 +71,11 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     let (fragmenter, cuts) = cut(shared, url, rid, &head)?;
     let rule = fragmenter.rule();
     let key = SwarmKey::of(&rid, &rule);
+    // Two players of one film share its swarm, whatever URL they came by. From here on no origin is waited for.
+    let mut assets = shared.assets.lock().await;
+    if shared.stop.is_cancelled() {
+        return Err(OpenError::Closed);
+    }
     assets
         .iter()
         .filter(|asset| asset.swarm() == key)
@@ -182,10 +186,9 @@ const BROADCASTS_MAX: usize = 32;
 
 /// Opens the live stream at `url`, or gives the one that is open.
 pub(super) async fn broadcast(shared: &Arc<Shared>, url: &Url) -> Result<Broadcast, OpenError> {
-    let mut broadcasts = shared.broadcasts.lock().await;
-    broadcasts.retain(|(_, broadcast)| !broadcast.is_over());
-    if let Some((_, open)) = broadcasts.iter().find(|(of, _)| of == url) {
-        return Ok(open.clone());
+    let _turn = shared.opening.take(url).await;
+    if let Some(open) = running(shared, url).await {
+        return Ok(open);
     }
     // Asked as a player would: the answer has no end.
     let body = shared.origin.get(&OriginGet::whole(url.clone())).await?;
@@ -193,11 +196,18 @@ pub(super) async fn broadcast(shared: &Arc<Shared>, url: &Url) -> Result<Broadca
     let hint =
         ResourceHint { url: url.clone(), content_type: head.content_type.clone(), first_bytes: Vec::new() };
     let fragmenter = surest(shared, &hint).filter(|fragmenter| fragmenter.fit(&hint) == Fit::Sure).cloned();
-    let room = broadcasts.len() < BROADCASTS_MAX && head.len.is_none();
+    let room = shared.broadcasts.lock().await.len() < BROADCASTS_MAX && head.len.is_none();
     let fragmenter = fragmenter.filter(|_| room).ok_or(FragmentError::LengthUnknown)?;
     let broadcast = Broadcast::open(shared, url, body, fragmenter).await?;
-    broadcasts.push((url.clone(), broadcast.clone()));
+    shared.broadcasts.lock().await.push((url.clone(), broadcast.clone()));
     Ok(broadcast)
+}
+
+/// The live stream at `url`, if it is open. Those that are over are forgotten.
+async fn running(shared: &Shared, url: &Url) -> Option<Broadcast> {
+    let mut broadcasts = shared.broadcasts.lock().await;
+    broadcasts.retain(|(_, broadcast)| !broadcast.is_over());
+    broadcasts.iter().find(|(of, _)| of == url).map(|(_, open)| open.clone())
 }
 
 /// What the mappers say; without any answer a name of this very URL, so that it can be cut and cached at least.
