@@ -89,6 +89,9 @@ impl Record {
                 self.minute(minute, bytes);
             }
             Fact::Audit { passed, swarm, held } => self.audit(now, passed, swarm, held),
+            // Who does not hold it any more, and did not leave, was proven by mistake as likely as it has lost it.
+            Fact::Declined(swarm) if self.contents.contains_key(&swarm) => self.audit(now, false, swarm, 0),
+            Fact::Declined(_) => {}
             Fact::Default => {
                 push(&mut self.defaults, now, DEFAULTS);
                 return true;

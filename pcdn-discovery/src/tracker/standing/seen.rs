@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::receipt::{NetworkId, Subnet};
@@ -15,6 +16,8 @@ use crate::tracker::wire::InfoHash;
 const SWARMS_MAX: usize = 64;
 /// Addresses of one peer: its own of each family, and some that others may have announced.
 const PLACES_MAX: usize = 4;
+/// What a sample of holders has lost comes back after this: as long as a candidate waits between two audits.
+const ENTERED_EVERY: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(super) struct Seen {
@@ -25,6 +28,8 @@ pub(super) struct Seen {
     swarms: BTreeMap<InfoHash, Time>,
     proven: bool,
     region: Region,
+    /// When all its swarms were entered among the holders.
+    entered: Time,
 }
 
 /// An address that it announced from.
@@ -43,7 +48,7 @@ struct Place {
 impl Seen {
     pub(super) fn new(home: IpAddr) -> Self {
         let (places, swarms, region) = Default::default();
-        Self { home, places, swarms, proven: false, region }
+        Self { home, places, swarms, proven: false, region, entered: Time::ZERO }
     }
 
     pub(super) fn take(&mut self, now: Time, from: IpAddr, announced: &Announced<'_>) {
@@ -92,6 +97,20 @@ impl Seen {
     /// Since when it is in a swarm.
     pub(super) fn since(&self, swarm: &InfoHash) -> Option<Time> {
         self.swarms.get(swarm).copied()
+    }
+
+    /// Whether all its swarms are to be entered among the holders again.
+    pub(super) fn is_entered_again(&mut self, now: Time) -> bool {
+        let due = now.since(self.entered) >= ENTERED_EVERY;
+        if due {
+            self.entered = now;
+        }
+        due
+    }
+
+    /// Where it takes part, or did.
+    pub(super) fn swarms(&self) -> impl Iterator<Item = InfoHash> + '_ {
+        self.swarms.keys().copied()
     }
 
     fn at_home(&self) -> Option<&Place> {
