@@ -34,6 +34,7 @@ pub(crate) mod live;
 mod manifest;
 mod mapped;
 mod open;
+mod sample;
 mod serve;
 mod status;
 pub(crate) mod stream;

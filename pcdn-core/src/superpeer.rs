@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::id::PeerId;
+use crate::id::{PeerId, SwarmKey};
 use serde::{Deserialize, Serialize};
 
 use crate::unit::{Rate, Time};
@@ -204,6 +204,13 @@ impl Superpeers {
     pub fn opt_out(&mut self, peer: &PeerId, out: bool) {
         if let Some(candidate) = self.candidates.0.get_mut(peer) {
             candidate.record.opt_out(out);
+        }
+    }
+
+    /// A peer has left swarms: it is not proven to hold anything of them any more, and nothing is held against it.
+    pub fn left(&mut self, peer: &PeerId, of: impl Fn(&SwarmKey) -> bool) {
+        if let Some(candidate) = self.candidates.0.get_mut(peer) {
+            candidate.record.left(of);
         }
     }
 

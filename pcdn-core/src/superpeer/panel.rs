@@ -10,7 +10,7 @@
 //! | not passed, `held` 0 | the candidate says that it does not hold that piece |
 //!
 //! An answer proves one piece, drawn anew by each member, so who holds half of a content hardly ever passes. Who says frankly
-//! that it does not hold a piece has nothing held against it, unless it was proven to hold that content before.
+//! that it does not hold a piece has nothing held against it, but it is not proven to hold that content any more.
 
 use super::draw::{AGREED_MIN, PATIENCE, Witness, nonce, seats};
 use super::evidence::Evidence;

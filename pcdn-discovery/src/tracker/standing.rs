@@ -97,6 +97,8 @@ pub struct Announced<'a> {
     pub from: SocketAddr,
     /// Of which swarms.
     pub swarms: &'a [InfoHash],
+    /// Those that it has left.
+    pub left: &'a [InfoHash],
     /// Whose network that is, by the operator's table.
     pub network: NetworkId,
     /// In which region.
@@ -261,6 +263,9 @@ impl Inner {
         seen.take(now, from, announced);
         self.superpeers.seen(now, id, seen.home(), seen.region());
         if from == seen.home() {
+            if !announced.left.is_empty() {
+                self.superpeers.left(&id, |swarm| announced.left.contains(&InfoHash::of(swarm)));
+            }
             if let Some(witness) = seen.witness() {
                 // Reports tell what has changed, so the rest is entered again now and then.
                 self.audits.holders.enter(&witness, announced.swarms.iter().copied());

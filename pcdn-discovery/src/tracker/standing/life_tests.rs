@@ -26,7 +26,7 @@ const SWARM: SwarmKey = SwarmKey([4; 32]);
 const MINUTE: Duration = Duration::from_secs(60);
 /// Swarms that everyone is in, [`SWARM`] and others: films of 3 GiB.
 const FILMS: u8 = 5;
-const FILM_BYTES: u64 = 3 << 30;
+pub(super) const FILM_BYTES: u64 = 3 << 30;
 /// The candidate is the first of so many peers, and the second is its equal in all but what the test spoils.
 pub(super) const PEERS: usize = 12;
 
@@ -74,6 +74,8 @@ pub(super) struct World {
     sessions: u64,
     nonces: u64,
     announced: bool,
+    /// Who left which film.
+    left: BTreeSet<(usize, u8)>,
     pub(super) holders: Holders,
 }
 
@@ -105,8 +107,8 @@ impl World {
         service.tell(standings.clone(), START);
         let keys = (1..=count as u8).map(|n| Identity::from_secret([n; 32])).collect();
         let (dice, now) = (Dice::new(1), Time::ZERO);
-        let (sessions, nonces, announced) = Default::default();
-        Self { now, service, standings, dice, keys, auditor, sessions, nonces, announced, holders }
+        let (sessions, nonces, announced, left) = Default::default();
+        Self { now, service, standings, dice, keys, auditor, sessions, nonces, announced, left, holders }
     }
 
     pub(super) fn wall(&self) -> Time {
@@ -141,13 +143,11 @@ impl World {
                 traits,
             }),
             true => {
-                let hold = |n| Entry {
-                    hash: InfoHash::of(&film(n)),
-                    change: Change::Hold,
-                    have: u8::MAX,
-                    position: None,
+                let entry = |of: u8| {
+                    let change = if self.left.contains(&(n, of)) { Change::Left } else { Change::Hold };
+                    Entry { hash: InfoHash::of(&film(of)), change, have: u8::MAX, position: None }
                 };
-                Request::Report(Report { peer, ports, traits, entries: (0..FILMS).map(hold).collect() })
+                Request::Report(Report { peer, ports, traits, entries: (0..FILMS).map(entry).collect() })
             }
         };
         self.service.serve(self.now, &mut self.dice, from, &request).unwrap();
@@ -199,7 +199,9 @@ impl World {
 
     /// What came of the question of a member of a panel, or what it says of it.
     fn asked(&self, member: usize, shown: Shown, probe: &Probe, swarm: InfoHash) -> Verdict {
-        let key = (0..FILMS).map(film).find(|key| InfoHash::of(key) == swarm).unwrap();
+        let of = (0..FILMS).find(|of| InfoHash::of(&film(*of)) == swarm).unwrap();
+        let key = film(of);
+        assert!(probe.about.id != self.id(0) || !self.left.contains(&(0, of)), "it has left");
         let challenge = Challenge { nonce: [1; 16], range: ByteRange::new(0, 4).unwrap() };
         let audit = Audit::of(probe.about.id, key, FILM_BYTES, challenge, b"film");
         let candidate = probe.about.id == self.id(0);
@@ -213,6 +215,12 @@ impl World {
         };
         let minute = (self.wall().0 / 60_000_000) as u32;
         Verdict::of_panel(&self.keys[member], probe.draw, &audited, minute)
+    }
+
+    /// A peer leaves a film's swarm, and reports that.
+    pub(super) fn leave(&mut self, n: usize, film: u8) {
+        self.left.insert((n, film));
+        self.announce(n, GOOD);
     }
 
     /// Three viewers sign for what they got.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use pcdn_core::superpeer::Gate;
 
-use super::life_tests::{CRITERIA, GOOD, Holders, PEERS, Shown, World, rules};
+use super::life_tests::{CRITERIA, FILM_BYTES, GOOD, Holders, PEERS, Shown, World, rules};
 
 /// Most minutes that a good one needs: its fifty audits are two a minute, and it must have been reached and have given before.
 const MOST: usize = 60;
@@ -61,6 +61,24 @@ fn who_holds_nothing_any_more_falls_whether_it_says_so_or_not() {
         assert!(fell.is_some() && shut(&world).contains(&Gate::Storage), "{:?}", shut(&world));
         assert!(world.standing(1).is_super(), "its equal stays");
     }
+}
+
+#[test]
+fn who_leaves_a_swarm_owes_nothing_of_it() {
+    let mut world = World::of(rules(), PEERS, holders());
+    world.rise(GOOD, MOST).unwrap();
+    let facts = |world: &World| world.standings.report(world.wall(), &world.id(0)).unwrap().facts;
+    let before = facts(&world);
+    world.leave(0, 3);
+    // Nobody asks it for that film, though it holds nothing of it any more.
+    (0..30).for_each(|_| world.minute(GOOD));
+    let after = facts(&world);
+    assert_eq!(after.proven, before.proven - FILM_BYTES, "{after:?}");
+    assert!(
+        after.audits.0 > before.audits.0 && after.audits.0 == after.audits.1 && after.lost == 0,
+        "{after:?}"
+    );
+    assert!(world.standing(0).is_super(), "four films are enough");
 }
 
 #[test]

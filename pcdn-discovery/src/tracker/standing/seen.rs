@@ -1,6 +1,6 @@
 //! What announces showed of one peer: in which swarms it is, and where it can be dialled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,8 +24,10 @@ pub(super) struct Seen {
     /// Where witnesses reached it; before anyone did, where it was heard from first.
     home: IpAddr,
     places: Vec<Place>,
-    /// Since when it is in which swarm.
+    /// Since when it is in which swarm, or was.
     swarms: BTreeMap<InfoHash, Time>,
+    /// Those of them that it has left.
+    left: BTreeSet<InfoHash>,
     proven: bool,
     region: Region,
     /// When all its swarms were entered among the holders.
@@ -47,8 +49,8 @@ struct Place {
 
 impl Seen {
     pub(super) fn new(home: IpAddr) -> Self {
-        let (places, swarms, region) = Default::default();
-        Self { home, places, swarms, proven: false, region, entered: Time::ZERO }
+        let (places, swarms, left, region) = Default::default();
+        Self { home, places, swarms, left, proven: false, region, entered: Time::ZERO }
     }
 
     pub(super) fn take(&mut self, now: Time, from: IpAddr, announced: &Announced<'_>) {
@@ -75,6 +77,10 @@ impl Seen {
             self.region = announced.region;
         }
         self.proven |= announced.proven;
+        if from == self.home {
+            self.left.extend(announced.left.iter().filter(|swarm| self.swarms.contains_key(swarm)));
+            announced.swarms.iter().for_each(|swarm| _ = self.left.remove(swarm));
+        }
         for swarm in announced.swarms {
             if self.swarms.len() < SWARMS_MAX || self.swarms.contains_key(swarm) {
                 self.swarms.entry(*swarm).or_insert(now);
@@ -108,9 +114,9 @@ impl Seen {
         due
     }
 
-    /// Where it takes part, or did.
+    /// Where it takes part.
     pub(super) fn swarms(&self) -> impl Iterator<Item = InfoHash> + '_ {
-        self.swarms.keys().copied()
+        self.swarms.keys().filter(|swarm| !self.left.contains(*swarm)).copied()
     }
 
     fn at_home(&self) -> Option<&Place> {
