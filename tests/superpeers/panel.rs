@@ -3,8 +3,6 @@
 use std::time::Instant;
 
 use pcdn::core::superpeer::{Gate, Rules};
-use pcdn::core::unit::Rate;
-use pcdn::node::P2p;
 
 use super::world::{FILM, FILMS, World, rules};
 
@@ -19,7 +17,7 @@ fn audited() -> Rules {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_watches_the_same_promotes_who_gives_and_demotes_it_when_it_holds_nothing_any_more() {
     let mut world = World::of(audited(), false).await;
-    let giver = world.peer(2, P2p::On, Rate::UNLIMITED).await;
+    let giver = world.giver(2).await;
     let mut films = Vec::new();
     for film in FILMS {
         let asset = giver.open(&world.url(film)).await.unwrap();
@@ -28,7 +26,7 @@ async fn who_watches_the_same_promotes_who_gives_and_demotes_it_when_it_holds_no
     }
     let mut watchers = Vec::new();
     for n in 0..WATCHERS {
-        watchers.push(world.peer(10 + n, P2p::DownloadOnly, Rate::UNLIMITED).await);
+        watchers.push(world.viewer(10 + n).await);
     }
     for film in FILMS {
         let whole = |watcher: pcdn::Node| {

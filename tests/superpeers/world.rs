@@ -23,12 +23,7 @@ use pcdn::{Node, identity, ledger, mapping, media, publish, store};
 
 pub(super) const FILM: usize = 3_000_000;
 pub(super) const FILMS: [&str; 3] = ["one", "two", "three"];
-/// For those whose choice is counted.
-pub(super) const BEFORE: &str = "before";
-pub(super) const AFTER: &str = "after";
 pub(super) const VIEWERS: u8 = 5;
-/// A viewer's own line, which is less than either of the two who give: it is the viewer who chooses.
-pub(super) const LINE: Rate = Rate(500_000);
 /// Longest any of this may take on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) const BRISK: Duration = Duration::from_millis(200);
@@ -57,24 +52,14 @@ pub(super) struct World {
     pub(super) holders: Vec<Holder>,
 }
 
-pub(super) fn films() -> impl Iterator<Item = &'static str> {
-    FILMS.into_iter().chain([BEFORE, AFTER])
-}
-
 pub(super) fn home(n: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, n, 1).into()
 }
 
-pub(super) async fn node(
-    origin: &DemoOrigin,
-    at: IpAddr,
-    tracker: Option<&TrackerServer>,
-    p2p: P2p,
-    download_limit: Rate,
-) -> Node {
+pub(super) async fn node(origin: &DemoOrigin, at: IpAddr, tracker: Option<&TrackerServer>, p2p: P2p) -> Node {
     let me = identity::ephemeral().unwrap();
     let manifest = ManifestFrom::Sidecar;
-    let settings = Settings { manifest, policy: Policy::Cost, p2p, download_limit, ..Settings::default() };
+    let settings = Settings { manifest, policy: Policy::Cost, p2p, ..Settings::default() };
     let builder = Node::builder(me.clone()).settings(settings);
     let udp = Udp::bind((at, 0).into(), &me, builder.provider(), UdpConfig::default()).await.unwrap();
     let allow = vec![origin.addr().to_string().parse().unwrap()];
@@ -101,7 +86,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let key = Identity::from_secret([9; 32]);
         let mut files = Vec::new();
-        for (seed, name) in films().enumerate() {
+        for (seed, name) in FILMS.into_iter().enumerate() {
             let film = content(FILM, seed as u64 + 1);
             let path = dir.path().join(name);
             std::fs::write(&path, &film).unwrap();
@@ -110,7 +95,7 @@ impl World {
             files.push((format!("{name}.pcdn"), manifest.into()));
         }
         let origin = DemoOrigin::start(files, Rate(3_000_000)).await.unwrap();
-        let auditor = node(&origin, home(1), None, P2p::Off, Rate::UNLIMITED).await;
+        let auditor = node(&origin, home(1), None, P2p::Off).await;
         let books = ledger::File::open(dir.path().join("ledger.jsonl")).unwrap();
         let standing = Judging {
             rules,
@@ -133,9 +118,18 @@ impl World {
         Self { origin, tracker, push, dir, nodes: Vec::new(), holders: Vec::new() }
     }
 
-    /// A node that takes part in everything.
-    pub(super) async fn peer(&mut self, n: u8, p2p: P2p, line: Rate) -> Node {
-        let node = node(&self.origin, home(n), Some(&self.tracker), p2p, line).await;
+    /// A node that gives.
+    pub(super) async fn giver(&mut self, n: u8) -> Node {
+        self.node(n, P2p::On).await
+    }
+
+    /// A viewer: all that viewers get of peers is the givers'.
+    pub(super) async fn viewer(&mut self, n: u8) -> Node {
+        self.node(n, P2p::DownloadOnly).await
+    }
+
+    async fn node(&mut self, n: u8, p2p: P2p) -> Node {
+        let node = node(&self.origin, home(n), Some(&self.tracker), p2p).await;
         let trackers = vec![self.tracker.local_addr().to_string()];
         let config = StandingConfig { trackers, every: BRISK, ..StandingConfig::default() };
         self.nodes.push((Standing::start(node.clone(), config).unwrap(), node.clone()));
