@@ -35,6 +35,7 @@ pub(crate) mod live;
 mod manifest;
 mod mapped;
 mod open;
+mod sample;
 mod serve;
 mod status;
 pub(crate) mod stream;

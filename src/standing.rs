@@ -1,24 +1,24 @@
 //! A node's part in standings: it tells trackers what others signed for what it gave, dials the candidates that it is drawn
-//! to witness, and asks which of its neighbours are superpeers, to ask those first.
+//! to witness, has them show that they hold what it holds itself, and asks which of its neighbours are superpeers, to ask those first.
 //!
 //! Nothing here can raise the node's own standing by its own word: receipts bear the downloaders' signatures, and nobody is
 //! drawn to witness for itself.
 
+mod witness;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pcdn_core::id::PeerId;
-use pcdn_core::peer::{PeerRecord, Scheme};
 use pcdn_core::receipt::Receipt;
 use pcdn_core::resource::Url;
-use pcdn_core::superpeer::{Sighting, Status};
-use pcdn_core::transport::{Provider, Transport};
+use pcdn_core::superpeer::Status;
+use pcdn_core::transport::Provider;
 use pcdn_discovery::tracker::standing::http::{
-    BATCH_MAX, ProbesBody, ReceiptsBody, SightingsBody, SuperpeersBody, TakenBody, from_hex, hex, wall_clock,
+    BATCH_MAX, ReceiptsBody, SuperpeersBody, TakenBody, from_hex, hex, wall_clock,
 };
-use pcdn_transport::quic::{Quic, QuicConfig};
-use pcdn_transport::udp::{Udp, UdpConfig};
+use pcdn_transport::udp::UdpConfig;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,8 +28,6 @@ use crate::node::Node;
 
 /// Sessions whose last receipt waits to be told; of more, the oldest are lost.
 const WAITING_MAX: usize = 4_096;
-/// What a candidate has to answer a dial.
-const DIAL: Duration = Duration::from_secs(5);
 /// What a stopping node takes to tell the rest.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -194,59 +192,5 @@ impl Desk {
             }
             waiting.retain(|key, _| !batch.contains(key));
         }
-    }
-
-    /// Dials whom trackers drew this node to dial.
-    async fn witness(self: Arc<Self>) {
-        let mut rounds = self.rounds();
-        while self.stop.run_until_cancelled(rounds.tick()).await.is_some() {
-            for call in &self.calls {
-                if let Some(Err(error)) = self.stop.run_until_cancelled(self.round(call)).await {
-                    tracing::debug!(%error, "no witnessing");
-                }
-            }
-        }
-    }
-
-    async fn round(&self, call: &Call) -> Result<(), CallError> {
-        let asked: ProbesBody = call.get(&format!("/v1/probes?peer={}", self.node.peer_id())).await?;
-        let mut sightings = Vec::new();
-        for probe in asked.probes.into_iter().take(BATCH_MAX) {
-            let draw = from_hex(&probe.draw).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
-            let Some(draw) = draw.filter(|_| probe.about.id != self.node.peer_id()) else { continue };
-            sightings.push(hex(&self.dial(draw, &probe.about).await.encode()));
-        }
-        if !sightings.is_empty() {
-            call.post::<TakenBody>("/v1/sightings", &SightingsBody { sightings }).await?;
-        }
-        Ok(())
-    }
-
-    /// Dials a candidate from a port of its own: one it has never seen, so an opening in its NAT made for others does not help.
-    async fn dial(&self, draw: [u8; 16], about: &PeerRecord) -> Sighting {
-        let me = self.node.identity();
-        let any = match about.addrs.first().is_some_and(|addr| addr.addr.is_ipv6()) {
-            true => std::net::SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)),
-            false => std::net::SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 0)),
-        };
-        let begun = Instant::now();
-        let knock = async {
-            let provider = self.provider.clone();
-            let transport: Box<dyn Transport> = if about.addrs.iter().all(|at| at.scheme == Scheme::Quic) {
-                let config = QuicConfig { secret: self.udp.secret.clone(), ..QuicConfig::default() };
-                Box::new(Quic::bind(any, me, provider, config).await.ok()?)
-            } else {
-                Box::new(Udp::bind(any, me, provider, self.udp.clone()).await.ok()?)
-            };
-            let session = transport.connect(about).await.ok()?;
-            let (took, path) = (begun.elapsed(), session.path());
-            session.close();
-            transport.close(Duration::ZERO).await;
-            Some((took, path.loss_permille))
-        };
-        let seen = tokio::time::timeout(DIAL, knock).await.ok().flatten();
-        let (latency, lost) = seen.unwrap_or_default();
-        let latency_ms = u16::try_from(latency.as_millis()).unwrap_or(u16::MAX);
-        Sighting::sign(me, draw, about.id, seen.is_some(), latency_ms, lost)
     }
 }

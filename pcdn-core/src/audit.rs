@@ -3,7 +3,9 @@
 //! The auditor names some bytes and a nonce; only who has the bytes now can answer `BLAKE3(nonce ‖ bytes)`. An answer made for
 //! one nonce is of no use for another, so nothing can be prepared or passed on.
 //!
-//! What an auditor found it signs as a [`Verdict`]: a tracker that trusts the auditor takes it as evidence.
+//! What an auditor found it signs as a [`Verdict`]: a tracker that trusts the auditor takes it as evidence. Where no auditor is
+//! trusted, it draws some of those that hold the same, and believes what most of them sign (see
+//! [`Panel`](crate::superpeer::Panel)).
 
 use crate::form::{self, Fields};
 use crate::id::{Digest, Identity, PeerId, SwarmKey};
@@ -21,10 +23,15 @@ pub struct Challenge {
 impl Challenge {
     /// The right answer, for whoever has the bytes of [`range`](Self::range).
     pub fn answer(&self, bytes: &[u8]) -> Digest {
-        let mut hasher = blake3::Hasher::new_derive_key("pcdn audit v1");
-        hasher.update(&self.nonce).update(bytes);
-        Digest(*hasher.finalize().as_bytes())
+        answer(&self.nonce, bytes)
     }
+}
+
+/// What only who has `bytes` knows: the answer to a challenge with this nonce.
+pub fn answer(nonce: &[u8; 16], bytes: &[u8]) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key("pcdn audit v1");
+    hasher.update(nonce).update(bytes);
+    Digest(*hasher.finalize().as_bytes())
 }
 
 /// An audit on its way: the question, to whom, and what the right answer is.
@@ -57,6 +64,11 @@ impl Audit {
     /// What the peer is to be asked.
     pub fn challenge(&self) -> &Challenge {
         &self.challenge
+    }
+
+    /// The peer says that it does not hold this: nothing is proven, and nothing held against it.
+    pub fn declined(&self) -> Audited {
+        Audited { held: 0, ..self.judge(None) }
     }
 
     /// Judges the answer; none in time is a wrong one.
@@ -105,7 +117,7 @@ pub struct Verdict {
     pub swarm: SwarmKey,
     /// Bytes of it that the peer says it holds.
     pub held: u64,
-    /// The challenge's: one verdict each.
+    /// The challenge's, or the panel's: one verdict each.
     pub nonce: [u8; 16],
     /// Whether the answer was right and in time.
     pub passed: bool,
@@ -121,7 +133,13 @@ impl Verdict {
 
     /// Signs how an audit ended, `minute` minutes after 1970.
     pub fn sign(auditor: &Identity, audited: &Audited, minute: u32) -> Self {
-        let Audited { peer, swarm, held, nonce, passed } = *audited;
+        Self::of_panel(auditor, audited.nonce, audited, minute)
+    }
+
+    /// The same for the [panel](crate::superpeer::Panel) that `nonce` names: `held` 0 and not passed means that the peer says it
+    /// does not hold what it was asked for.
+    pub fn of_panel(auditor: &Identity, nonce: [u8; 16], audited: &Audited, minute: u32) -> Self {
+        let Audited { peer, swarm, held, passed, .. } = *audited;
         let auditor_id = auditor.peer_id();
         let mut verdict =
             Self { auditor: auditor_id, peer, swarm, held, nonce, passed, minute, signature: [0; 64] };

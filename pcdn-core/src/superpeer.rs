@@ -1,7 +1,8 @@
 //! Superpeers: peers so good and so steady that others are sent to them first.
 //!
 //! A peer becomes one by what *others* can show of it: witnesses that the tracker drew and that dialled it, receipts that
-//! downloaders signed, audits it passed, stake a ledger knows of. Nothing it says of itself can help it; there is no
+//! downloaders signed, audits it passed (by who holds the same, drawn likewise, or by auditors that the operator trusts), stake a
+//! ledger knows of. Nothing it says of itself can help it; there is no
 //! [`Evidence`] for that. The one thing it may say is that it does not want to ([`Superpeers::opt_out`]).
 //!
 //! ```text
@@ -18,6 +19,7 @@
 mod draw;
 mod evidence;
 mod judge;
+mod panel;
 mod record;
 mod sighting;
 mod status;
@@ -27,7 +29,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::id::PeerId;
+use crate::id::{PeerId, SwarmKey};
 use serde::{Deserialize, Serialize};
 
 use crate::unit::{Rate, Time};
@@ -35,6 +37,7 @@ use crate::unit::{Rate, Time};
 pub use draw::{Draw, Witness};
 pub use evidence::Evidence;
 pub use judge::{Facts, Gate, Judgement, judge};
+pub use panel::{HOLDERS_MIN, Panel};
 pub use sighting::Sighting;
 pub use status::Status;
 pub use track::Standing;
@@ -202,6 +205,23 @@ impl Superpeers {
         if let Some(candidate) = self.candidates.0.get_mut(peer) {
             candidate.record.opt_out(out);
         }
+    }
+
+    /// A peer has left swarms: it is not proven to hold anything of them any more, and nothing is held against it.
+    pub fn left(&mut self, peer: &PeerId, of: impl Fn(&SwarmKey) -> bool) {
+        if let Some(candidate) = self.candidates.0.get_mut(peer) {
+            candidate.record.left(of);
+        }
+    }
+
+    /// Whether it is worth asking what a peer holds: it is a superpeer, or gives enough, is reached and wants to be one.
+    pub fn is_worth_auditing(&self, now: Time, peer: &PeerId) -> bool {
+        let decided = [Gate::Reached, Gate::Willing, Gate::Upload, Gate::Honest];
+        let open = |candidate: &Candidate| {
+            let judgement = judge(&candidate.record.facts(now), &self.rules);
+            !judgement.shut.iter().any(|gate| decided.contains(gate))
+        };
+        self.candidates.0.get(peer).is_some_and(|c| c.track.standing().is_super() || open(c))
     }
 
     /// Others showed something of a peer; what demotes at once is in the answer.

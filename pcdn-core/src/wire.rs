@@ -16,7 +16,7 @@ pub mod meet;
 
 use bytes::Bytes;
 
-use crate::id::{PeerId, SwarmKey};
+use crate::id::{Digest, PeerId, SwarmKey};
 use crate::layout::{Layout, SegmentId};
 use crate::peer::{PeerAddr, Scheme, SignedRecord};
 use crate::receipt::Receipt;
@@ -112,6 +112,23 @@ pub enum Message {
         in_ms: u16,
         /// Where the sender sees it.
         at: PeerAddr,
+    },
+    /// Shows that the receiver holds this piece: it shall answer with what only who has the bytes can know. Whoever sends it need
+    /// not take part in the swarm.
+    Challenge {
+        /// Drawn for this question.
+        nonce: [u8; 16],
+        /// Which piece.
+        segment: SegmentId,
+        /// Its number in the segment.
+        piece: u32,
+    },
+    /// The answer to a [`Challenge`](Self::Challenge).
+    Answer {
+        /// The challenge's.
+        nonce: [u8; 16],
+        /// See [`audit::answer`](crate::audit::answer); `None` if the piece is not here, or is not given.
+        shown: Option<Digest>,
     },
     /// The sender leaves the swarm.
     Bye,

@@ -40,7 +40,7 @@ pub struct TrackerConfig {
     pub ledger_token: Option<String>,
     /// What a superpeer must have at stake, in the ledger's unit; 0 is nothing.
     pub stake: u64,
-    /// Ids of push nodes whose audits count.
+    /// Ids of push nodes whose audits count alone.
     pub auditor: Vec<PeerId>,
     /// Shows what peers have earned at the tracker that runs at `listen`.
     pub earned: bool,

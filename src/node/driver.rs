@@ -216,6 +216,7 @@ impl Driver {
                 }
             }
             ToSwarm::Ask { peer, ask, piece, answer } => self.asked(peer, ask, piece, answer),
+            ToSwarm::Show { segment, piece, answer } => self.show(segment, piece, answer),
             ToSwarm::AskGone(ask) => {
                 self.asks.remove(&ask);
                 self.give(Input::AskGone { ask });
@@ -330,6 +331,15 @@ impl Driver {
             None => {
                 let _ = answer.send(Err(Refuse::NoSwarm));
             }
+        }
+    }
+
+    /// Reads a piece for who audits this node. The swarm has no part in it.
+    fn show(&mut self, segment: SegmentId, piece: u32, answer: oneshot::Sender<Option<Bytes>>) {
+        match self.swarm.given(segment, piece) {
+            Some(key) => self.store(Job::Read { swarm: self.around.shelf, key, to: answer }),
+            // Whoever asked and went away does not mind.
+            None => _ = answer.send(None),
         }
     }
 

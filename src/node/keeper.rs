@@ -16,9 +16,27 @@ const QUEUE: usize = 256;
 /// What the store shall do.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Keep { swarm: SwarmKey, key: PieceKey, layout: Layout, kept: Kept },
-    Load { swarm: SwarmKey, key: PieceKey, to: mpsc::Sender<ToSwarm> },
-    Forget { swarm: SwarmKey, segment: SegmentId },
+    Keep {
+        swarm: SwarmKey,
+        key: PieceKey,
+        layout: Layout,
+        kept: Kept,
+    },
+    Load {
+        swarm: SwarmKey,
+        key: PieceKey,
+        to: mpsc::Sender<ToSwarm>,
+    },
+    /// For who audits this node.
+    Read {
+        swarm: SwarmKey,
+        key: PieceKey,
+        to: oneshot::Sender<Option<Bytes>>,
+    },
+    Forget {
+        swarm: SwarmKey,
+        segment: SegmentId,
+    },
     Flush(oneshot::Sender<()>),
 }
 
@@ -42,12 +60,13 @@ fn run(store: &dyn Store, job: Job) {
             }
         }
         Job::Load { swarm, key, to } => {
-            let bytes: Option<Bytes> = store.get(&swarm, &key).unwrap_or_else(|error| {
-                tracing::warn!(%error, "a piece was not read");
-                None
-            });
+            let bytes = read(store, &swarm, &key);
             // A swarm that is gone does not wait for it.
             let _ = to.blocking_send(ToSwarm::Loaded { key, bytes });
+        }
+        Job::Read { swarm, key, to } => {
+            // Nor does an auditor that is gone.
+            let _ = to.send(read(store, &swarm, &key));
         }
         Job::Forget { swarm, segment } => {
             if let Err(error) = store.forget(&swarm, Some(segment)) {
@@ -61,4 +80,11 @@ fn run(store: &dyn Store, job: Job) {
             let _ = done.send(());
         }
     }
+}
+
+fn read(store: &dyn Store, swarm: &SwarmKey, key: &PieceKey) -> Option<Bytes> {
+    store.get(swarm, key).unwrap_or_else(|error| {
+        tracing::warn!(%error, "a piece was not read");
+        None
+    })
 }

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use pcdn_core::audit;
 use pcdn_core::id::{PeerId, SwarmKey};
+use pcdn_core::layout::SegmentId;
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::swarm::Introduction;
 use pcdn_core::transport::{Session, Transport, TransportError};
 use pcdn_core::unit::Rate;
-use pcdn_core::wire::{self, Message};
+use pcdn_core::wire::{self, Envelope, Message};
 use pcdn_transport::udp::Meetings;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::Throttle;
@@ -30,6 +32,9 @@ const BANS_MAX: usize = 4_096;
 
 /// A further transport is tried when the one before has had this long: one lost packet and its repeat on most paths.
 const HEAD_START: Duration = Duration::from_secs(1);
+
+/// Challenges answered on one session: whoever audits asks one, from a session of its own.
+const CHALLENGES_MAX: u32 = 8;
 
 /// All sessions and all swarms of a node.
 #[derive(Debug)]
@@ -190,8 +195,15 @@ impl Links {
     /// Hands every message of a session to its swarm, until the session ends.
     async fn listen(self: Arc<Self>, link: Link) {
         let peer = link.session.peer();
+        let mut challenges = 0;
         while let Ok(bytes) = link.session.recv().await {
             match wire::decode(&bytes) {
+                Ok(Envelope { swarm, message: Some(Message::Challenge { nonce, segment, piece }) }) => {
+                    challenges += 1;
+                    if challenges <= CHALLENGES_MAX {
+                        self.show(&link, swarm, nonce, (segment, piece)).await;
+                    }
+                }
                 Ok(envelope) => {
                     let Some(message) = envelope.message else { continue };
                     self.route(&link, envelope.swarm, message).await;
@@ -209,6 +221,21 @@ impl Links {
             // A swarm that is gone needs no news.
             let _ = swarm.send(ToSwarm::Gone(link.number)).await;
         }
+    }
+
+    /// Answers who audits this node. One at a time of a session, so a session costs one read of the store at a time.
+    async fn show(&self, link: &Link, key: SwarmKey, nonce: [u8; 16], (segment, piece): (SegmentId, u32)) {
+        let swarm = self.swarms.get(&key).map(|entry| entry.value().clone());
+        let mut shown = None;
+        if let Some(swarm) = swarm {
+            let (answer, bytes) = oneshot::channel();
+            if swarm.send(ToSwarm::Show { segment, piece, answer }).await.is_ok() {
+                // A swarm that ends meanwhile shows nothing.
+                shown = bytes.await.ok().flatten().map(|bytes| audit::answer(&nonce, &bytes));
+            }
+        }
+        // Whoever does not wait for it does not mind.
+        let _ = link.session.send(wire::encode(&key, &Message::Answer { nonce, shown })).await;
     }
 
     async fn route(&self, link: &Link, key: SwarmKey, message: Message) {

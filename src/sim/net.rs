@@ -173,6 +173,8 @@ pub(super) fn message_bytes(message: &Message) -> u64 {
         Message::Receipt(_) => pcdn_core::receipt::Receipt::BYTES,
         Message::Call { .. } => 32,
         Message::Meet { .. } => 50,
+        Message::Challenge { .. } => 28,
+        Message::Answer { shown, .. } => 17 + if shown.is_some() { 32 } else { 0 },
         Message::Bye => 0,
     };
     MESSAGE_HEAD + body as u64

@@ -25,6 +25,11 @@ impl Subnet {
         }
         Self(block)
     }
+
+    /// Equal for one block, different for two.
+    pub fn bytes(&self) -> [u8; 7] {
+        self.0
+    }
 }
 
 /// A network as the operator's table numbers it (an autonomous system, mostly); 0 if the table does not know.

@@ -1,6 +1,6 @@
 //! Who dials a candidate: witnesses drawn by the tracker, never chosen by the candidate and never near it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::evidence::{Evidence, Round};
@@ -10,11 +10,11 @@ use crate::id::PeerId;
 use crate::receipt::{NetworkId, Subnet};
 use crate::unit::Time;
 
-/// Witnesses of one round, and how many of them must have reached the candidate (notes on roles, section 5: 3 of 5).
-const WITNESSES: usize = 5;
-const REACHED_MIN: usize = 3;
+/// Witnesses of one round, and how many of them must agree (notes on roles, section 5: 3 of 5).
+pub(super) const WITNESSES: usize = 5;
+pub(super) const AGREED_MIN: usize = 3;
 /// A witness has so long to dial and to report.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A peer that could be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,38 @@ pub struct Witness {
     pub subnet: Subnet,
     /// Whose network that is.
     pub network: NetworkId,
+}
+
+/// Five of `pool` at most, by the dice: none of them the candidate, its subnet or its network, no two of one subnet, and of one
+/// network that is known `per_network` at most.
+pub(super) fn seats(dice: &mut Dice, about: &Witness, pool: &[Witness], per_network: usize) -> Vec<PeerId> {
+    let mut order: Vec<&Witness> = pool.iter().collect();
+    dice.shuffle(&mut order);
+    let mut subnets = BTreeSet::from([about.subnet]);
+    let mut networks: BTreeMap<NetworkId, usize> = BTreeMap::new();
+    let known = |network: NetworkId| network != NetworkId::default();
+    let mut drawn = Vec::with_capacity(WITNESSES);
+    for witness in order {
+        let near = known(about.network) && witness.network == about.network;
+        let of_network = networks.entry(witness.network).or_default();
+        let crowded = known(witness.network) && *of_network >= per_network;
+        if witness.peer == about.peer || near || crowded || !subnets.insert(witness.subnet) {
+            continue;
+        }
+        *of_network += 1;
+        drawn.push(witness.peer);
+        if drawn.len() == WITNESSES {
+            break;
+        }
+    }
+    drawn
+}
+
+pub(super) fn nonce(dice: &mut Dice) -> [u8; 16] {
+    let mut nonce = [0; 16];
+    nonce[..8].copy_from_slice(&dice.next_u64().to_be_bytes());
+    nonce[8..].copy_from_slice(&dice.next_u64().to_be_bytes());
+    nonce
 }
 
 /// A round of witnesses on its way.
@@ -40,21 +72,12 @@ impl Draw {
     /// Draws witnesses for a candidate from `pool`: none of them the candidate, its subnet or its network, and no two of one
     /// subnet. `None` if fewer than three are left.
     pub fn among(now: Time, dice: &mut Dice, about: &Witness, pool: &[Witness]) -> Option<Self> {
-        let mut order: Vec<&Witness> = pool.iter().collect();
-        dice.shuffle(&mut order);
-        let mut subnets = BTreeSet::from([about.subnet]);
-        let known = about.network != NetworkId::default();
-        let far = |w: &Witness| w.peer != about.peer && !(known && w.network == about.network);
-        let drawn = order.into_iter().filter(|witness| far(witness) && subnets.insert(witness.subnet));
-        let seats: Vec<_> = drawn.take(WITNESSES).map(|witness| (witness.peer, None)).collect();
-        let mut nonce = [0; 16];
-        nonce[..8].copy_from_slice(&dice.next_u64().to_be_bytes());
-        nonce[8..].copy_from_slice(&dice.next_u64().to_be_bytes());
-        (seats.len() >= REACHED_MIN).then_some(Self {
-            nonce,
+        let drawn = seats(dice, about, pool, WITNESSES);
+        (drawn.len() >= AGREED_MIN).then(|| Self {
+            nonce: nonce(dice),
             about: about.peer,
             until: now + PATIENCE,
-            seats,
+            seats: drawn.into_iter().map(|witness| (witness, None)).collect(),
         })
     }
 
@@ -93,7 +116,7 @@ impl Draw {
     /// Whether at least three of those that reported reached the candidate.
     pub fn reached(&self) -> bool {
         let reports = self.seats.iter().filter_map(|(_, sighting)| sighting.as_ref());
-        reports.filter(|sighting| sighting.reached).count() >= REACHED_MIN
+        reports.filter(|sighting| sighting.reached).count() >= AGREED_MIN
     }
 
     /// What the round shows: medians of those that reached the candidate. `None` if too few reported either way: a witness
@@ -102,7 +125,7 @@ impl Draw {
         let reports = || self.seats.iter().filter_map(|(_, sighting)| sighting.as_ref());
         let reached: Vec<&Sighting> = reports().filter(|sighting| sighting.reached).collect();
         let missed = reports().count() - reached.len();
-        if reached.len() < REACHED_MIN && missed < REACHED_MIN {
+        if reached.len() < AGREED_MIN && missed < AGREED_MIN {
             return None;
         }
         let median = |of: fn(&Sighting) -> u16| {
@@ -124,8 +147,8 @@ impl Draw {
         let reached = reports().filter(|sighting| sighting.reached).count();
         let missed = reports().count() - reached;
         let wrong = |sighting: &Sighting| match sighting.reached {
-            true => missed >= REACHED_MIN,
-            false => reached >= REACHED_MIN,
+            true => missed >= AGREED_MIN,
+            false => reached >= AGREED_MIN,
         };
         reports().filter(|sighting| wrong(sighting)).map(|sighting| sighting.witness).collect()
     }

@@ -8,7 +8,7 @@ use crate::receipt::{Counted, Subnet};
 use crate::verify::witness::Statement;
 
 /// One thing that others showed of a peer. Every way to make one takes what a third party made: a closed [round of
-/// witnesses](super::Draw), a receipt a [book](crate::receipt::Book) counted, an [audit](crate::audit::Audit) that was
+/// witnesses](super::Draw) or [panel](super::Panel), a receipt a [book](crate::receipt::Book) counted, an [audit](crate::audit::Audit) that was
 /// judged, three downloaders' complaints, two statements that contradict each other, or what a
 /// [ledger](crate::ledger::Ledger) says.
 ///
@@ -44,6 +44,8 @@ pub(super) enum Fact {
         swarm: SwarmKey,
         held: u64,
     },
+    /// It says that it does not hold what it was asked for.
+    Declined(SwarmKey),
     /// It lied, or gave what is wrong.
     Default,
     Stake(u64),
@@ -85,6 +87,16 @@ impl Evidence {
         let Verdict { auditor, peer, swarm, held, passed, .. } = *verdict;
         let counts = trusted.contains(&auditor) && auditor != peer && verdict.is_signed();
         counts.then_some(Self { about: peer, fact: Fact::Audit { passed, swarm, held } })
+    }
+
+    /// What a [panel](super::Panel) agreed on: whether an audit was passed, and for how many bytes, or that the peer does not
+    /// hold what it was asked for.
+    pub(super) fn panel(about: PeerId, swarm: SwarmKey, audit: Option<(bool, u64)>) -> Self {
+        let fact = match audit {
+            Some((passed, held)) => Fact::Audit { passed, swarm, held },
+            None => Fact::Declined(swarm),
+        };
+        Self { about, fact }
     }
 
     /// The peer signed two statements that cannot both be true: proof that it lied, whoever shows it. `None` if they can.

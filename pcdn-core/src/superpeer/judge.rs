@@ -11,6 +11,8 @@ use crate::unit::Rate;
 const AVAILABILITY_MIN: f64 = 0.6;
 /// Of the audits that are demanded.
 const AUDIT_RATE_MIN: f64 = 0.98;
+/// One content lost for so many audits at most: a full disk lets some go, and who was praised by liars alone loses each of them.
+const LOST_FULL: u32 = 10;
 
 /// Where each part of the score is full: 0.8 s, and these times what is demanded (200 Mbit/s, 64 GiB).
 const LATENCY_FULL_MS: f64 = 800.0;
@@ -38,6 +40,9 @@ pub struct Facts {
     pub proven: u64,
     /// Audits of the last 14 days: all, and passed.
     pub audits: (u32, u32),
+    /// Contents that it was proven to hold in these days, and then said it did not, without leaving the swarm.
+    #[serde(default)]
+    pub lost: u32,
     /// Pieces receipted in the last 14 days: all, and bad ones.
     pub pieces: (u64, u64),
     /// 90th percentile of the latencies that witnesses measured, milliseconds.
@@ -66,7 +71,7 @@ pub enum Gate {
     Willing,
     /// It gives 20 Mbit/s, or what is demanded.
     Upload,
-    /// It proved to hold 8 GiB, or what is demanded, in at least 50 audits, 98 % of them passed.
+    /// It proved to hold 8 GiB, or what is demanded, in at least 50 audits, 98 % of them passed, and keeps what it proved.
     Storage,
     /// It did not default within a week.
     Honest,
@@ -94,7 +99,10 @@ pub fn judge(facts: &Facts, rules: &Rules) -> Judgement {
         (Gate::Upload, facts.upload >= rules.upload),
         (
             Gate::Storage,
-            facts.proven >= rules.proven && facts.audits.0 >= rules.audits && audit_rate >= AUDIT_RATE_MIN,
+            facts.proven >= rules.proven
+                && facts.audits.0 >= rules.audits
+                && audit_rate >= AUDIT_RATE_MIN
+                && facts.lost * LOST_FULL <= facts.audits.0,
         ),
         (Gate::Honest, !facts.lied),
         (Gate::Stake, rules.stake.is_none_or(|required| facts.stake >= required)),

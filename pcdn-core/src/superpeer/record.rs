@@ -54,6 +54,8 @@ struct Day {
     answered: u32,
     audits: u32,
     passed: u32,
+    #[serde(default)]
+    lost: u32,
     pieces: u64,
     bad: u64,
 }
@@ -74,6 +76,11 @@ impl Record {
         self.opted_out = out;
     }
 
+    /// It has left swarms: what it held of them it need not hold any more.
+    pub(super) fn left(&mut self, of: impl Fn(&SwarmKey) -> bool) {
+        self.contents.retain(|swarm, _| !of(swarm));
+    }
+
     pub(super) fn is_stale(&self, now: Time) -> bool {
         now.since(self.last_seen) > STALE
     }
@@ -89,6 +96,11 @@ impl Record {
                 self.minute(minute, bytes);
             }
             Fact::Audit { passed, swarm, held } => self.audit(now, passed, swarm, held),
+            Fact::Declined(swarm) => {
+                if self.contents.remove(&swarm).is_some() {
+                    self.day(now).lost += 1;
+                }
+            }
             Fact::Default => {
                 push(&mut self.defaults, now, DEFAULTS);
                 return true;
@@ -169,6 +181,7 @@ impl Record {
             upload: Rate(quantile(&mut minutes, 50).unwrap_or_default() / 60),
             proven: proven.fold(0, |sum, held| sum.saturating_add(*held)),
             audits: sums.0,
+            lost: within(DAYS).map(|day| day.lost).sum(),
             pieces: sums.1,
             latency_ms: quantile(&mut latencies, 90).unwrap_or(u16::MAX),
             lost_permille: (lost / (self.rounds.len() as u64).max(1)) as u16,

@@ -20,6 +20,7 @@ fn good() -> Facts {
         upload: Rate::from_mbit(50),
         proven: 16 << 30,
         audits: (100, 100),
+        lost: 10,
         pieces: (10_000, 1),
         latency_ms: 120,
         lost_permille: 5,
@@ -44,7 +45,7 @@ fn rises(facts: &Facts) -> bool {
 #[test]
 fn every_gate_flips_the_outcome() {
     assert!(rises(&good()), "{:?}", judge(&good(), &ledger()));
-    let cases: [(Gate, Spoil); 10] = [
+    let cases: [(Gate, Spoil); 11] = [
         (Gate::Reached, |facts| facts.reached = false),
         (Gate::Address, |facts| facts.address_age = HOUR * 23),
         (Gate::Availability, |facts| facts.week = (1_000, 590)),
@@ -53,6 +54,7 @@ fn every_gate_flips_the_outcome() {
         (Gate::Storage, |facts| facts.proven = 7 << 30),
         (Gate::Storage, |facts| facts.audits = (49, 49)),
         (Gate::Storage, |facts| facts.audits = (100, 97)),
+        (Gate::Storage, |facts| facts.lost = 11),
         (Gate::Honest, |facts| facts.lied = true),
         (Gate::Stake, |facts| facts.stake = 99),
     ];

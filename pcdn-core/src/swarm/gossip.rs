@@ -178,6 +178,8 @@ impl Swarm {
                 let (over, begin_in) = (at.scheme, Duration::from_millis(in_ms.into()));
                 self.meet_came(now, link, Introduction { over, peer, token, begin_in, at });
             }
+            // Between a node and who audits it: no swarm's business.
+            Message::Challenge { .. } | Message::Answer { .. } => {}
             Message::Bye => {
                 self.out.push_back(Output::Close(link));
                 self.link_down(now, link);

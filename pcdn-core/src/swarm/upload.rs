@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{AskId, Output, Swarm};
-use crate::layout::PieceKey;
+use crate::layout::{PieceKey, SegmentId};
 use crate::schedule::{Handle, Slot};
 use crate::transport::Refuse;
 use crate::unit::Time;
@@ -115,6 +115,14 @@ impl Uploads {
 }
 
 impl Swarm {
+    /// The key of a piece that is here and given to others; `None` if it is not.
+    pub fn given(&self, segment: SegmentId, piece: u32) -> Option<PieceKey> {
+        let piece = self.board.segment(segment)?.layout.piece(piece)?;
+        let key = PieceKey { segment, piece };
+        let shared = |slot: &Slot| self.board.fact(*slot).shared;
+        self.board.slot_of(&key).filter(shared).filter(|_| self.setup.give).map(|_| key)
+    }
+
     pub(super) fn asked(&mut self, _now: Time, link: Handle, ask: AskId, key: PieceKey) {
         let slot = self.board.slot_of(&key).filter(|slot| self.board.fact(*slot).shared);
         let refusal = match slot {

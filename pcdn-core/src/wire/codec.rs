@@ -30,6 +30,8 @@ const RECORD: u8 = 12;
 const PEERS: u8 = 13;
 const CALL: u8 = 14;
 const MEET: u8 = 15;
+const CHALLENGE: u8 = 16;
+const ANSWER: u8 = 17;
 
 /// What is wrong with a message, and at which byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +117,16 @@ pub fn encode(swarm: &SwarmKey, message: &Message) -> Bytes {
             out.u16(*in_ms);
             at.put(&mut out.0);
         }
+        Message::Challenge { nonce, segment, piece } => {
+            out.0.extend_from_slice(nonce);
+            out.u64(segment.0);
+            out.u32(*piece);
+        }
+        Message::Answer { nonce, shown } => {
+            out.0.extend_from_slice(nonce);
+            out.u8(u8::from(shown.is_some()));
+            shown.iter().for_each(|digest| out.0.extend_from_slice(&digest.0));
+        }
         Message::Bye => {}
     }
     debug_assert!(out.0.len() <= MESSAGE_BYTES_MAX);
@@ -184,6 +196,13 @@ pub fn decode(bytes: &Bytes) -> Result<Envelope, WireError> {
             in_ms: from.u16()?,
             at: from.addr()?,
         },
+        CHALLENGE => {
+            Message::Challenge { nonce: from.array()?, segment: SegmentId(from.u64()?), piece: from.u32()? }
+        }
+        ANSWER => {
+            let (nonce, some) = (from.array()?, from.u8()? != 0);
+            Message::Answer { nonce, shown: some.then(|| from.array().map(Digest)).transpose()? }
+        }
         BYE => Message::Bye,
         _ => return Ok(Envelope { swarm, message: None }),
     };
@@ -205,6 +224,8 @@ fn kind_of(message: &Message) -> u8 {
         Message::Receipt(_) => RECEIPT,
         Message::Call { .. } => CALL,
         Message::Meet { .. } => MEET,
+        Message::Challenge { .. } => CHALLENGE,
+        Message::Answer { .. } => ANSWER,
         Message::Bye => BYE,
     }
 }
@@ -405,6 +426,9 @@ mod tests {
                 in_ms: 40,
                 at: "udp://192.0.2.1:4000".parse().unwrap(),
             },
+            Message::Challenge { nonce: [8; 16], segment: SegmentId(9), piece: 10 },
+            Message::Answer { nonce: [8; 16], shown: Some(Digest([11; 32])) },
+            Message::Answer { nonce: [8; 16], shown: None },
             Message::Bye,
         ]
     }

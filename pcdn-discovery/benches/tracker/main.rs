@@ -12,8 +12,8 @@
 //!
 //! On two shared cores under a load of ten (2026-11): beside aquatic_udp 0.9 (git 2026-06) the median ratio of three rounds is 1.11
 //! under our load (217,000 announces a CPU-second to 194,000) and 1.05 under aquatic's tester (109,000 to 107,000; single rounds
-//! 0.91 to 1.06, and with more compilers beside it a median of 0.94), where 1.00 is wanted; `find` 0.9 of a plain announce (0.60
-//! wanted); a report of 20 swarms 0.36 of an announce for each; 140 bytes a peer at a million peers, 129 by reports (160 wanted).
+//! 0.91 to 1.06, and with more compilers beside it a median of 0.94), where 1.00 is wanted; `find` 0.9 of a plain announce, and 1.35 to
+//! 1.48 of aquatic_udp's in the same run (0.60 wanted; it follows the announces, so swarms are as full as twenty seconds make them); a report of 20 swarms 0.36 of an announce for each; 140 bytes a peer at a million peers, 129 by reports (160 wanted).
 //! Three quarters of it are the system's. Memory that is not in the cache is most of the rest: asked for by the batch
 //! ([`Service::warm`](pcdn_discovery::tracker::service::Service::warm)), an announce without sockets takes 1.2 µs instead of 1.6.
 //! Loopback is exempt from limits, so what those cost is in `pure` alone.

@@ -226,16 +226,20 @@ impl Service {
         answer
     }
 
-    /// Tells standings who is there. A peer that leaves is no news: what it gave is told afterwards.
+    /// Tells standings who is there, and what it has left.
     fn heard(&self, now: Time, from: SocketAddr, request: &Request) {
         let Some((standings, epoch)) = self.standings.get() else { return };
-        let (id, ports, seed, traits, swarms) = match request {
-            Request::Announce(it) if it.event != Event::Stopped => {
-                (it.peer, it.ports, it.seed, it.traits, vec![InfoHash::of(&it.swarm)])
+        let (id, ports, seed, traits, (swarms, left)) = match request {
+            Request::Announce(it) => {
+                let swarm = vec![InfoHash::of(&it.swarm)];
+                let stays = it.event != Event::Stopped;
+                let swarms = if stays { (swarm, Vec::new()) } else { (Vec::new(), swarm) };
+                (it.peer, it.ports, it.seed, it.traits, swarms)
             }
             Request::Report(it) => {
-                let held = it.entries.iter().filter(|entry| entry.change == Change::Hold);
-                (it.peer, it.ports, false, it.traits, held.map(|entry| entry.hash).collect())
+                let of = |change| it.entries.iter().filter(move |entry| entry.change == change);
+                let hashes = |change| of(change).map(|entry| entry.hash).collect::<Vec<_>>();
+                (it.peer, it.ports, false, it.traits, (hashes(Change::Hold), hashes(Change::Left)))
             }
             _ => return,
         };
@@ -247,6 +251,7 @@ impl Service {
             record: &record,
             from,
             swarms: &swarms,
+            left: &left,
             network: NetworkId(network.0.into()),
             region: Region(networks.region_of(network)),
             // Without one it would not have come so far.

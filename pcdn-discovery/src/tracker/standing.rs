@@ -1,5 +1,5 @@
-//! What a tracker knows of how good peers are: receipts that uploaders report, witnesses that it draws, audits by auditors it
-//! trusts, stakes its operator's ledger knows of, and the superpeers and the earned weight that follow from them.
+//! What a tracker knows of how good peers are: receipts that uploaders report, witnesses that it draws, audits by who holds the
+//! same, drawn likewise, and by auditors it trusts, stakes its operator's ledger knows of, and the superpeers and the earned weight that follow from them.
 //!
 //! The rules are [`pcdn_core::receipt`] and [`pcdn_core::superpeer`]; here is what only a tracker can add: who announced from
 //! where, since when, and where a candidate can be dialled. Time is given, so all of it runs in virtual time.
@@ -7,12 +7,16 @@
 //! Announces and reports are not signed, so anybody may announce anybody's id from an address of its own. Therefore a peer's
 //! address is where *witnesses* reached it: other addresses are tried when that one fails, and change nothing before.
 
+mod audits;
 mod book;
 mod complaints;
+mod holders;
 pub mod http;
 mod keep;
 #[cfg(test)]
 mod life_tests;
+#[cfg(test)]
+mod panel_tests;
 mod probes;
 mod seen;
 pub(crate) mod shell;
@@ -36,6 +40,7 @@ use pcdn_core::superpeer::{
 use pcdn_core::unit::Time;
 
 use super::wire::InfoHash;
+use audits::Audits;
 use complaints::Complaints;
 pub use keep::Kept;
 pub use probes::Probe;
@@ -67,6 +72,7 @@ struct Inner {
     book: Book,
     superpeers: Superpeers,
     probes: Probes,
+    audits: Audits,
     verdicts: Verdicts,
     complaints: Complaints,
 }
@@ -78,7 +84,7 @@ pub struct Setup {
     pub key: Identity,
     /// What is demanded of them.
     pub rules: Rules,
-    /// Whose verdicts count.
+    /// Whose verdicts count alone. Those of others count where they were drawn and agree.
     pub auditors: BTreeSet<PeerId>,
 }
 
@@ -91,6 +97,8 @@ pub struct Announced<'a> {
     pub from: SocketAddr,
     /// Of which swarms.
     pub swarms: &'a [InfoHash],
+    /// Those that it has left.
+    pub left: &'a [InfoHash],
     /// Whose network that is, by the operator's table.
     pub network: NetworkId,
     /// In which region.
@@ -122,6 +130,7 @@ impl Standings {
 
     /// The same with what was known before a restart.
     pub fn restored(now: Time, setup: Setup, kept: Kept) -> Self {
+        let secret = blake3::derive_key("pcdn tracker holders v1", &setup.key.sign(b"pcdn-holders-1\0"));
         let inner = Inner {
             key: setup.key,
             peers: BTreeMap::new(),
@@ -129,6 +138,7 @@ impl Standings {
             book: kept.book,
             superpeers: Superpeers::restored(setup.rules, now, kept.candidates),
             probes: Probes::new(setup.rules.slot),
+            audits: Audits::new(setup.rules.slot, secret),
             verdicts: Verdicts::of(setup.auditors, kept.verdicts),
             complaints: Complaints::default(),
         };
@@ -163,15 +173,17 @@ impl Standings {
         receipts.iter().map(|receipt| inner.receipt(now, receipt)).collect()
     }
 
-    /// What auditors found; one answer each.
+    /// What auditors and drawn members of panels found; one answer each.
     pub fn verdicts(&self, now: Time, verdicts: &[Verdict]) -> Vec<Result<(), RefusedVerdict>> {
         let mut inner = self.inner();
         verdicts.iter().map(|verdict| inner.verdict(now, verdict)).collect()
     }
 
-    /// Whom `witness` shall dial, if it was drawn.
+    /// Whom `witness` shall dial or audit, if it was drawn.
     pub fn probes(&self, now: Time, witness: &PeerId) -> Vec<Probe> {
-        self.inner().probes.of(now, witness)
+        let inner = self.inner();
+        let dials = inner.probes.of(now, witness).into_iter();
+        dials.chain(inner.audits.of(now, witness)).collect()
     }
 
     /// What a witness saw; false if it was not drawn for it.
@@ -251,6 +263,16 @@ impl Inner {
         seen.take(now, from, announced);
         self.superpeers.seen(now, id, seen.home(), seen.region());
         if from == seen.home() {
+            if !announced.left.is_empty() {
+                self.superpeers.left(&id, |swarm| announced.left.contains(&InfoHash::of(swarm)));
+            }
+            if let Some(witness) = seen.witness() {
+                // Reports tell what has changed, so the rest is entered again now and then.
+                self.audits.holders.enter(&witness, announced.swarms.iter().copied());
+                if seen.is_entered_again(now) {
+                    self.audits.holders.enter(&witness, seen.swarms());
+                }
+            }
             self.superpeers.opt_out(&id, announced.metered);
         }
     }
@@ -291,7 +313,10 @@ impl Inner {
         self.probes.over(now).iter().for_each(|nonce| self.close(now, nonce));
         let peers = &self.peers;
         self.probes.draw(now, dice, &self.order, |peer| peers.get(peer));
+        self.close_panels(now);
+        self.draw_panels(now, dice);
         if now >= self.superpeers.next_review() {
+            self.audits.holders.sweep(|peer| self.peers.contains_key(peer));
             let needs = self.needs();
             for change in self.superpeers.review(now, &needs) {
                 tracing::info!(peer = %change.peer.short(), to = ?change.to, "standing changed");

@@ -453,7 +453,7 @@ pub const OPTIONS: &[Opt] = &[
         "KEY",
         List,
         &["tracker"],
-        "The id of a push node whose audits count (its --identity). Repeatable. Without one nobody becomes a superpeer: nothing else shows what a peer holds.",
+        "The id of a push node whose audits count alone (its --identity). Repeatable. Default: those who hold the same contents, drawn by the tracker, audit.",
     ),
     opt(
         "tracker.earned",

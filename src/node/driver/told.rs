@@ -34,6 +34,12 @@ pub(crate) enum ToSwarm {
         answer: oneshot::Sender<Result<Verified<Bytes>, Refuse>>,
     },
     AskGone(AskId),
+    /// Somebody audits this node: the bytes of a piece, if it is here and given to others.
+    Show {
+        segment: SegmentId,
+        piece: u32,
+        answer: oneshot::Sender<Option<Bytes>>,
+    },
     Piece {
         flight: u64,
         result: Result<Bytes, FetchError>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Acquaintances;
 use super::known::{Known, Source, State, add_source};
 use super::order::How;
-use super::teller::Teller;
+use super::teller::{Mood, Teller};
 use crate::id::PeerId;
 use crate::unit::Time;
 
@@ -75,6 +75,36 @@ impl Acquaintances {
             }
             self.doubt(now, teller);
         }
+        self.look_around(now);
+    }
+
+    /// Once a teller was wrong, less is taken on anybody's word, and what was taken before goes back.
+    fn look_around(&mut self, now: Time) {
+        let erred = self.tellers.values().any(|ledger| ledger.has_erred(now));
+        let mood = if erred { Mood::Wary } else { Mood::Trusting };
+        if std::mem::replace(&mut self.mood, mood) == mood || mood == Mood::Trusting {
+            return;
+        }
+        let tellers: Vec<PeerId> = self.tellers.keys().copied().collect();
+        tellers.into_iter().for_each(|teller| self.withhold(now, teller));
+        let joint: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, known)| known.is_joint() && !known.busy())
+            .map(|(id, _)| *id)
+            .collect();
+        joint.into_iter().for_each(|id| self.put_back(now, id));
+    }
+
+    /// What was heard goes back to the lines of those who told of it.
+    fn put_back(&mut self, now: Time, id: PeerId) {
+        let Some(known) = self.take(&id) else { return };
+        let Some(record) = &known.record else { return };
+        for other in known.tellers() {
+            if let Some(ledger) = self.tellers.get_mut(&other) {
+                ledger.wait(now, record.clone());
+            }
+        }
     }
 
     /// A neighbour that could not be learned from any more need not be remembered, but what it did is.
@@ -95,6 +125,7 @@ impl Acquaintances {
             }
             self.admit(now, teller);
         }
+        self.look_around(now);
     }
 
     /// Nothing of what only this teller told of is kept.
@@ -109,7 +140,7 @@ impl Acquaintances {
         let of = |known: &Known| known.charged == Some(teller) && !known.busy() && known.sources.len() == 1;
         let mut ids: Vec<PeerId> =
             self.peers.iter().filter(|(_, known)| of(known)).map(|(id, _)| *id).collect();
-        while self.tellers.get(&teller).is_some_and(|ledger| ledger.kept > ledger.believed(now)) {
+        while self.tellers.get(&teller).is_some_and(|ledger| ledger.kept > ledger.believed(now, self.mood)) {
             let Some(known) = ids.pop().and_then(|id| self.take(&id)) else { return };
             if let (Some(record), Some(ledger)) = (known.record, self.tellers.get_mut(&teller)) {
                 ledger.wait(now, record);
@@ -125,15 +156,7 @@ impl Acquaintances {
         };
         let stands = |known: &Known| known.tellers().filter(|other| self.is_sound(now, other)).count() > 1;
         let ids = self.peers.iter().filter(|(_, known)| agreed(known) && !stands(known)).map(|(id, _)| *id);
-        for id in ids.collect::<Vec<_>>() {
-            let Some(known) = self.take(&id) else { continue };
-            let Some(record) = &known.record else { continue };
-            for other in known.tellers() {
-                if let Some(ledger) = self.tellers.get_mut(&other) {
-                    ledger.wait(now, record.clone());
-                }
-            }
-        }
+        ids.collect::<Vec<_>>().into_iter().for_each(|id| self.put_back(now, id));
     }
 
     fn forget_oldest(&mut self) {

@@ -120,7 +120,7 @@ impl Acquaintances {
         loop {
             let most = self.heard_max / 5;
             let Some(ledger) = self.tellers.get_mut(&teller) else { return };
-            if ledger.kept >= ledger.believed(now).min(most) || ledger.waiting.is_empty() {
+            if ledger.kept >= ledger.believed(now, self.mood).min(most) || ledger.waiting.is_empty() {
                 return;
             }
             // By lot: of what all neighbours tell, the first ones would be the same.
@@ -156,7 +156,19 @@ impl Acquaintances {
         let has = |ledger: &Teller| ledger.waiting.iter().any(|record| record.id() == id);
         let agrees =
             |(other, ledger): &(&PeerId, &Teller)| **other != teller && ledger.is_sound(now) && has(ledger);
-        let others: Vec<PeerId> = self.tellers.iter().filter(agrees).map(|(other, _)| *other).collect();
+        let mut others: Vec<PeerId> = self.tellers.iter().filter(agrees).map(|(other, _)| *other).collect();
+        if others.is_empty() {
+            return;
+        }
+        let joint = self.joint();
+        let has_room = |teller: &PeerId| {
+            let used = joint.get(teller).copied().unwrap_or(0);
+            self.tellers.get(teller).is_some_and(|ledger| used < ledger.vouches(now, self.mood))
+        };
+        others.retain(has_room);
+        if !has_room(&teller) {
+            return;
+        }
         let Some(ledger) = self.tellers.get_mut(&teller).filter(|_| !others.is_empty()) else { return };
         let Some(at) = ledger.waiting.iter().position(|record| record.id() == id) else { return };
         let record = ledger.waiting[at].clone();
@@ -175,10 +187,23 @@ impl Acquaintances {
         }
     }
 
+    /// For each teller, how many that nobody has looked at are known because it and others agree.
+    pub(super) fn joint(&self) -> BTreeMap<PeerId, usize> {
+        let mut joint = BTreeMap::new();
+        for known in self.peers.values().filter(|known| known.is_joint()) {
+            known.tellers().for_each(|teller| *joint.entry(teller).or_default() += 1);
+        }
+        joint
+    }
+
     /// One peer of each teller whose word is worth nothing yet.
     pub(super) fn samples(&mut self, now: Time) -> Vec<(PeerId, SignedRecord)> {
-        let tellers: Vec<PeerId> =
-            self.tellers.iter().filter(|(_, ledger)| ledger.may_be_tried(now)).map(|(id, _)| *id).collect();
+        let tellers: Vec<PeerId> = self
+            .tellers
+            .iter()
+            .filter(|(_, ledger)| ledger.may_be_tried(now, self.mood))
+            .map(|(id, _)| *id)
+            .collect();
         let mut samples = Vec::new();
         for teller in tellers {
             let Some(ledger) = self.tellers.get_mut(&teller) else { continue };

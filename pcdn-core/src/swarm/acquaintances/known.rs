@@ -66,6 +66,11 @@ impl Known {
         !self.proven && self.tries == 0
     }
 
+    /// Whether it is known only because tellers agree.
+    pub(super) fn is_joint(&self) -> bool {
+        self.charged.is_none() && self.is_untried() && !self.is_found() && self.tellers().next().is_some()
+    }
+
     pub(super) fn busy(&self) -> bool {
         !matches!(self.state, State::Idle(_))
     }

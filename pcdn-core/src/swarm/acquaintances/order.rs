@@ -1,11 +1,13 @@
 //! Whom to dial next.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::known::{Known, State};
-use super::{Acquaintances, DIALS, DIALS_LOOKED_AT, Slots, TRIAL_EVERY};
+use super::teller::Mood;
+use super::{Acquaintances, DIALS, DIALS_LOOKED_AT, Slots, TRIAL_EVERY, TRIAL_WARY};
 use crate::id::PeerId;
 use crate::peer::{PeerAddr, PeerRecord, Prefix, Reach, SignedRecord};
 use crate::unit::Time;
@@ -119,7 +121,7 @@ impl Acquaintances {
         let trial = now >= self.next_trial;
         place && any(&|_| true)
             || trial && any(&Known::is_untried)
-            || (short || trial) && self.tellers.values().any(|of| of.may_be_tried(now))
+            || (short || trial) && self.tellers.values().any(|of| of.may_be_tried(now, self.mood))
     }
 
     /// Dials up to so many that `slots` fill up: see the [module](super) for the order.
@@ -135,7 +137,7 @@ impl Acquaintances {
             let chosen = ready.swap_remove(at);
             places.take(chosen.found, how);
             if how == How::InPassing {
-                self.next_trial = now + TRIAL_EVERY;
+                self.next_trial = now + self.trial_every();
             }
             if let Some(record) = self.begin(now, chosen, how) {
                 out.push(record);
@@ -147,9 +149,16 @@ impl Acquaintances {
         }
         if places.trial && places.open <= places.found {
             // Nobody to try now: that is not looked for at every tick.
-            self.next_trial = now + TRIAL_EVERY;
+            self.next_trial = now + self.trial_every();
         }
         out
+    }
+
+    fn trial_every(&self) -> Duration {
+        match self.mood {
+            Mood::Trusting => TRIAL_EVERY,
+            Mood::Wary => TRIAL_WARY,
+        }
     }
 
     fn places(&self, now: Time, slots: Slots) -> Places {
@@ -177,9 +186,15 @@ impl Acquaintances {
             let fitting = ready.iter().enumerate().filter(|(_, candidate)| fits(candidate));
             fitting.min_by_key(|(_, candidate)| self.rank(candidate)).map(|(at, _)| at)
         };
+        // Whoever is only looked at need not be near.
+        let doubtful = || {
+            let fitting = ready.iter().enumerate().filter(|(_, candidate)| candidate.untried);
+            let order = |of: &Candidate| (of.sample.is_none(), Reverse(of.weight), of.lot);
+            fitting.min_by_key(|(_, candidate)| order(candidate)).map(|(at, _)| at)
+        };
         // On the last places, and beyond what is wanted, only those that discovery found; others on trial take none.
         let kept = || best(&|of| free || of.found && places.found > 0).map(|at| (at, How::ToStay));
-        kept().or_else(|| best(&|of| of.untried && places.trial).map(|at| (at, How::InPassing)))
+        kept().or_else(|| doubtful().filter(|_| places.trial).map(|at| (at, How::InPassing)))
     }
 
     fn begin(&mut self, now: Time, chosen: Candidate, how: How) -> Option<PeerRecord> {
@@ -199,8 +214,16 @@ impl Acquaintances {
     }
 
     fn ready(&mut self, now: Time, here: &Here) -> Vec<Candidate> {
+        let joint = self.joint();
+        // How much hangs on a word, by how often it was right.
+        let weight = |teller: PeerId| {
+            let Some(ledger) = self.tellers.get(&teller) else { return 0 };
+            let hangs = ledger.kept + joint.get(&teller).copied().unwrap_or(0);
+            (16 * hangs as u32).checked_div(ledger.right() + 1).unwrap_or(0)
+        };
         let candidate = |(id, known): (&PeerId, &Known)| {
             Some(Candidate {
+                weight: known.tellers().map(weight).max().unwrap_or(0),
                 id: *id,
                 found: known.is_found(),
                 teller: known.only_teller(),
@@ -214,6 +237,7 @@ impl Acquaintances {
             self.peers.iter().filter(|(_, known)| known.is_due(now)).filter_map(candidate).collect();
         let secret = self.secret;
         ready.extend(self.samples(now).into_iter().map(|(teller, record)| Candidate {
+            weight: 0,
             id: record.id(),
             found: false,
             teller: Some(teller),
@@ -258,6 +282,8 @@ struct Candidate {
     teller: Option<PeerId>,
     near: Nearness,
     lot: u64,
+    /// How much hangs on the words it is known by.
+    weight: u32,
     /// Nobody here has seen it yet.
     untried: bool,
     /// Not heard of yet but by this record, of a teller on trial.

@@ -120,19 +120,22 @@ fn liars_who_agree_are_believed_no_more() {
 /// then 9 % of what the worst off knew were fakes.
 #[test]
 fn lies_among_truths_leave_few_fakes() {
-    // Over six seeds it was 2.9 to 3.7 % at worst.
+    // It is 0.7 % at worst.
     for seed in 0..3 {
         let (worst, mean) = fakes(seed, Lies::Mixed { every: 5, agreed: false });
         assert!(worst < 0.05 && mean < 0.01, "seed {seed}: {worst} {mean}");
     }
 }
 
-/// Liars of whom every other word is true, or who agree, are tried in vain half of the time: some are believed until they are tried
-/// again, by few, and their friends fall with them.
+/// Liars of whom every other word is true are right by luck half of the time, and those who agree are believed together. It once was all
+/// that two of them agreed on: 12 % of what the worst off knew.
 #[test]
-fn better_liars_are_found_out_by_nearly_all() {
+fn better_liars_leave_few_fakes_as_well() {
     for (every, agreed) in [(5, true), (2, false), (2, true)] {
-        let (worst, mean) = fakes(0, Lies::Mixed { every, agreed });
-        assert!(worst < 0.15 && mean < 0.02, "one in {every} true: {worst} {mean}");
+        for seed in 0..2 {
+            // It is 2.6 % at worst.
+            let (worst, mean) = fakes(seed, Lies::Mixed { every, agreed });
+            assert!(worst < 0.05 && mean < 0.01, "one in {every} true, seed {seed}: {worst} {mean}");
+        }
     }
 }

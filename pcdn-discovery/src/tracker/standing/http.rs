@@ -3,7 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /v1/receipts` `{"receipts":["hex"]}` | `{"taken":n,"refused":["why"]}` |
-//! | `GET /v1/probes?peer=HEX` | whom this peer was drawn to dial: `{"probes":[{"draw","about"}]}` |
+//! | `GET /v1/probes?peer=HEX` | whom this peer was drawn to dial, or to audit: `{"probes":[{"draw","about","audit"}]}` |
 //! | `POST /v1/sightings` `{"sightings":["hex"]}` | `{"taken":n}` |
 //! | `POST /v1/audits` `{"verdicts":["hex"]}` | `{"taken":n,"refused":["why"]}` |
 //! | `GET /v1/superpeers` | what the tracker signs for each: `{"tracker","superpeers":["hex"]}` |
@@ -70,17 +70,20 @@ pub struct TakenBody {
 /// `GET /v1/probes`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ProbesBody {
-    /// Dials the peer was drawn for.
+    /// Dials and audits the peer was drawn for.
     pub probes: Vec<ProbeBody>,
 }
 
-/// One dial.
+/// One dial, or one audit.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ProbeBody {
     /// Hex, to be signed.
     pub draw: String,
     /// Whom.
     pub about: PeerRecord,
+    /// Of an audit, hex: the first 20 bytes of the key of the swarm it is about. It is told as a verdict, a dial as a sighting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<String>,
 }
 
 /// `GET /v1/superpeers`.
@@ -179,7 +182,11 @@ async fn sightings(State(desk): State<Desk>, Json(body): Json<SightingsBody>) ->
 async fn probes(State(desk): State<Desk>, Query(of): Query<Of>) -> Response {
     let Some(peer) = of.peer else { return malformed() };
     let probes = desk.standings.probes((desk.clock)(), &peer);
-    let body = |probe: super::Probe| ProbeBody { draw: hex(&probe.draw), about: probe.about };
+    let body = |probe: super::Probe| ProbeBody {
+        draw: hex(&probe.draw),
+        about: probe.about,
+        audit: probe.audit.map(|swarm| hex(&swarm.0)),
+    };
     Json(ProbesBody { probes: probes.into_iter().map(body).collect() }).into_response()
 }
 

@@ -15,7 +15,7 @@ use pcdn_core::receipt::{Receipt, Tally};
 use pcdn_core::superpeer::{Gate, Rules, Sighting, Standing};
 use pcdn_core::unit::Time;
 
-use super::{Setup, Standings};
+use super::{Probe, Setup, Standings};
 use crate::tracker::service::Service;
 use crate::tracker::table::Limits;
 use crate::tracker::wire::report::{Change, Entry};
@@ -24,11 +24,18 @@ use crate::tracker::wire::{Announce, Answer, Event, Find, InfoHash, Ports, Repor
 const START: Time = Time::from_secs(20_000 * 24 * 3_600);
 const SWARM: SwarmKey = SwarmKey([4; 32]);
 const MINUTE: Duration = Duration::from_secs(60);
+/// Swarms that everyone is in, [`SWARM`] and others: films of 3 GiB.
+const FILMS: u8 = 5;
+pub(super) const FILM_BYTES: u64 = 3 << 30;
 /// The candidate is the first of so many peers, and the second is its equal in all but what the test spoils.
-const PEERS: usize = 12;
+pub(super) const PEERS: usize = 12;
+
+fn film(n: u8) -> SwarmKey {
+    SwarmKey([SWARM.0[0] + n; 32])
+}
 
 /// Short times; what must be shown is what the defaults want.
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules {
         stake: Some(100),
         window: MINUTE,
@@ -42,51 +49,73 @@ fn rules() -> Rules {
 
 /// What the world shows of the candidate each minute.
 #[derive(Clone, Copy)]
-struct Shown {
-    reached: bool,
-    mbit: u64,
-    audits: bool,
-    stake: u64,
-    metered: bool,
-    bad: bool,
+pub(super) struct Shown {
+    pub(super) reached: bool,
+    pub(super) mbit: u64,
+    pub(super) audits: bool,
+    pub(super) stake: u64,
+    pub(super) metered: bool,
+    pub(super) bad: bool,
     /// The last part of its address.
-    address: u8,
+    pub(super) address: u8,
 }
 
-const GOOD: Shown =
+pub(super) const GOOD: Shown =
     Shown { reached: true, mbit: 40, audits: true, stake: 100, metered: false, bad: false, address: 1 };
 
-struct World {
+pub(super) struct World {
     /// Since the tracker's start.
     now: Time,
     service: Service,
-    standings: Arc<Standings>,
+    pub(super) standings: Arc<Standings>,
     dice: Dice,
     keys: Vec<Identity>,
     auditor: Identity,
     sessions: u64,
     nonces: u64,
     announced: bool,
+    /// Who left which film.
+    left: BTreeSet<(usize, u8)>,
+    pub(super) holders: Holders,
+}
+
+/// How those who hold the same films audit, where they do and no auditor is named.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    pub(super) audit: bool,
+    /// Of the peers, those that tell the contrary of what the candidate shows.
+    pub(super) liars: BTreeSet<usize>,
+    /// The candidate says that it does not hold what it does not hold; else it is silent.
+    pub(super) frank: bool,
+    /// From here on, peers sit in one /24.
+    pub(super) rack: Option<usize>,
 }
 
 impl World {
-    fn new(rules: Rules) -> Self {
-        let auditor = Identity::from_secret([150; 32]);
+    pub(super) fn new(rules: Rules) -> Self {
+        Self::of(rules, PEERS, Holders::default())
+    }
+
+    /// With `count` peers, and `holders` that audit, if they do.
+    pub(super) fn of(rules: Rules, count: usize, holders: Holders) -> Self {
+        let auditor = Identity::from_secret([250; 32]);
         let key = Identity::from_secret([200; 32]);
-        let setup = Setup { key, rules, auditors: BTreeSet::from([auditor.peer_id()]) };
+        let auditors = if holders.audit { BTreeSet::new() } else { BTreeSet::from([auditor.peer_id()]) };
+        let setup = Setup { key, rules, auditors };
         let standings = Arc::new(Standings::new(START, setup));
         let service = Service::new(Limits::default(), [7; 32], None);
         service.tell(standings.clone(), START);
-        let keys = (1..=PEERS as u8).map(|n| Identity::from_secret([n; 32])).collect();
+        let keys = (1..=count as u8).map(|n| Identity::from_secret([n; 32])).collect();
         let (dice, now) = (Dice::new(1), Time::ZERO);
-        Self { now, service, standings, dice, keys, auditor, sessions: 0, nonces: 0, announced: false }
+        let (sessions, nonces, announced, left) = Default::default();
+        Self { now, service, standings, dice, keys, auditor, sessions, nonces, announced, left, holders }
     }
 
-    fn wall(&self) -> Time {
+    pub(super) fn wall(&self) -> Time {
         START + self.now.since(Time::ZERO)
     }
 
-    fn id(&self, n: usize) -> PeerId {
+    pub(super) fn id(&self, n: usize) -> PeerId {
         self.keys[n].peer_id()
     }
 
@@ -95,7 +124,11 @@ impl World {
         let mut ports = Ports::default();
         ports.push(Scheme::Udp, 4_000);
         let address = if n == 0 { shown.address } else { 1 };
-        let from = SocketAddr::from(([10, n as u8 + 1, 0, address], 5_000));
+        let ip = match self.holders.rack {
+            Some(rack) if n >= rack => [198, 51, 100, n as u8],
+            _ => [10, n as u8 + 1, 0, address],
+        };
+        let from = SocketAddr::from((ip, 5_000));
         let traits = Traits { metered: n == 0 && shown.metered, ..Traits::default() };
         let peer = self.id(n);
         let request = match self.announced {
@@ -110,39 +143,84 @@ impl World {
                 traits,
             }),
             true => {
-                let hold =
-                    Entry { hash: InfoHash::of(&SWARM), change: Change::Hold, have: u8::MAX, position: None };
-                Request::Report(Report { peer, ports, traits, entries: vec![hold] })
+                let entry = |of: u8| {
+                    let change = if self.left.contains(&(n, of)) { Change::Left } else { Change::Hold };
+                    Entry { hash: InfoHash::of(&film(of)), change, have: u8::MAX, position: None }
+                };
+                Request::Report(Report { peer, ports, traits, entries: (0..FILMS).map(entry).collect() })
             }
         };
         self.service.serve(self.now, &mut self.dice, from, &request).unwrap();
     }
 
     /// A minute in which the candidate shows `shown`, and its equal what is good.
-    fn minute(&mut self, shown: Shown) {
-        self.now += MINUTE;
-        (0..PEERS).for_each(|n| self.announce(n, shown));
-        self.announced = true;
-        let wall = self.wall();
-        self.standings.tick(wall, &mut self.dice);
-        for key in &self.keys {
-            for probe in self.standings.probes(wall, &key.peer_id()) {
-                let at = format!("udp://10.1.0.{}:4000", shown.address);
-                let found = shown.reached && probe.about.addrs[0].to_string() == at;
-                let reached = found || probe.about.id != self.keys[0].peer_id();
-                let sighting = Sighting::sign(key, probe.draw, probe.about.id, reached, 60, 1);
-                assert!(self.standings.sighting(wall, sighting));
-            }
+    pub(super) fn minute(&mut self, shown: Shown) {
+        self.now += MINUTE / 2;
+        if self.holders.audit {
+            self.ask(shown);
         }
+        self.now += MINUTE / 2;
+        (0..self.keys.len()).for_each(|n| self.announce(n, shown));
+        self.announced = true;
+        self.ask(shown);
+        let wall = self.wall();
         for (n, shown) in [(0, shown), (1, GOOD)] {
             self.give(n, shown);
-            (0..5).for_each(|content| self.audit(n, content, shown.audits));
+            if !self.holders.audit {
+                (0..FILMS).for_each(|content| self.audit(n, content, shown.audits));
+            }
             if self.standings.stakes_wanted(wall).contains(&self.id(n)) {
                 self.standings.stake(wall, self.id(n), shown.stake);
             }
         }
         self.service.table().prefer(&self.standings.shares(wall));
         self.service.table().expire(self.now);
+    }
+
+    /// Whoever was drawn dials, or asks for a piece, and tells.
+    fn ask(&mut self, shown: Shown) {
+        let wall = self.wall();
+        self.standings.tick(wall, &mut self.dice);
+        for n in 0..self.keys.len() {
+            for probe in self.standings.probes(wall, &self.id(n)) {
+                if let Some(swarm) = probe.audit {
+                    let verdict = self.asked(n, shown, &probe, swarm);
+                    assert_eq!(self.standings.verdicts(wall, &[verdict]), [Ok(())]);
+                    continue;
+                }
+                let at = format!("udp://10.1.0.{}:4000", shown.address);
+                let found = shown.reached && probe.about.addrs[0].to_string() == at;
+                let reached = found || probe.about.id != self.id(0);
+                let sighting = Sighting::sign(&self.keys[n], probe.draw, probe.about.id, reached, 60, 1);
+                assert!(self.standings.sighting(wall, sighting));
+            }
+        }
+    }
+
+    /// What came of the question of a member of a panel, or what it says of it.
+    fn asked(&self, member: usize, shown: Shown, probe: &Probe, swarm: InfoHash) -> Verdict {
+        let of = (0..FILMS).find(|of| InfoHash::of(&film(*of)) == swarm).unwrap();
+        let key = film(of);
+        assert!(probe.about.id != self.id(0) || !self.left.contains(&(0, of)), "it has left");
+        let challenge = Challenge { nonce: [1; 16], range: ByteRange::new(0, 4).unwrap() };
+        let audit = Audit::of(probe.about.id, key, FILM_BYTES, challenge, b"film");
+        let candidate = probe.about.id == self.id(0);
+        let lies = candidate && self.holders.liars.contains(&member);
+        let audited = if lies == (candidate && !shown.audits) {
+            audit.judge(Some(&challenge.answer(b"film")))
+        } else if self.holders.frank && !lies {
+            audit.declined()
+        } else {
+            audit.judge(None)
+        };
+        let minute = (self.wall().0 / 60_000_000) as u32;
+        Verdict::of_panel(&self.keys[member], probe.draw, &audited, minute)
+    }
+
+    /// A peer leaves a film's swarm, and reports that.
+    pub(super) fn leave(&mut self, n: usize, film: u8) {
+        self.left.insert((n, film));
+        self.announce(n, GOOD);
     }
 
     /// Three viewers sign for what they got.
@@ -165,7 +243,7 @@ impl World {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&self.nonces.to_be_bytes());
         let challenge = Challenge { nonce, range: ByteRange::new(0, 4).unwrap() };
-        let audit = Audit::of(self.id(n), SwarmKey([content; 32]), 3 << 30, challenge, b"film");
+        let audit = Audit::of(self.id(n), film(content), FILM_BYTES, challenge, b"film");
         let answer = challenge.answer(if passes { b"film" } else { b"none" });
         let minute = (self.wall().0 / 60_000_000) as u32;
         let verdict = Verdict::sign(&self.auditor, &audit.judge(Some(&answer)), minute);
@@ -173,7 +251,7 @@ impl World {
     }
 
     /// Minutes until the candidate is a superpeer, or `None` within `most`.
-    fn rise(&mut self, shown: Shown, most: usize) -> Option<usize> {
+    pub(super) fn rise(&mut self, shown: Shown, most: usize) -> Option<usize> {
         (1..=most).find(|_| {
             self.minute(shown);
             self.standing(0).is_super()
@@ -181,22 +259,22 @@ impl World {
     }
 
     /// Minutes until it is none any more.
-    fn fall(&mut self, shown: Shown, most: usize) -> Option<usize> {
+    pub(super) fn fall(&mut self, shown: Shown, most: usize) -> Option<usize> {
         (1..=most).find(|_| {
             self.minute(shown);
             !self.standing(0).is_super()
         })
     }
 
-    fn standing(&self, n: usize) -> Standing {
+    pub(super) fn standing(&self, n: usize) -> Standing {
         self.standings.report(self.wall(), &self.id(n)).map_or(Standing::Ordinary, |report| report.standing)
     }
 
-    /// How often each of both is among the four of twelve that are told, in five answers a minute.
+    /// How often each of both is among the four of twelve that are told, in ten answers a minute.
     fn told(&mut self, minutes: u8, shown: Shown) -> [usize; 2] {
         let mut told = [0; 2];
-        for n in 0..minutes * 5 {
-            if n % 5 == 0 {
+        for n in 0..minutes * 10 {
+            if n % 10 == 0 {
                 self.minute(shown);
             }
             let traits = Traits::default();
@@ -227,10 +305,10 @@ fn third_parties_alone_promote_a_peer_that_reports() {
 }
 
 /// Spoils what is shown in a minute.
-type Spoil = fn(&mut Shown, u8);
+pub(super) type Spoil = fn(&mut Shown, u8);
 
 /// Each criterion, how it is spoilt, and what it shuts.
-const CRITERIA: [(&str, Gate, Spoil); 8] = [
+pub(super) const CRITERIA: [(&str, Gate, Spoil); 8] = [
     ("network: witnesses", Gate::Reached, |shown, _| shown.reached = false),
     ("network: upload", Gate::Upload, |shown, _| shown.mbit = 10),
     ("storage", Gate::Storage, |shown, _| shown.audits = false),
@@ -299,9 +377,9 @@ fn superpeers_are_told_of_more_often_than_their_equals() {
     (0..30).for_each(|_| world.minute(shown));
     let full = world.told(20, shown);
     println!(
-        "told of in 100 answers: an equal and a superpeer on probation {probation:?}, a full one {full:?}"
+        "told of in 200 answers: an equal and a superpeer on probation {probation:?}, a full one {full:?}"
     );
-    assert_eq!(full[1], 100);
+    assert_eq!(full[1], 200);
     assert!(full[1] >= 3 * full[0], "{full:?}");
     assert!(probation[0] < probation[1] && probation[1] < full[1], "{probation:?}");
 }

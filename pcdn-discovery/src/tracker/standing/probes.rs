@@ -11,25 +11,28 @@ use pcdn_core::superpeer::{Draw, Evidence, Sighting, Witness};
 use pcdn_core::unit::Time;
 
 use super::seen::Seen;
+use crate::tracker::wire::InfoHash;
 
 /// Rounds begun at one tick, and open at once: five dials each.
-const ROUNDS_AT_ONCE: usize = 64;
-const ROUNDS_MAX: usize = 4_096;
+pub(super) const ROUNDS_AT_ONCE: usize = 64;
+pub(super) const ROUNDS_MAX: usize = 4_096;
 /// Peers a round's witnesses are drawn from: enough that five of other networks are among them.
 const POOL: usize = 64;
 /// Dials one witness is asked for at a time.
-const PROBES_OF_WITNESS: usize = 8;
+pub(super) const PROBES_OF_WITNESS: usize = 8;
 /// Witnesses that most others contradicted are not drawn for so long.
 const OUTVOTED: Duration = Duration::from_secs(6 * 3_600);
 const OUTVOTED_MAX: usize = 10_000;
 
-/// A dial that witnesses are asked for.
+/// A dial that witnesses are asked for, or an audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The draw, to be signed.
     pub draw: [u8; 16],
     /// Whom to dial, from a port it never saw.
     pub about: PeerRecord,
+    /// The swarm of which it shall show a piece that the witness holds itself; `None` if it is only to be reached.
+    pub audit: Option<InfoHash>,
     /// The address that this is about.
     pub(super) at: IpAddr,
 }
@@ -73,10 +76,19 @@ impl Probes {
     /// Ends a round: what it was about, whether it reached the candidate, and the evidence, if enough witnesses reported.
     pub(super) fn close(&mut self, now: Time, nonce: &[u8; 16]) -> Option<(Probe, Option<(bool, Evidence)>)> {
         let (draw, probe) = self.rounds.remove(nonce)?;
-        if self.outvoted.len() < OUTVOTED_MAX {
-            draw.outvoted().into_iter().for_each(|witness| _ = self.outvoted.insert(witness, now));
-        }
+        self.outvote(now, draw.outvoted());
         Some((probe, draw.close().map(|evidence| (draw.reached(), evidence))))
+    }
+
+    /// Whom most others contradicted.
+    pub(super) fn outvote(&mut self, now: Time, witnesses: Vec<PeerId>) {
+        if self.outvoted.len() < OUTVOTED_MAX {
+            witnesses.into_iter().for_each(|witness| _ = self.outvoted.insert(witness, now));
+        }
+    }
+
+    pub(super) fn is_outvoted(&self, witness: &PeerId) -> bool {
+        self.outvoted.contains_key(witness)
     }
 
     /// Begins rounds about those whose last one is long enough ago.
@@ -106,7 +118,7 @@ impl Probes {
                 .collect();
             if let Some(draw) = Draw::among(now, dice, &about, &pool) {
                 self.last.insert(about.peer, now);
-                let probe = Probe { draw: draw.nonce(), about: record.clone(), at };
+                let probe = Probe { draw: draw.nonce(), about: record.clone(), audit: None, at };
                 self.rounds.insert(draw.nonce(), (draw, probe));
                 begun += 1;
             }

@@ -1,7 +1,8 @@
 //! What announces showed of one peer: in which swarms it is, and where it can be dialled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::receipt::{NetworkId, Subnet};
@@ -15,16 +16,22 @@ use crate::tracker::wire::InfoHash;
 const SWARMS_MAX: usize = 64;
 /// Addresses of one peer: its own of each family, and some that others may have announced.
 const PLACES_MAX: usize = 4;
+/// What a sample of holders has lost comes back after this: as long as a candidate waits between two audits.
+const ENTERED_EVERY: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(super) struct Seen {
     /// Where witnesses reached it; before anyone did, where it was heard from first.
     home: IpAddr,
     places: Vec<Place>,
-    /// Since when it is in which swarm.
+    /// Since when it is in which swarm, or was.
     swarms: BTreeMap<InfoHash, Time>,
+    /// Those of them that it has left.
+    left: BTreeSet<InfoHash>,
     proven: bool,
     region: Region,
+    /// When all its swarms were entered among the holders.
+    entered: Time,
 }
 
 /// An address that it announced from.
@@ -42,8 +49,8 @@ struct Place {
 
 impl Seen {
     pub(super) fn new(home: IpAddr) -> Self {
-        let (places, swarms, region) = Default::default();
-        Self { home, places, swarms, proven: false, region }
+        let (places, swarms, left, region) = Default::default();
+        Self { home, places, swarms, left, proven: false, region, entered: Time::ZERO }
     }
 
     pub(super) fn take(&mut self, now: Time, from: IpAddr, announced: &Announced<'_>) {
@@ -70,6 +77,10 @@ impl Seen {
             self.region = announced.region;
         }
         self.proven |= announced.proven;
+        if from == self.home {
+            self.left.extend(announced.left.iter().filter(|swarm| self.swarms.contains_key(swarm)));
+            announced.swarms.iter().for_each(|swarm| _ = self.left.remove(swarm));
+        }
         for swarm in announced.swarms {
             if self.swarms.len() < SWARMS_MAX || self.swarms.contains_key(swarm) {
                 self.swarms.entry(*swarm).or_insert(now);
@@ -92,6 +103,20 @@ impl Seen {
     /// Since when it is in a swarm.
     pub(super) fn since(&self, swarm: &InfoHash) -> Option<Time> {
         self.swarms.get(swarm).copied()
+    }
+
+    /// Whether all its swarms are to be entered among the holders again.
+    pub(super) fn is_entered_again(&mut self, now: Time) -> bool {
+        let due = now.since(self.entered) >= ENTERED_EVERY;
+        if due {
+            self.entered = now;
+        }
+        due
+    }
+
+    /// Where it takes part.
+    pub(super) fn swarms(&self) -> impl Iterator<Item = InfoHash> + '_ {
+        self.swarms.keys().filter(|swarm| !self.left.contains(*swarm)).copied()
     }
 
     fn at_home(&self) -> Option<&Place> {

@@ -31,7 +31,8 @@ pub struct StandingConfig {
     pub key: Option<Identity>,
     /// What is demanded of superpeers.
     pub rules: Rules,
-    /// Whose verdicts on who holds what count: the ids of push nodes. Default nobody, and then nobody becomes a superpeer.
+    /// Whose verdicts on who holds what count alone: the ids of push nodes. Default nobody: then those who hold the same contents,
+    /// drawn by the tracker, are asked.
     pub auditors: BTreeSet<PeerId>,
     /// Where earned weight is told and stakes are asked for. Default nowhere.
     pub ledger: Option<Arc<dyn Ledger>>,

@@ -51,7 +51,9 @@ impl World {
 
     fn announce_from(&self, record: &PeerRecord, from: SocketAddr, network: u32, proven: bool) {
         let (network, region, swarms) = (NetworkId(network), Region(1), [InfoHash::of(&SWARM)]);
-        let announced = Announced { record, from, swarms: &swarms, network, region, proven, metered: false };
+        let left = &[];
+        let announced =
+            Announced { record, from, swarms: &swarms, left, network, region, proven, metered: false };
         self.standings.seen(self.now, &announced);
     }
 

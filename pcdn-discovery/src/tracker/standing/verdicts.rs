@@ -1,4 +1,5 @@
-//! Verdicts of auditors: which ones count, and each only once.
+//! Verdicts of auditors: which ones count, and each only once. Those of a panel's members count together, see
+//! [`audits`](super::audits).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +21,9 @@ const HEARD_MAX: usize = 100_000;
 /// Why a verdict does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedVerdict {
-    /// The tracker does not trust this auditor, it is the audited peer itself, or the signature is not its own.
-    #[error("not of an auditor that this tracker trusts")]
+    /// The tracker does not trust this auditor and drew it for no such audit, it is the audited peer itself, or the signature is not
+    /// its own.
+    #[error("not of an auditor that this tracker trusts or drew")]
     Stranger,
     /// It was told before.
     #[error("told before")]
@@ -76,6 +78,9 @@ impl Verdicts {
 
 impl Inner {
     pub(super) fn verdict(&mut self, now: Time, verdict: &Verdict) -> Result<(), RefusedVerdict> {
+        if self.vote(now, verdict) {
+            return Ok(());
+        }
         let evidence = self.verdicts.take(book::minute(now), verdict)?;
         self.superpeers.handle(now, &evidence);
         Ok(())

@@ -63,6 +63,8 @@ pub fn messages() -> Vec<Vec<u8>> {
             in_ms: 40,
             at: "udp://192.0.2.1:4000".parse().expect("an address"),
         },
+        Message::Challenge { nonce: [8; 16], segment: SegmentId(1), piece: 2 },
+        Message::Answer { nonce: [8; 16], shown: Some(Digest([4; 32])) },
         Message::Bye,
     ];
     messages.iter().map(|message| wire::encode(&SWARM, message).to_vec()).collect()
