@@ -5,8 +5,9 @@
 //! names must follow from the coded pictures and sounds alone:
 //!
 //! * Slices begin at keyframes. Which ones, is decided by their content: [`MIN_MS`] apart at least, and at every keyframe if
-//!   they are farther apart than that. A node that joins agrees with all others from its first boundary on: from its second
-//!   keyframe if keyframes are [`MIN_MS`] apart, else after 2.6 s in the mean.
+//!   they are farther apart than that; if not, twice that and one keyframe distance apart at most. A node that joins agrees with
+//!   all others from its first boundary on: from its second keyframe if keyframes are [`MIN_MS`] apart, else after 2.6 s in the
+//!   mean.
 //! * Streams without keyframes for [`KEYFRAMES_MAX_MS`] (intra refresh) are cut at any picture by the same rule, streams
 //!   without pictures at any sound, [`AUDIO_MIN_MS`] apart.
 //! * A slice is a run of whole FLV tags with times counted from its first, stream number 0 and true `PreviousTagSize`. Its
@@ -51,7 +52,7 @@ pub const AUDIO_MIN_MS: i64 = 4_000;
 /// Without a keyframe for this long, slices begin with any picture; without a picture, with any sound. No encoder's usual
 /// keyframe distance (up to 10 s) reaches it.
 pub const KEYFRAMES_MAX_MS: i64 = 20_000;
-/// Longest slice in time. Only content that repeats exactly, and so has no boundary, reaches it.
+/// Longest slice in time. Only what has no marks for so long, and what repeats exactly before a joiner's first boundary, reaches it.
 pub const SLICE_MAX_MS: i64 = 60_000;
 /// Longest slice in bytes: 13 s at 20 Mbit/s, two of the longest tags.
 pub const SLICE_BYTES_MAX: usize = 32 << 20;
@@ -59,7 +60,7 @@ pub const SLICE_BYTES_MAX: usize = 32 << 20;
 pub const PIECE_LOG2: u8 = 14;
 
 /// Changes whenever equal parameters would cut differently.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const NAME: &str = "flv";
 
 /// Cuts FLV.

@@ -160,7 +160,7 @@ impl Slicer {
     fn begins_slice(&mut self, tag: &Tag, track: Track, at: i64) -> bool {
         let least = if tag.kind == Kind::Video { MIN_MS } else { AUDIO_MIN_MS };
         let content = Content { config: self.configs.codec(track), body: tag.body.clone() };
-        self.run.rule.mark(at, least, content)
+        self.run.rule.mark(at, least, content).is_some()
     }
 
     /// Boundaries that are not the rule's: of slices too long, and of provisional ones.

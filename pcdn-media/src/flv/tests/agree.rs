@@ -44,13 +44,11 @@ fn settled(stream: bytes::Bytes) -> Vec<Slice> {
     slices.split_off(first)
 }
 
-/// How many slices of one who was there from the start a joiner must have, whose first mark is at `first_mark`.
-///
-/// A boundary is made by a minimum at or after the boundary before, and a joiner knows all minima from one least duration
-/// after its first mark on. So of the boundaries since then it can miss the first, and no other.
+/// How many slices of one who was there from the start a joiner must have, whose first mark is at `first_mark`: all from its first
+/// anchor on, which comes within twelve least durations (the rule's own tests have the mean, less than three).
 fn due(all: &[Slice], first_mark: i64, least: i64) -> usize {
-    let known = Duration::from_millis((first_mark + least) as u64);
-    all.iter().filter(|slice| slice.segment.start.unwrap() >= known).count().saturating_sub(1)
+    let known = Duration::from_millis((first_mark + 12 * least) as u64);
+    all.iter().filter(|slice| slice.segment.start.unwrap() >= known).count()
 }
 
 /// Links, names, places and least durations of an unbroken run.
@@ -111,8 +109,8 @@ proptest! {
         let (wait, least) = shape.first_mark();
         let due = due(&whole, join + wait, least);
         prop_assert!(mine.len() >= due, "{} of {due}", mine.len());
-        // Slices are 2.2 s long in the mean and some are 8 s: in the last 33 s of the programme are 5 at least.
-        prop_assert!(due >= 4, "{due}");
+        // Slices last 2.4 s at most: in the last 20 s of the programme are 8 at least.
+        prop_assert!(due >= 7, "{due}");
     }
 }
 
@@ -167,8 +165,9 @@ fn after_a_restart_of_the_encoder_all_agree_again_and_what_was_open_is_gone() {
     }
 }
 
+/// Such content was once cut by time alone, a minute long.
 #[test]
-fn content_without_boundaries_is_cut_by_size_and_time_alike_for_all_that_settled() {
+fn content_that_repeats_is_cut_alike_by_all_that_settled() {
     let mut programme = programme(7, Shape::Gop(400), 200_000);
     let key = programme[2].body.clone();
     let is_key = |moment: &&mut Moment| moment.kind == Kind::Video && moment.body.starts_with(&[0x17, 1]);
@@ -177,10 +176,10 @@ fn content_without_boundaries_is_cut_by_size_and_time_alike_for_all_that_settled
         moment.body.clone_from(&key);
     });
     let all = shared(serve(&programme, 0, Server::Absolute, 0));
-    assert!(all.iter().all(|slice| slice.duration <= Some(Duration::from_millis(SLICE_MAX_MS as u64))));
-    assert!(all.iter().filter(|slice| slice.duration > Some(Duration::from_secs(59))).count() >= 2);
-    let mine = shared(serve(&programme, 10_000, Server::Rebased, 0));
-    assert!(all.ends_with(&mine) && mine.len() > 4);
+    let frozen = &all[all.len() - 100..];
+    assert!(frozen.iter().all(|slice| slice.duration == Some(Duration::from_millis(1_200))));
+    let mine = shared(serve(&programme, 5_000, Server::Rebased, 0));
+    assert!(all.ends_with(&mine) && mine.len() > 150);
 }
 
 #[test]
