@@ -547,7 +547,7 @@ impl Swarm {
             Input::Wake => {}
         }
         if self.dirty {
-            self.next_tick = self.next_tick.min(now + TICK);
+            self.next_tick = self.next_tick.min(now + TICK).min(self.next_news(now));
         }
         if now >= self.next_tick {
             self.tick(now);

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use pcdn_core::layout::SegmentId;
 
-/// Slices in the chain at most: two minutes of the shortest.
-pub const CHAIN_MAX: usize = 128;
+/// Slices in the chain at most: a minute of slices of a quarter of a second.
+pub const CHAIN_MAX: usize = 256;
 /// Sources listened to at most; those of further ones are not heard.
 pub const SOURCES_MAX: usize = 64;
 /// Places a source may be behind or ahead of where it was expected, after it lost or merged slices.
-const STRAY_MAX: usize = 8;
+const STRAY_MAX: usize = 24;
 /// Different slices told for one place, at most.
 const RIVALS_MAX: usize = 4;
 /// More than all sources have together.

@@ -9,7 +9,7 @@ use pcdn_core::unit::Time;
 use super::super::class::{Class, classify};
 use super::super::slicer::AUDIO_ONLY_MS;
 use super::super::tag::{self, Kind};
-use super::super::{AUDIO_MIN_MS, Flv, KEYFRAMES_MAX_MS, MIN_MS};
+use super::super::{AUDIO_MIN_MS, Flv, KEYFRAMES_MAX_MS, MIN_MS, Whole};
 
 /// A tag of a programme, in the programme's own time.
 #[derive(Clone, Debug)]
@@ -186,8 +186,14 @@ fn script() -> Vec<u8> {
     script
 }
 
-/// All slices of a connection.
-pub(super) fn slices(stream: Bytes) -> Vec<Slice> {
+/// Whole slices of the parts of a connection.
+pub(super) fn whole(parts: &[Slice]) -> Vec<Slice> {
+    let mut whole = Whole::default();
+    parts.iter().filter_map(|part| whole.push(part.clone()).unwrap()).collect()
+}
+
+/// All parts of a connection.
+pub(super) fn parts(stream: Bytes) -> Vec<Slice> {
     let resource = Resource {
         url: "http://origin.test/live.flv".parse().unwrap(),
         rid: pcdn_core::id::Rid([1; 32]),
@@ -196,11 +202,11 @@ pub(super) fn slices(stream: Bytes) -> Vec<Slice> {
     let mut slicing = Flv::default().open(&resource).unwrap();
     slicing.supply(Time::ZERO, Part::Bytes(stream)).unwrap();
     slicing.supply(Time::ZERO, Part::End).unwrap();
-    let mut slices = Vec::new();
+    let mut parts = Vec::new();
     while let Some(cut) = slicing.cut() {
         if let pcdn_core::fragment::Cut::Sliced(slice) = cut {
-            slices.push(slice);
+            parts.push(slice);
         }
     }
-    slices
+    parts
 }
