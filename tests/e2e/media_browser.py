@@ -35,8 +35,13 @@ class Show:
     def __init__(self, session, bars: Bars, page: str):
         self._bars, self._page, self._seconds = bars, page, 4 if session.quick else 10
 
-    def play(self, name: str, viewer, player: str, url: str, seek: str, live: bool = False) -> None:
-        argv = ["node", HERE / "browser" / "play.mjs", browser(), self._page, player, viewer.through(url), str(self._seconds), seek]
+    def live(self, player: str, viewer, url: str) -> None:
+        """Live, first without pcdn: what a player cannot do at the origin it cannot do at a gateway."""
+        self.play(f"{player} live, at the origin", player, url, LIVE_SEEK[player], live=True)
+        self.play(f"{player} live", player, viewer.through(url), LIVE_SEEK[player], live=True)
+
+    def play(self, name: str, player: str, url: str, seek: str, live: bool = False) -> None:
+        argv = ["node", HERE / "browser" / "play.mjs", browser(), self._page, player, url, str(self._seconds), seek]
         done = subprocess.run(argv + ["live"] * live, capture_output=True, text=True, timeout=180, check=False,
                               env=CLEAN_ENVIRONMENT, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
@@ -57,14 +62,15 @@ def browsers(session, assets: Assets) -> Bars:
             path = assets.have(kind)
             session.sign((session.origin.www / path).parent)
             for number, viewer in enumerate(world.viewers[:1] if session.quick else world.viewers):
-                show.play(f"{player} {kind} viewer {number}", viewer, player, session.origin.url(path), "12" if session.quick else "40")
+                url = viewer.through(session.origin.url(path))
+                show.play(f"{player} {kind} viewer {number}", player, url, "12" if session.quick else "40")
         totals = bars.figures["totals"] = world.totals()
         if not session.quick:
             bars.bar("share from peers", totals["ratio"], at_least=SHARE)
         for player in ["hls"] if session.quick else ["hls", "dash"]:
-            with Packager(session, assets, player, f"browsers_{player}", world.logs, signed=True, seconds=60) as packager:
+            with Packager(session, assets, player, f"browsers_{player}", world.logs, signed=True, seconds=120) as packager:
                 poll_until(packager.listed, 30, f"the packager lists six segments ({packager.words()})")
-                show.play(f"{player} live", world.viewers[0], player, packager.url, LIVE_SEEK[player], live=True)
+                show.live(player, world.viewers[0], packager.url)
     if not session.quick:
         live_flv(session, assets, show, options)
     return bars
@@ -74,6 +80,6 @@ def live_flv(session, assets: Assets, show: Show, options: list) -> None:
     logs = session.logs / "browsers_flv"
     logs.mkdir(exist_ok=True)
     with ExitStack() as stack:
-        server = LiveServer(stack, session, "nms", assets.clip(seconds=60), logs)
+        server = LiveServer(stack, session, "nms", assets.clip(seconds=120), logs)
         world = stack.enter_context(World(session, "browsers_flv", 1, options, origin=server.address))
-        show.play("flv live", world.viewers[0], "flv", server.url, LIVE_SEEK["flv"], live=True)
+        show.live("flv", world.viewers[0], server.url)
