@@ -14,7 +14,7 @@
 //! * It is handed on in parts of about [`PART_MS`], for a viewer who plays at the live edge cannot wait until it is whole. A part
 //!   is what is told, proven and fetched: a [`Slice`](pcdn_core::fragment::Slice) that says how long after the beginning of its
 //!   slice it begins. Its setup is the configuration its tags need, as tags at time 0; its number is [`id_of`] these and its
-//!   bytes. The parts' bytes together are the slice's: [`Whole`].
+//!   bytes. The parts' bytes together are the slice's: [`put_together`].
 //! * A break (a step in time, an end of sequence) drops the slice that was open and starts the rule afresh.
 //!
 //! **Provisional slices.** What comes before the first boundary is cut too, at keyframes [`MIN_MS`] apart, so that a viewer can
@@ -31,6 +31,7 @@ pub mod join;
 mod live;
 mod mark;
 pub mod order;
+pub mod seam;
 mod setup;
 pub mod slicer;
 pub mod tag;
@@ -44,7 +45,7 @@ use pcdn_core::unit::Time;
 use crate::file::File;
 use crate::probe::{self, Kind};
 
-pub use live::{Whole, id_of, provisional};
+pub use live::{Gather, id_of, provisional, put_together};
 pub use setup::Kinds;
 
 /// Least duration of a slice that begins with a picture. Half the latency a viewer of live television notices, and at

@@ -17,7 +17,7 @@ mod role;
 mod signed;
 pub(crate) mod tape;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pcdn_core::fragment::Fragmenter;
@@ -51,8 +51,6 @@ struct Inner {
     tape: Mutex<Tape>,
     news: Notify,
     live_start: usize,
-    /// A player has begun: what it was given is not taken back.
-    began: AtomicBool,
     listeners: AtomicUsize,
 }
 
@@ -89,7 +87,6 @@ impl Broadcast {
             tape: Mutex::default(),
             news: Notify::new(),
             live_start: shared.settings.live_start.max(1) as usize,
-            began: AtomicBool::new(false),
             listeners: AtomicUsize::new(0),
         };
         let broadcast = Self { inner: Arc::new(inner) };

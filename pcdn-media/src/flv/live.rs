@@ -49,43 +49,48 @@ pub fn provisional(part: &Slice) -> bool {
     part.segment.discontinuity
 }
 
-/// Puts parts together to whole slices again, for those who look at the stream and do not play it.
+/// Gathers parts until their slice is whole, for those who look at a stream and do not play it.
 #[derive(Debug, Default)]
-pub struct Whole {
+pub struct Gather {
     parts: Vec<Slice>,
 }
 
-impl Whole {
-    /// Takes the next part. If a slice begins with it, the one before is whole: its bytes are those of its parts, its number is a
-    /// hash over their numbers.
-    ///
-    /// # Errors
-    /// If its parts are longer together than a slice may be; slicers cut none so long.
-    pub fn push(&mut self, part: Slice) -> Result<Option<Slice>, LayoutError> {
-        let begins = part.offset.is_zero();
-        let before = if begins { std::mem::take(&mut self.parts) } else { Vec::new() };
-        // Behind a break the rest of a slice whose beginning was not seen is none.
-        if begins || !self.parts.is_empty() {
+impl Gather {
+    /// Takes the next part. If a slice begins with it, the one before is whole, and these are its parts.
+    pub fn push(&mut self, part: Slice) -> Option<Vec<Slice>> {
+        let last = self.parts.last().map(|last| last.segment.id);
+        let mut before = Vec::new();
+        if last.is_none() || part.before != last || part.offset.is_zero() {
+            before = std::mem::take(&mut self.parts);
+        }
+        let whole = last.is_some() && part.before == last && !before.is_empty();
+        // The rest of a slice whose beginning was not seen is none.
+        if part.offset.is_zero() || !self.parts.is_empty() {
             self.parts.push(part);
         }
-        before.first().map(|first| whole(first, &before)).transpose()
+        whole.then_some(before)
     }
 }
 
-fn whole(first: &Slice, parts: &[Slice]) -> Result<Slice, LayoutError> {
+/// A slice of all its parts: its bytes are theirs, its number is a hash over their numbers. `None` without parts.
+///
+/// # Errors
+/// If it is longer than a slice may be; slicers cut none so long.
+pub fn put_together(parts: &[Slice]) -> Result<Option<Slice>, LayoutError> {
+    let Some(first) = parts.first() else { return Ok(None) };
     let mut hasher = blake3::Hasher::new_derive_key("pcdn flv slice 3");
-    parts.iter().for_each(|part| _ = hasher.update(&part.segment.id.0.to_be_bytes()));
     let mut bytes = BytesMut::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
-    parts.iter().for_each(|part| bytes.extend_from_slice(&part.bytes));
-    let bytes = bytes.freeze();
-    let duration = parts.iter().filter_map(|part| part.segment.duration).sum();
+    for part in parts {
+        hasher.update(&part.segment.id.0.to_be_bytes());
+        bytes.extend_from_slice(&part.bytes);
+    }
     let segment = Segment {
         id: number(&hasher),
         layout: Layout::of_stream(bytes.len() as u64)?,
-        duration: Some(duration),
+        duration: Some(parts.iter().filter_map(|part| part.segment.duration).sum()),
         ..first.segment.clone()
     };
-    Ok(Slice { segment, bytes, ..first.clone() })
+    Ok(Some(Slice { segment, bytes: bytes.freeze(), ..first.clone() }))
 }
 
 /// A part of the window.

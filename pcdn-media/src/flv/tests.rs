@@ -1,6 +1,6 @@
 mod agree;
 mod joined;
-mod stream;
+pub(super) mod stream;
 
 use pcdn_core::Bytes;
 use pcdn_core::conformance::fragmenter::{self as suite, Sample};

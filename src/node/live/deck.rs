@@ -14,6 +14,7 @@ use pcdn_core::verify::PieceList;
 use pcdn_core::wire::SliceNote;
 use pcdn_media::flv;
 use pcdn_media::flv::order::Told;
+use pcdn_media::flv::seam::{Passed, Seam};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,18 +28,18 @@ use crate::node::driver::ToSwarm;
 use crate::node::open::ManifestPlace;
 use crate::node::{Asset, Shared};
 
-/// Roles and waits are looked at so often.
-const TICK: Duration = Duration::from_millis(250);
+/// Roles and waits are looked at so often: a part comes every 0.4 s.
+const TICK: Duration = Duration::from_millis(100);
 /// A broadcast that nobody listens to for this long ends: it costs the origin a connection.
 const IDLE: Duration = Duration::from_secs(30);
-/// A slice told of is fetched so soon that it is here before the player wants it: half of what it is behind.
-const SOON: Duration = Duration::from_millis(400);
+/// A part told of is fetched so soon that it is here before the player wants it: a part of what it has in hand.
+const SOON: Duration = Duration::from_millis(150);
 
-/// A slice that cannot be proven so long after it was told of lacks a witness: holdings and statements are told every quarter of
-/// a second. The origin still gives the one after it from its beginning.
-const DOUBT: Duration = Duration::from_millis(700);
-/// A publisher's manifest is a fetch or two later than the slice.
-const DOUBT_SIGNED: Duration = Duration::from_millis(1_700);
+/// A part that cannot be proven so long after it was told of lacks a witness: statements are told with the part, and no two
+/// feeders are far apart. The origin still gives its slice from the beginning.
+const DOUBT: Duration = Duration::from_millis(500);
+/// A publisher's manifest is a fetch or two later than the part.
+const DOUBT_SIGNED: Duration = Duration::from_millis(1_000);
 
 /// A slice whose pieces have all come from neighbours.
 #[derive(Debug)]
@@ -62,16 +63,16 @@ pub(super) struct Deck {
     notes: VecDeque<SliceNote>,
     /// The last provisional slices of the own connection: one may turn out to be what others cut, too.
     young: VecDeque<Slice>,
-    /// The own connection met what neighbours tell; or a player began without that.
-    met: bool,
-    /// The own connection's last slice that was shared, and where it ends.
+    /// The own connection's last part that was shared, and where it ends.
     shared: Option<(SegmentId, Duration)>,
+    /// Where the own connection, which is new, goes on behind what is here.
+    seam: Option<(SegmentId, Seam)>,
 }
 
 /// Notes kept until the own connection meets them: as many as a neighbour greets with, of a few neighbours.
-const NOTES_MAX: usize = 64;
-/// Provisional slices kept: neighbours tell of theirs within a fraction of a slice.
-const YOUNG_MAX: usize = 4;
+const NOTES_MAX: usize = 128;
+/// Provisional parts kept: neighbours tell of theirs within a fraction of a second, but the first are a whole group of pictures.
+const YOUNG_MAX: usize = 32;
 
 /// The source number of this node's own connection; neighbours have their links'.
 const OWN: u64 = u64::MAX;
@@ -98,8 +99,8 @@ impl Deck {
             lonely_since: Instant::now(),
             notes: VecDeque::new(),
             young: VecDeque::new(),
-            met: false,
             shared: None,
+            seam: None,
             broadcast,
         }
     }
@@ -150,18 +151,20 @@ impl Deck {
         }
     }
 
-    async fn own(&mut self, mut slice: Slice) -> bool {
+    async fn own(&mut self, slice: Slice) -> bool {
+        let Some((mut slice, after)) = self.sewn(slice) else { return true };
         self.lay(&mut slice.segment);
         slice.before = slice.before.or_else(|| self.shared_before(&slice.segment));
         let told = Told {
             id: slice.segment.id,
-            before: slice.before,
+            before: slice.before.or(after),
             duration: slice.segment.duration.unwrap_or_default(),
         };
         let kept = Kept {
             bytes: slice.bytes.clone(),
             setup: slice.setup.clone(),
             duration: told.duration,
+            offset: slice.offset,
             own: true,
         };
         // A newcomer does not know what is before its first slice; another may.
@@ -186,6 +189,23 @@ impl Deck {
         }
     }
 
+    /// What of a part of a new connection is not here yet, and what it comes after. A connection begins with the group of pictures
+    /// under way, of which neighbours may have brought a part; where all cut alike, its parts are theirs.
+    fn sewn(&mut self, slice: Slice) -> Option<(Slice, Option<SegmentId>)> {
+        let Some((last, mut seam)) = self.seam.take() else { return Some((slice, None)) };
+        if self.broadcast.tape().knows(slice.segment.id) {
+            return Some((slice, None));
+        }
+        match seam.pass(&slice) {
+            Passed::Before => {
+                self.seam = Some((last, seam));
+                None
+            }
+            Passed::Across(rest) => Some((*rest, Some(last))),
+            Passed::Behind => Some((slice, None)),
+        }
+    }
+
     /// Neighbours tell of a slice that this node's own connection cut before it could know that others cut there, too.
     async fn adopt(&mut self, note: &SliceNote) -> bool {
         let Some(at) = self.young.iter().position(|slice| slice.segment.id == note.segment) else {
@@ -201,9 +221,6 @@ impl Deck {
     async fn share_as(&mut self, mut slice: Slice, note: &SliceNote) -> bool {
         slice.before = slice.before.or(note.before);
         slice.segment.discontinuity = note.discontinuity;
-        if !std::mem::replace(&mut self.met, true) {
-            self.meet(note).await;
-        }
         self.share(slice).await
     }
 
@@ -218,29 +235,6 @@ impl Deck {
         self.told(slice.segment.id);
         self.broadcast.inner.news.notify_waiters();
         self.broadcast.inner.asset.tell(ToSwarm::Sliced(slice)).await.is_ok()
-    }
-
-    /// The first slice that neighbours know, too: those before it are fetched from them, so that a player begins as far behind the
-    /// live edge as it likes, and at once.
-    async fn meet(&mut self, newest: &SliceNote) {
-        let mut before = Vec::new();
-        let mut at = newest.before;
-        while let Some(note) = self.notes.iter().find(|note| Some(note.segment) == at)
-            && before.len() + 1 < self.broadcast.inner.live_start
-        {
-            before.push(note.clone());
-            at = note.before;
-        }
-        before.reverse();
-        let began = self.broadcast.inner.began.load(Ordering::Relaxed);
-        if before.is_empty() || began {
-            return;
-        }
-        let all: Vec<Told> = before.iter().map(told_by).collect();
-        self.broadcast.tape().precede(OWN, &all, told_by(newest));
-        for note in before {
-            let _ = self.follow(note).await;
-        }
     }
 
     /// A neighbour tells of a slice: it is fetched if it has a place in the stream.
@@ -310,7 +304,8 @@ impl Deck {
         match bytes {
             Some(bytes) => {
                 self.role.came(note.segment, self.feed.is_on());
-                let kept = Kept { bytes, setup: note.setup, duration, own: false };
+                let offset = Duration::from_millis(u64::from(note.offset_ms));
+                let kept = Kept { bytes, setup: note.setup, duration, offset, own: false };
                 self.broadcast.tape().came(note.segment, kept);
             }
             None => self.broadcast.tape().missing(note.segment),
@@ -346,6 +341,7 @@ impl Deck {
             role::Step::Connect => {
                 tracing::debug!(?overdue, unproven = backing.unproven, "reads the origin again");
                 self.shared = None;
+                self.seam = self.broadcast.tape().seam().map(|(last, parts)| (last, Seam::behind(&parts)));
                 self.feed.connect();
             }
             role::Step::Disconnect => {
@@ -412,7 +408,8 @@ async fn gather(asset: &Asset, range: std::ops::Range<u64>, note: &SliceNote) ->
         return None;
     }
     let root = PieceList::of(&note.layout, &bytes).root();
-    let right = flv::id_of(&note.setup, &root) == note.segment;
+    let offset = Duration::from_millis(u64::from(note.offset_ms));
+    let right = flv::id_of(&note.setup, offset, &root) == note.segment;
     if !right {
         tracing::warn!(segment = %note.segment, "a slice is not what its number says; it is not played");
     }

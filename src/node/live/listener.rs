@@ -1,6 +1,7 @@
 //! One player of a broadcast: it is given slices in order, as one stream.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_media::flv::Kinds;
@@ -11,13 +12,17 @@ use tokio::time::Instant;
 use super::Broadcast;
 use super::tape::{Kept, Next};
 
+/// A player that has nothing left waits so long for what is on its way, before it goes on behind it: a connection to the origin
+/// gives it within that, and a player that begins with the first picture has little in hand.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// One player's view of a broadcast.
 #[derive(Debug)]
 pub struct Listener {
     broadcast: Broadcast,
     at: Option<Place>,
     output: Option<Output>,
-    /// When a player that plays from the first byte on has played all it was given.
+    /// When a player that plays from the first byte on has waited for [`GRACE`] after all it was given.
     dry: Option<Instant>,
     sources: (u64, u64, u64),
 }
@@ -59,8 +64,7 @@ impl Listener {
     fn put(&mut self, place: Place, kept: &Kept) -> Bytes {
         self.at = Some(place);
         let now = Instant::now();
-        self.dry = Some(self.dry.map_or(now, |dry| dry.max(now)) + kept.duration);
-        self.broadcast.inner.began.store(true, Ordering::Relaxed);
+        self.dry = Some(self.dry.map_or(now + GRACE, |dry| dry.max(now + GRACE)) + kept.duration);
         let len = kept.bytes.len() as u64;
         if kept.own {
             self.sources.1 += len;
@@ -70,6 +74,7 @@ impl Listener {
         let view = SliceView {
             bytes: &kept.bytes,
             setup: &kept.setup,
+            offset: kept.offset,
             start: None,
             duration: Some(kept.duration).filter(|duration| !duration.is_zero()),
         };

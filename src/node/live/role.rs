@@ -14,14 +14,15 @@ use tokio::time::Instant;
 
 use crate::node::driver::Backing;
 
-/// The last slices of its own connection that all feeders must vouch for before a node leaves it: so many that whoever follows
+/// The last parts of its own connection that all feeders must vouch for before a node leaves it: so many that whoever follows
 /// meanwhile has vetted a new feeder, too, before an old one goes.
-const VOUCHED: usize = 3;
+const VOUCHED: usize = 5;
 /// From so many neighbours on, one more feeds than is needed: it costs a sixteenth of a copy, and when one goes nobody else has to
 /// turn to the origin. With fewer all of them do.
 const SPARE_FROM: usize = 15;
-/// Nothing for so long, beyond what a slice lasts: the origin is read again.
-const STARVING: Duration = Duration::from_millis(1_500);
+/// Nothing for so long, beyond what a part lasts: the origin is read again. A follower has a part up to 0.4 s later than a feeder,
+/// and a player that keeps a second runs dry 0.2 s after this.
+const STARVING: Duration = Duration::from_millis(600);
 /// A connection is kept at least so long: every one costs the origin a burst.
 const STAY: Duration = Duration::from_secs(6);
 /// Pause before a connection that failed is tried again, doubling up to [`PAUSE_MAX`].
