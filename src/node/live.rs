@@ -25,6 +25,7 @@ use pcdn_core::id::SwarmKey;
 use pcdn_core::origin::OriginBody;
 use pcdn_core::resource::{Resource, ResourceHead, Url};
 use tokio::sync::{Notify, mpsc};
+use tracing::Instrument as _;
 
 use super::open::{Joining, ManifestPlace, StreamSide, join, map};
 use super::stream::track::Cuts;
@@ -95,7 +96,8 @@ impl Broadcast {
         let manifest = ManifestPlace::of(&shared.settings, url, &mapping);
         let feed = Feed::of(bytes, shared, fragmenter, resource);
         let deck = Deck::new(broadcast.clone(), shared, feed, manifest);
-        shared.tasks.spawn(deck.run(notes, shared.stop.clone()));
+        let span = tracing::debug_span!("live", node = %shared.identity.peer_id());
+        shared.tasks.spawn(deck.run(notes, shared.stop.clone()).instrument(span));
         Ok(broadcast)
     }
 

@@ -63,7 +63,9 @@ impl Swarm {
             discontinuity: segment.discontinuity,
             setup,
         };
+        let settled = !segment.discontinuity;
         self.add(now, segment);
+        self.proof.speak(id, settled);
         self.own_segment(now, id, &bytes);
         self.spread(note);
     }

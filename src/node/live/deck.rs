@@ -172,7 +172,7 @@ impl Deck {
         let note = of_it.max_by_key(|note| note.before.is_some()).cloned();
         // What neighbours tell of is where everybody cuts, though this connection is too young to know.
         let provisional = flv::provisional(&slice) && note.is_none();
-        self.role.cut(told.id, provisional);
+        self.role.cut(told.id, slice.offset.is_zero(), provisional);
         tracing::debug!(slice = ?told.id, before = ?told.before, provisional, "cut a slice");
         self.broadcast.tape().own(OWN, told, kept);
         self.broadcast.inner.news.notify_waiters();
@@ -213,14 +213,13 @@ impl Deck {
         };
         // What was cut before it is none that others have.
         let Some(slice) = self.young.drain(..=at).next_back() else { return true };
-        self.role.adopted(note.segment);
+        self.role.adopted(note.segment, slice.offset.is_zero());
         self.share_as(slice, note).await
     }
 
     /// Shares a slice of the own connection that neighbours tell of: what this node does not know to be before it, they may.
     async fn share_as(&mut self, mut slice: Slice, note: &SliceNote) -> bool {
         slice.before = slice.before.or(note.before);
-        slice.segment.discontinuity = note.discontinuity;
         self.share(slice).await
     }
 
@@ -303,7 +302,7 @@ impl Deck {
         let duration = Duration::from_millis(u64::from(note.duration_ms));
         match bytes {
             Some(bytes) => {
-                self.role.came(note.segment, self.feed.is_on());
+                self.role.came(note.segment, note.offset_ms == 0, self.feed.is_on());
                 let offset = Duration::from_millis(u64::from(note.offset_ms));
                 let kept = Kept { bytes, setup: note.setup, duration, offset, own: false };
                 self.broadcast.tape().came(note.segment, kept);

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 
 use crate::node::driver::Backing;
 
-/// The last parts of its own connection that all feeders must vouch for before a node leaves it: so many that whoever follows
+/// The last slices of its own connection that all feeders must vouch for before a node leaves it: so many that whoever follows
 /// meanwhile has vetted a new feeder, too, before an old one goes.
-const VOUCHED: usize = 5;
+const VOUCHED: usize = 3;
 /// From so many neighbours on, one more feeds than is needed: it costs a sixteenth of a copy, and when one goes nobody else has to
 /// turn to the origin. With fewer all of them do.
 const SPARE_FROM: usize = 15;
@@ -42,8 +42,10 @@ pub(super) struct Role {
     me: PeerId,
     rid: Rid,
     witnesses: usize,
-    /// The newest slices: of the own connection while there is one, else from neighbours.
+    /// The first parts of the newest slices: of the own connection while there is one, else from neighbours.
     recent: VecDeque<SegmentId>,
+    /// The newest part.
+    newest: Option<SegmentId>,
     /// How long the stream's slices are: the longest time between two of them lately.
     rhythm: Duration,
     last: Option<Instant>,
@@ -60,6 +62,7 @@ impl Role {
             rid,
             witnesses: witnesses.max(1),
             recent: VecDeque::new(),
+            newest: None,
             rhythm: Duration::from_secs(1),
             last: None,
             connected: now,
@@ -68,33 +71,41 @@ impl Role {
         }
     }
 
-    /// The own connection cut a slice.
-    pub(super) fn cut(&mut self, id: SegmentId, provisional: bool) {
+    /// The own connection cut a part; whether a slice begins with it.
+    pub(super) fn cut(&mut self, id: SegmentId, begins: bool, provisional: bool) {
         self.failures = 0;
         self.beat();
         if !provisional {
-            self.remember(id);
+            self.remember(id, begins);
         }
     }
 
-    /// A slice of the own connection turned out to be one that others cut, too.
-    pub(super) fn adopted(&mut self, id: SegmentId) {
-        self.remember(id);
+    /// A part of the own connection turned out to be one that others cut, too.
+    pub(super) fn adopted(&mut self, id: SegmentId, begins: bool) {
+        self.remember(id, begins);
     }
 
-    /// A slice came from neighbours.
-    pub(super) fn came(&mut self, id: SegmentId, on: bool) {
+    /// A part came from neighbours.
+    pub(super) fn came(&mut self, id: SegmentId, begins: bool, on: bool) {
         self.beat();
         if !on {
-            self.remember(id);
+            self.remember(id, begins);
         }
     }
 
-    fn remember(&mut self, id: SegmentId) {
-        self.recent.push_back(id);
+    fn remember(&mut self, id: SegmentId, begins: bool) {
+        self.newest = Some(id);
+        if begins {
+            self.recent.push_back(id);
+        }
         if self.recent.len() > VOUCHED {
             self.recent.pop_front();
         }
+    }
+
+    fn forget(&mut self) {
+        self.recent.clear();
+        self.newest = None;
     }
 
     fn beat(&mut self) {
@@ -110,7 +121,7 @@ impl Role {
         let pause = (PAUSE * 2u32.saturating_pow(self.failures.min(8))).min(PAUSE_MAX);
         self.failures += 1;
         self.quiet_until = Instant::now() + pause;
-        self.recent.clear();
+        self.forget();
     }
 
     /// How long it lasts from slice to slice.
@@ -118,9 +129,9 @@ impl Role {
         self.rhythm
     }
 
-    /// The newest slices, whose backing decides.
+    /// The beginnings of the newest slices and the newest part, whose backing decides.
     pub(super) fn recent(&self) -> Vec<SegmentId> {
-        self.recent.iter().copied().collect()
+        self.recent.iter().copied().chain(self.newest).collect()
     }
 
     /// `backing` is of [`recent`](Self::recent); `overdue` is how long the next slice has been missed, beyond what it may last.
@@ -134,7 +145,7 @@ impl Role {
             if !settled || self.rank(backing.peers.iter().filter(backs)) < needed + spare {
                 return Step::Stay;
             }
-            self.recent.clear();
+            self.forget();
             return Step::Disconnect;
         }
         let feeder = self.rank(&backing.peers) < needed + spare;
@@ -143,7 +154,7 @@ impl Role {
         let starving = overdue > STARVING || backing.unproven > 0;
         let now = Instant::now();
         if (feeder || left || starving) && now >= self.quiet_until {
-            self.recent.clear();
+            self.forget();
             self.connected = now;
             self.quiet_until = now + PAUSE;
             return Step::Connect;
@@ -178,7 +189,7 @@ mod tests {
         for me in &all {
             let mut role = Role::new(*me, Rid([1; 32]), 2);
             let others: Vec<PeerId> = all.iter().filter(|peer| *peer != me).copied().collect();
-            (0..3).for_each(|i| role.cut(SegmentId(i), false));
+            (0..3).for_each(|i| role.cut(SegmentId(i), true, false));
             tokio::time::advance(STAY).await;
             let nobody = role.decide(&backing(&others, &[]), Duration::ZERO, false, true);
             assert_eq!(nobody, Step::Stay, "nobody vouches");
@@ -211,7 +222,7 @@ mod tests {
             let mine = role.weight(me);
             let (before, behind): (Vec<PeerId>, Vec<PeerId>) =
                 others.iter().partition(|peer| role.weight(peer) < mine);
-            (0..3).for_each(|i| role.cut(SegmentId(i), false));
+            (0..3).for_each(|i| role.cut(SegmentId(i), true, false));
             tokio::time::advance(STAY).await;
             let mut step =
                 |backers: &[PeerId]| role.decide(&backing(&others, backers), Duration::ZERO, false, true);
