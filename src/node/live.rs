@@ -9,6 +9,11 @@
 //! The origin can only be joined at its edge, so somebody must be its reader: of all nodes of the swarm the first few in an order
 //! that follows from their keys are the *feeders*; the others read the origin only to start at once, until others vouch for what
 //! they read themselves, and whenever the next slice does not come in time.
+//!
+//! **What is called a slice here is a part of one**, 0.4 s long ([`PART_MS`](pcdn_media::flv::PART_MS)): a segment of the swarm that
+//! is told, proven, fetched and played by itself. With its `offset` at zero a slice of the stream begins, and players may.
+//! Players keep about a second, and begin at the live edge as they do at the origin: a part is here 0.3 to 0.4 s after it is whole
+//! at a feeder.
 
 mod deck;
 mod feed;

@@ -16,9 +16,10 @@ use viewer::Viewer;
 
 /// Between two homes.
 const LINK: Link = Link { latency: Duration::from_millis(15), upload: Rate::UNLIMITED };
-/// A player that keeps a second does not run dry; with keyframes 5 s apart a node gives it all it has at the start, and no more:
-/// it waits for a slice to come from a neighbour that is up to [`server::LAG_MS`] further behind.
-const STALL_MS_MAX: u64 = 600 + server::LAG_MS;
+/// A player that keeps a second does not run dry.
+const STALL_MS_MAX: u64 = 0;
+/// But when a feeder crashes: it is missed 0.6 s after its next part was due, and what a connection begins with is there at once.
+const CRASH_STALL_MS_MAX: u64 = 700;
 
 /// A swarm of viewers that joined at `joins`, in seconds.
 struct Audience {
@@ -125,8 +126,8 @@ async fn watch(seed: u64, server: Server, ratio_min: f64) -> Vec<String> {
 async fn every_frame_comes_once_in_order_and_in_time() {
     let mut wrong = Vec::new();
     for world @ (seed, gop_ms, habit) in worlds() {
-        // Two of six feed, and vouch for each other; a slice more or less falls into the half minute.
-        let here = watch(seed, Server::new(gop_ms, habit), 0.64).await;
+        // Two of six feed, and vouch for each other; a part more or less falls into the half minute.
+        let here = watch(seed, Server::new(gop_ms, habit), 0.66).await;
         wrong.extend(here.iter().map(|fault| format!("{world:?}, {fault}")));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -136,14 +137,14 @@ async fn every_frame_comes_once_in_order_and_in_time() {
 async fn with_a_signer_one_feeds_and_still_every_frame_comes_in_time() {
     let mut wrong = Vec::new();
     for world @ (seed, gop_ms, habit) in worlds() {
-        let here = watch(seed, Server::new(gop_ms, habit).signed(), 0.8).await;
+        let here = watch(seed, Server::new(gop_ms, habit).signed(), 0.83).await;
         wrong.extend(here.iter().map(|fault| format!("{world:?}, {fault}")));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_feeder_that_crashes_costs_one_slice_at_most_and_no_long_wait() {
+async fn a_feeder_that_crashes_costs_one_part_at_most_and_no_long_wait() {
     let mut wrong = Vec::new();
     for world @ (seed, gop_ms, habit) in worlds() {
         let joins = [0.3, 1.0, 3.0, 4.0, 7.0, 8.0];
@@ -152,21 +153,21 @@ async fn a_feeder_that_crashes_costs_one_slice_at_most_and_no_long_wait() {
         let crashed = all.take_feeder().await;
         all.hub.crash(&crashed.node.peer_id());
         let ratio = all.ratio(50.0, 80.0).await;
-        // Only who crashed could vouch for what it read last: the pictures and sounds of a slice. Of short groups of pictures, and
-        // where the origin keeps none, it does not give the beginning of the next slice any more, either.
-        let slice = match habit {
-            Habit::Uncached => 3 * gop_ms,
-            _ if gop_ms < 1_000 => 4_000,
-            _ => gop_ms,
+        // Only who crashed could vouch for its last part. What follows the origin gives again from the last keyframe on, but with short
+        // groups of pictures that is later than what was missed, and where it keeps none, as late as it answers.
+        let unheard = match habit {
+            Habit::Uncached => server::SLOW.as_millis() as u64 + gop_ms + 1_000,
+            _ if gop_ms < 1_000 => 640,
+            _ => 440,
         };
-        let lost_max = of_media(slice);
+        let lost_max = of_media(unheard);
         for (number, viewer) in all.viewers.iter().enumerate() {
             let faults = viewer.faults();
-            if faults.lost > lost_max || faults.backward > 0 || faults.longest_stall_ms > slice {
+            if faults.lost > lost_max || faults.backward > 0 || faults.longest_stall_ms > CRASH_STALL_MS_MAX {
                 wrong.push(format!("{world:?}, viewer {number}: {faults:?}"));
             }
         }
-        if ratio < 0.55 {
+        if ratio < 0.595 {
             wrong.push(format!("{world:?}: two of five feed, but the ratio is {ratio:.3}"));
         }
         all.end().await;
@@ -178,8 +179,10 @@ async fn a_feeder_that_crashes_costs_one_slice_at_most_and_no_long_wait() {
 async fn a_feeder_that_says_goodbye_costs_nothing() {
     let mut wrong = Vec::new();
     for world @ (seed, gop_ms, habit) in worlds().filter(|(_, gop_ms, _)| *gop_ms >= 1_000) {
-        // Nobody can witness the slice under way any more where the origin does not give its beginning again.
-        let lost_max = if habit == Habit::Uncached { 4 * of_media(gop_ms) } else { 0 };
+        // Where the origin does not give the beginning of the slice under way again, nobody can witness any of it until another has
+        // a connection: twice here.
+        let lost_max =
+            if habit == Habit::Uncached { 2 * of_media(server::SLOW.as_millis() as u64 + 1_200) } else { 0 };
         let mut all =
             Audience::gather(seed, Server::new(gop_ms, habit), &[0.3, 1.0, 3.0, 30.0, 31.0, 32.5]).await;
         for at in [45.3, 62.1] {
@@ -206,7 +209,7 @@ async fn a_stream_costs_what_its_window_costs_whoever_feeds() {
     for (number, viewer) in all.viewers.iter().enumerate() {
         let segments = viewer.segments().await;
         // What is kept for players and neighbours, and what is on its way.
-        assert!((32..=72).contains(&segments), "viewer {number} has {segments} of 180");
+        assert!((192..=200).contains(&segments), "viewer {number} has {segments} of 540");
     }
     all.end().await;
 }

@@ -20,9 +20,9 @@ const SOUND_MS: u64 = 23;
 const SIGNER_LATE: Duration = Duration::from_millis(300);
 
 /// No two connections are equally far behind: each is up to so much later than the programme.
-pub(crate) const LAG_MS: u64 = 120;
+const LAG_MS: u64 = 120;
 /// What a server without a group of pictures takes to answer, before it waits for a keyframe.
-const SLOW: Duration = Duration::from_millis(2_300);
+pub(crate) const SLOW: Duration = Duration::from_millis(2_300);
 
 /// What servers do differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

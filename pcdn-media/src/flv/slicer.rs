@@ -192,6 +192,11 @@ impl Slicer {
     /// Ends the part that grows if it is long enough: before a picture, whose times rise; where none come, before any tag.
     fn part(&mut self, kind: Kind, at: i64) {
         let Some(open) = &self.run.open else { return };
+        let first = self.run.first.unwrap_or(at);
+        if self.run.picture.is_none() && at - first < AUDIO_ONLY_MS {
+            // Pictures may come, and then what came before them is dropped.
+            return;
+        }
         let pictures = self.run.picture.is_some_and(|picture| at - picture < PART_MS);
         if at - open.part.start >= PART_MS && (kind == Kind::Video || !pictures) {
             self.close_part(at);

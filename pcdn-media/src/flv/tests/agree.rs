@@ -205,6 +205,16 @@ fn a_slice_never_outgrows_its_bound() {
     assert!(cut.iter().all(|slice| slice.bytes.len() <= SLICE_BYTES_MAX));
 }
 
+/// nginx's RTMP module sends a client that joins sounds at once, and pictures from the next keyframe on. A player was once given some
+/// of these sounds, and a gap.
+#[test]
+fn sounds_before_the_first_picture_are_not_given_in_part() {
+    let mut programme = programme(9, Shape::Gop(2000), 30_000);
+    programme.retain(|moment| moment.kind == Kind::Audio || moment.at >= 1_900);
+    let first = &parts(serve(&programme, 0, Server::NoCache, 0))[0];
+    assert_eq!((first.segment.key, Kinds::of(&first.bytes)), (true, Kinds { audio: true, video: true }));
+}
+
 #[test]
 fn a_viewer_can_start_with_the_first_part() {
     let programme = programme(8, Shape::Gop(480), 10_000);
