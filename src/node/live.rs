@@ -22,7 +22,7 @@ mod role;
 mod signed;
 pub(crate) mod tape;
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pcdn_core::fragment::Fragmenter;
@@ -58,6 +58,8 @@ struct Inner {
     news: Notify,
     live_start: usize,
     listeners: AtomicUsize,
+    /// The number of the next listener.
+    numbers: AtomicU64,
 }
 
 impl Broadcast {
@@ -94,6 +96,7 @@ impl Broadcast {
             news: Notify::new(),
             live_start: shared.settings.live_start.max(1) as usize,
             listeners: AtomicUsize::new(0),
+            numbers: AtomicU64::new(0),
         };
         let broadcast = Self { inner: Arc::new(inner) };
         let resource =

@@ -11,8 +11,8 @@ use pcdn_core::verify::manifest::Draft;
 use pcdn_media::flv;
 
 /// A manifest names the slices of so long a time: more than it takes from one that a viewer fetched to the next. No longer, as
-/// every viewer fetches all of it with every slice: at 2 Mbit/s 5 KiB, two and a half times a second.
-const NAMED_FOR: Duration = Duration::from_secs(8);
+/// every viewer fetches all of it with every slice: at 2 Mbit/s 3 KiB, two and a half times a second.
+const NAMED_FOR: Duration = Duration::from_secs(5);
 /// And no more than so many, however short they are.
 const SLICES_MAX: usize = 64;
 

@@ -30,7 +30,11 @@ struct Audience {
 
 impl Audience {
     async fn gather(seed: u64, server: Server, joins: &[f64]) -> Self {
-        let (begun, hub) = (Instant::now(), Hub::new(LINK));
+        Self::gather_over(LINK, seed, server, joins).await
+    }
+
+    async fn gather_over(link: Link, seed: u64, server: Server, joins: &[f64]) -> Self {
+        let (begun, hub) = (Instant::now(), Hub::new(link));
         let mut all = Self { begun, hub, viewers: Vec::new() };
         for (number, at) in joins.iter().enumerate() {
             all.until(*at).await;
@@ -212,4 +216,21 @@ async fn a_stream_costs_what_its_window_costs_whoever_feeds() {
         assert!((192..=200).contains(&segments), "viewer {number} has {segments} of 540");
     }
     all.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tmp_many() {
+    for (n, up) in [(16, 1_000_000), (16, 130_000), (16, 100_000), (32, 130_000)] {
+        for gop in [2_000, 480] {
+            let link = Link { latency: Duration::from_millis(15), upload: Rate(up) };
+            let joins: Vec<f64> = (0..n).map(|i| 0.3 + i as f64 * 0.9).collect();
+            let all = Audience::gather_over(link, 7, Server::new(gop, Habit::Absolute), &joins).await;
+            let ratio = all.ratio(60.0, 90.0).await;
+            let stalls: Vec<u64> = all.viewers.iter().map(|v| v.faults().longest_stall_ms).collect();
+            let lost: Vec<u64> = all.viewers.iter().map(|v| v.faults().lost).collect();
+            let back: u64 = all.viewers.iter().map(|v| v.faults().backward).sum();
+            println!("{n} up {up} gop {gop}: ratio {ratio:.3} back {back} stalls {stalls:?} lost {lost:?}");
+            all.end().await;
+        }
+    }
 }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::feed::{Fed, Feed};
+use super::feed::{Fed, Feed, State};
 use super::role::{self, Role};
 use super::signed::{self, Signed};
 use super::tape::{self, Kept};
@@ -65,12 +65,19 @@ pub(super) struct Deck {
     young: VecDeque<Slice>,
     /// The own connection's last part that was shared, and where it ends.
     shared: Option<(SegmentId, Duration)>,
-    /// Where the own connection, which is new, goes on behind what is here.
-    seam: Option<(SegmentId, Seam)>,
+    /// What a new connection gave, which cuts differently from neighbours as far as is known, and overlaps what they bring. It is
+    /// used when they bring no more in time, or turn out to cut the same.
+    reserve: Option<VecDeque<Slice>>,
 }
 
 /// Notes kept until the own connection meets them: as many as a neighbour greets with, of a few neighbours.
 const NOTES_MAX: usize = 128;
+/// Parts in reserve: the group of pictures a connection begins with, and until the first boundary.
+const RESERVE_MAX: usize = 64;
+/// With so little left for a player the origin is read: a connection gives what it begins with within a tenth of a second or two.
+const LOW: Duration = Duration::from_millis(150);
+/// With so little left the reserve is used.
+const LAST: Duration = Duration::from_millis(100);
 /// Provisional parts kept: neighbours tell of theirs within a fraction of a second, but the first are a whole group of pictures.
 const YOUNG_MAX: usize = 32;
 
@@ -100,7 +107,7 @@ impl Deck {
             notes: VecDeque::new(),
             young: VecDeque::new(),
             shared: None,
-            seam: None,
+            reserve: None,
             broadcast,
         }
     }
@@ -152,7 +159,63 @@ impl Deck {
     }
 
     async fn own(&mut self, slice: Slice) -> bool {
-        let Some((mut slice, after)) = self.sewn(slice) else { return true };
+        if self.reserve.is_none() || self.broadcast.tape().knows(slice.segment.id) {
+            // What came before it neighbours cut as well.
+            self.reserve = None;
+            return self.take(slice, None).await;
+        }
+        self.role.cut(slice.segment.id, false, true);
+        let Some(reserve) = &mut self.reserve else { return true };
+        reserve.push_back(slice);
+        if reserve.len() > RESERVE_MAX { self.sew().await } else { true }
+    }
+
+    /// A neighbour tells of a part that is in reserve: from there on the own connection cuts as all do.
+    async fn release(&mut self, note: &SliceNote) -> bool {
+        let at = self.reserve.as_ref().and_then(|own| own.iter().position(|s| s.segment.id == note.segment));
+        let Some(at) = at else { return true };
+        // It has a place now, if it can have one.
+        if !self.broadcast.tape().knows(note.segment) {
+            return true;
+        }
+        let rest = self.reserve.take().unwrap_or_default().split_off(at);
+        for slice in rest {
+            if !self.take(slice, None).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Goes on with what is in reserve, behind what is here.
+    async fn sew(&mut self) -> bool {
+        let (last, parts) = self.broadcast.tape().seam().unzip();
+        let mut seam = Seam::behind(&parts.unwrap_or_default());
+        let mut own = self.reserve.take().unwrap_or_default();
+        let mut first = None;
+        while let Some(slice) = own.pop_front() {
+            match seam.pass(&slice) {
+                Passed::Before => continue,
+                Passed::Across(rest) => first = Some((*rest, last)),
+                Passed::Behind => first = Some((slice, None)),
+            }
+            break;
+        }
+        let Some((slice, after)) = first else {
+            // All of it is here: the next part tells.
+            self.reserve = Some(own);
+            return true;
+        };
+        tracing::debug!(across = after.is_some(), "goes on with its own connection");
+        let mut live = self.take(slice, after).await;
+        for slice in own {
+            live = live && self.take(slice, None).await;
+        }
+        live
+    }
+
+    /// Takes a part of the own connection; it comes `after` that one, if it does not say what it comes after.
+    async fn take(&mut self, mut slice: Slice, after: Option<SegmentId>) -> bool {
         self.lay(&mut slice.segment);
         slice.before = slice.before.or_else(|| self.shared_before(&slice.segment));
         let told = Told {
@@ -186,23 +249,6 @@ impl Deck {
         match note {
             Some(note) => self.share_as(slice, &note).await,
             None => self.share(slice).await,
-        }
-    }
-
-    /// What of a part of a new connection is not here yet, and what it comes after. A connection begins with the group of pictures
-    /// under way, of which neighbours may have brought a part; where all cut alike, its parts are theirs.
-    fn sewn(&mut self, slice: Slice) -> Option<(Slice, Option<SegmentId>)> {
-        let Some((last, mut seam)) = self.seam.take() else { return Some((slice, None)) };
-        if self.broadcast.tape().knows(slice.segment.id) {
-            return Some((slice, None));
-        }
-        match seam.pass(&slice) {
-            Passed::Before => {
-                self.seam = Some((last, seam));
-                None
-            }
-            Passed::Across(rest) => Some((*rest, Some(last))),
-            Passed::Behind => Some((slice, None)),
         }
     }
 
@@ -248,7 +294,13 @@ impl Deck {
         if !self.adopt(&note).await {
             return false;
         }
-        let wanted = self.broadcast.tape().told(u64::from(link.0), told_by(&note), self.feed.state());
+        // What is in reserve is not given yet.
+        let state = if self.reserve.is_some() { State::Silent } else { self.feed.state() };
+        let wanted = self.broadcast.tape().told(u64::from(link.0), told_by(&note), state);
+        if !self.release(&note).await {
+            return false;
+        }
+        let wanted = wanted && !self.broadcast.tape().has(note.segment);
         tracing::trace!(link = link.0, slice = ?note.segment, before = ?note.before, wanted, "told of a slice");
         // What is told may be here already: content repeats.
         self.broadcast.inner.news.notify_waiters();
@@ -256,8 +308,9 @@ impl Deck {
     }
 
     fn told(&mut self, id: SegmentId) {
-        if let Some(signed) = &mut self.signed {
+        if let (Some(signed), Some(shared)) = (&mut self.signed, self.node.upgrade()) {
             signed.told(id);
+            signed.look(&shared);
         }
     }
 
@@ -335,12 +388,15 @@ impl Deck {
             return false;
         }
         let Ok(backing) = backing.await else { return false };
-        let overdue = self.broadcast.tape().overdue();
-        match self.role.decide(&backing, overdue, signed, self.feed.is_on()) {
+        if self.reserve.is_some() && self.is_needed() && !self.sew().await {
+            return false;
+        }
+        let want = self.want();
+        match self.role.decide(&backing, want, signed, self.feed.is_on()) {
             role::Step::Connect => {
-                tracing::debug!(?overdue, unproven = backing.unproven, "reads the origin again");
+                tracing::debug!(?want, unproven = backing.unproven, "reads the origin again");
                 self.shared = None;
-                self.seam = self.broadcast.tape().seam().map(|(last, parts)| (last, Seam::behind(&parts)));
+                self.reserve = self.broadcast.tape().seam().map(|_| VecDeque::new());
                 self.feed.connect();
             }
             role::Step::Disconnect => {
@@ -353,8 +409,20 @@ impl Deck {
         true
     }
 
+    fn want(&self) -> role::Want {
+        let tape = self.broadcast.tape();
+        role::Want { overdue: tape.overdue(), low: tape.is_low(LOW) }
+    }
+
+    /// Whether the reserve is to be used: a player has hardly anything left, or nobody brings anything.
+    fn is_needed(&self) -> bool {
+        let tape = self.broadcast.tape();
+        tape.is_low(LAST) || tape.overdue() > LAST * 10
+    }
+
     /// The own connection is gone: what neighbours told of meanwhile, and it did not cut any more, is fetched from them.
     async fn take_over(&mut self) -> bool {
+        self.reserve = None;
         let mut notes = std::mem::take(&mut self.notes);
         notes.retain(|note| self.broadcast.tape().take_over(HEARSAY, told_by(note)));
         self.broadcast.tape().lost(OWN);

@@ -23,8 +23,11 @@ const SPARE_FROM: usize = 15;
 /// Nothing for so long, beyond what a part lasts: the origin is read again. A follower has a part up to 0.4 s later than a feeder,
 /// and a player that keeps a second runs dry 0.2 s after this.
 const STARVING: Duration = Duration::from_millis(600);
-/// A connection is kept at least so long: every one costs the origin a burst.
+/// A connection is kept at least so long: every one costs the origin a burst. Twice as long each time a player nearly ran dry
+/// within [`STEADY`] after the last, up to [`STAY_MAX`]: neighbours cannot give this node enough soon enough.
 const STAY: Duration = Duration::from_secs(6);
+const STAY_MAX: Duration = Duration::from_secs(240);
+const STEADY: Duration = Duration::from_secs(60);
 /// Pause before a connection that failed is tried again, doubling up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
@@ -34,6 +37,15 @@ pub(super) enum Step {
     Connect,
     Disconnect,
     Stay,
+}
+
+/// How urgently something is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Want {
+    /// How long the next part has been missed, beyond what it may last.
+    pub(super) overdue: Duration,
+    /// A player has little left.
+    pub(super) low: bool,
 }
 
 /// What decides it.
@@ -50,6 +62,9 @@ pub(super) struct Role {
     rhythm: Duration,
     last: Option<Instant>,
     connected: Instant,
+    /// How long the connection is kept at least, and when the last was left.
+    stay: Duration,
+    left: Instant,
     failures: u32,
     quiet_until: Instant,
 }
@@ -66,6 +81,8 @@ impl Role {
             rhythm: Duration::from_secs(1),
             last: None,
             connected: now,
+            stay: STAY,
+            left: now,
             failures: 0,
             quiet_until: now,
         }
@@ -134,26 +151,29 @@ impl Role {
         self.recent.iter().copied().chain(self.newest).collect()
     }
 
-    /// `backing` is of [`recent`](Self::recent); `overdue` is how long the next slice has been missed, beyond what it may last.
-    pub(super) fn decide(&mut self, backing: &Backing, overdue: Duration, signed: bool, on: bool) -> Step {
+    /// `backing` is of [`recent`](Self::recent).
+    pub(super) fn decide(&mut self, backing: &Backing, want: Want, signed: bool, on: bool) -> Step {
         let needed = if signed { 1 } else { self.witnesses };
         let spare = usize::from(backing.peers.len() >= SPARE_FROM);
         if on {
             // Those that are there but feed nothing do not count.
             let backs = |peer: &&PeerId| backing.of.iter().all(|backers| backers.contains(peer));
-            let settled = self.recent.len() >= VOUCHED && self.connected.elapsed() >= STAY;
+            let settled = self.recent.len() >= VOUCHED && self.connected.elapsed() >= self.stay;
             if !settled || self.rank(backing.peers.iter().filter(backs)) < needed + spare {
                 return Step::Stay;
             }
             self.forget();
+            self.left = Instant::now();
             return Step::Disconnect;
         }
         let feeder = self.rank(&backing.peers) < needed + spare;
         // Whoever connects before the slice under way ends has all of it: the origin gives it from its beginning.
         let left = backing.of.last().is_some_and(|backers| backers.len() < needed);
-        let starving = overdue > STARVING || backing.unproven > 0;
+        let starving = want.overdue > STARVING || backing.unproven > 0 || want.low;
         let now = Instant::now();
         if (feeder || left || starving) && now >= self.quiet_until {
+            let again = want.low && self.left.elapsed() < STEADY;
+            self.stay = if again { (self.stay * 2).min(STAY_MAX) } else { STAY };
             self.forget();
             self.connected = now;
             self.quiet_until = now + PAUSE;
@@ -191,9 +211,9 @@ mod tests {
             let others: Vec<PeerId> = all.iter().filter(|peer| *peer != me).copied().collect();
             (0..3).for_each(|i| role.cut(SegmentId(i), true, false));
             tokio::time::advance(STAY).await;
-            let nobody = role.decide(&backing(&others, &[]), Duration::ZERO, false, true);
+            let nobody = role.decide(&backing(&others, &[]), Want::default(), false, true);
             assert_eq!(nobody, Step::Stay, "nobody vouches");
-            let all = role.decide(&backing(&others, &others), Duration::ZERO, false, true);
+            let all = role.decide(&backing(&others, &others), Want::default(), false, true);
             feeding += usize::from(all == Step::Stay);
         }
         assert_eq!(feeding, 2);
@@ -206,10 +226,13 @@ mod tests {
         let mut role = Role::new(me, Rid([2; 32]), 1);
         role.witnesses = 0;
         let there = backing(&peers, &[]);
-        assert_eq!(role.decide(&there, STARVING, false, false), Step::Stay);
+        let late = |overdue| Want { overdue, low: false };
+        assert_eq!(role.decide(&there, late(STARVING), false, false), Step::Stay);
         let unproven = Backing { unproven: 1, ..there.clone() };
-        assert_eq!(role.clone().decide(&unproven, Duration::ZERO, false, false), Step::Connect);
-        assert_eq!(role.decide(&there, STARVING * 2, false, false), Step::Connect);
+        assert_eq!(role.clone().decide(&unproven, Want::default(), false, false), Step::Connect);
+        assert_eq!(role.clone().decide(&there, late(STARVING * 2), false, false), Step::Connect);
+        let low = Want { low: true, ..Want::default() };
+        assert_eq!(role.decide(&there, low, false, false), Step::Connect);
     }
 
     /// Followers once lost slices: the old feeders had left for new ones that nobody had vetted yet.
@@ -225,7 +248,7 @@ mod tests {
             (0..3).for_each(|i| role.cut(SegmentId(i), true, false));
             tokio::time::advance(STAY).await;
             let mut step =
-                |backers: &[PeerId]| role.decide(&backing(&others, backers), Duration::ZERO, false, true);
+                |backers: &[PeerId]| role.decide(&backing(&others, backers), Want::default(), false, true);
             assert_eq!(step(&behind), Step::Stay);
             assert_eq!(step(&before[..before.len().min(1)]), Step::Stay, "one of two is not enough");
             assert_eq!(step(&before) == Step::Disconnect, before.len() >= 2);

@@ -66,6 +66,8 @@ pub(crate) struct Tape {
     last_own: Option<SegmentId>,
     /// When the newest slice came.
     moved: Option<Instant>,
+    /// When each player will have played all it was given.
+    dry: BTreeMap<u64, Instant>,
     over: bool,
 }
 
@@ -87,6 +89,11 @@ impl Tape {
         let mut parts: Vec<Bytes> = kept.map(|kept| kept.bytes.clone()).collect();
         parts.reverse();
         Some((last, parts))
+    }
+
+    /// Whether it is here.
+    pub(crate) fn has(&self, id: SegmentId) -> bool {
+        self.kept.contains_key(&id)
     }
 
     /// Whether a slice of that number has a place here.
@@ -182,6 +189,21 @@ impl Tape {
 
     fn quiet(&self) -> Duration {
         self.moved.map_or(Duration::ZERO, |moved| moved.elapsed())
+    }
+
+    /// A player will have played all it was given at `dry`.
+    pub(crate) fn plays(&mut self, player: u64, dry: Instant) {
+        self.dry.insert(player, dry);
+    }
+
+    /// A player is gone.
+    pub(crate) fn left(&mut self, player: u64) {
+        self.dry.remove(&player);
+    }
+
+    /// Whether some player has no more than `left` to play.
+    pub(crate) fn is_low(&self, left: Duration) -> bool {
+        self.dry.values().min().is_some_and(|dry| *dry <= Instant::now() + left)
     }
 
     pub(crate) fn end(&mut self) {
