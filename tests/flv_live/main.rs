@@ -156,7 +156,7 @@ async fn a_feeder_that_crashes_costs_one_part_at_most_and_no_long_wait() {
         all.until(20.0).await;
         let crashed = all.take_feeder().await;
         all.hub.crash(&crashed.node.peer_id());
-        let ratio = all.ratio(50.0, 80.0).await;
+        let ratio = all.ratio(70.0, 100.0).await;
         // Only who crashed could vouch for its last part. What follows the origin gives again from the last keyframe on, but with short
         // groups of pictures that is later than what was missed, and where it keeps none, as late as it answers.
         let unheard = match habit {
@@ -171,7 +171,10 @@ async fn a_feeder_that_crashes_costs_one_part_at_most_and_no_long_wait() {
                 wrong.push(format!("{world:?}, viewer {number}: {faults:?}"));
             }
         }
-        if ratio < 0.595 {
+        // A player that waited for less than a second has nothing in hand since, and its node does not follow: nobody could give it
+        // a part in time.
+        let ratio_min = if habit == Habit::Uncached { 0.3 } else { 0.595 };
+        if ratio < ratio_min {
             wrong.push(format!("{world:?}: two of five feed, but the ratio is {ratio:.3}"));
         }
         all.end().await;
@@ -218,19 +221,29 @@ async fn a_stream_costs_what_its_window_costs_whoever_feeds() {
     all.end().await;
 }
 
+/// Uplinks of two and a half copies are not enough for players that keep a second: parts come too late by some of the ways. Who gets
+/// them so reads the origin, before its player has to wait.
 #[tokio::test(start_paused = true)]
-async fn tmp_many() {
-    for (n, up) in [(16, 1_000_000), (16, 130_000), (16, 100_000), (32, 130_000)] {
-        for gop in [2_000, 480] {
-            let link = Link { latency: Duration::from_millis(15), upload: Rate(up) };
-            let joins: Vec<f64> = (0..n).map(|i| 0.3 + i as f64 * 0.9).collect();
-            let all = Audience::gather_over(link, 7, Server::new(gop, Habit::Absolute), &joins).await;
+async fn where_uplinks_are_thin_nodes_turn_to_the_origin_in_time() {
+    let thin = Link { latency: Duration::from_millis(15), upload: Rate(130_000) };
+    let joins: Vec<f64> = (0..16).map(|viewer| 0.3 + f64::from(viewer) * 0.9).collect();
+    let mut wrong = Vec::new();
+    // With short groups of pictures what a connection begins with is later than what is on its way from neighbours.
+    for (gop_ms, stall_ms_max) in [(2_000, 350), (480, 700)] {
+        for seed in 0..3 {
+            let all = Audience::gather_over(thin, seed, Server::new(gop_ms, Habit::Absolute), &joins).await;
             let ratio = all.ratio(60.0, 90.0).await;
-            let stalls: Vec<u64> = all.viewers.iter().map(|v| v.faults().longest_stall_ms).collect();
-            let lost: Vec<u64> = all.viewers.iter().map(|v| v.faults().lost).collect();
-            let back: u64 = all.viewers.iter().map(|v| v.faults().backward).sum();
-            println!("{n} up {up} gop {gop}: ratio {ratio:.3} back {back} stalls {stalls:?} lost {lost:?}");
+            for (number, viewer) in all.viewers.iter().enumerate() {
+                let faults = viewer.faults();
+                if faults.lost + faults.backward > 0 || faults.longest_stall_ms > stall_ms_max {
+                    wrong.push(format!("{gop_ms} {seed}, viewer {number}: {faults:?}"));
+                }
+            }
+            if ratio < 0.17 {
+                wrong.push(format!("{gop_ms} {seed}: the ratio is {ratio:.3}"));
+            }
             all.end().await;
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::feed::{Fed, Feed, State};
+use super::listener::GRACE;
 use super::role::{self, Role};
 use super::signed::{self, Signed};
 use super::tape::{self, Kept};
@@ -74,8 +75,12 @@ pub(super) struct Deck {
 const NOTES_MAX: usize = 128;
 /// Parts in reserve: the group of pictures a connection begins with, and until the first boundary.
 const RESERVE_MAX: usize = 64;
-/// With so little left for a player the origin is read: a connection gives what it begins with within a tenth of a second or two.
-const LOW: Duration = Duration::from_millis(150);
+/// With so little left for a player the origin is read: what a connection begins with may be later than what is on its way from
+/// neighbours, which has to come before the player is dry. (With 0.15 s players of 16 viewers with uplinks of two and a half
+/// copies waited twice as long and three times as often.) A follower's player has 0.5 s left when a part comes.
+const LOW: Duration = Duration::from_millis(250);
+/// A signed part comes later by what its manifest takes.
+const LOW_SIGNED: Duration = Duration::from_millis(100);
 /// With so little left the reserve is used.
 const LAST: Duration = Duration::from_millis(100);
 /// Provisional parts kept: neighbours tell of theirs within a fraction of a second, but the first are a whole group of pictures.
@@ -167,7 +172,10 @@ impl Deck {
         self.role.cut(slice.segment.id, false, true);
         let Some(reserve) = &mut self.reserve else { return true };
         reserve.push_back(slice);
-        if reserve.len() > RESERVE_MAX { self.sew().await } else { true }
+        if reserve.len() > RESERVE_MAX {
+            reserve.pop_front();
+        }
+        true
     }
 
     /// A neighbour tells of a part that is in reserve: from there on the own connection cuts as all do.
@@ -191,23 +199,22 @@ impl Deck {
     async fn sew(&mut self) -> bool {
         let (last, parts) = self.broadcast.tape().seam().unzip();
         let mut seam = Seam::behind(&parts.unwrap_or_default());
-        let mut own = self.reserve.take().unwrap_or_default();
+        let mut own = self.reserve.clone().unwrap_or_default();
         let mut first = None;
         while let Some(slice) = own.pop_front() {
             match seam.pass(&slice) {
                 Passed::Before => continue,
-                Passed::Across(rest) => first = Some((*rest, last)),
-                Passed::Behind => first = Some((slice, None)),
+                Passed::Across(rest) => first = Some(*rest),
+                // Between what is here and what the connection began with is something that is on its way.
+                Passed::Behind if self.awaits() => {}
+                Passed::Behind => first = Some(slice),
             }
             break;
         }
-        let Some((slice, after)) = first else {
-            // All of it is here: the next part tells.
-            self.reserve = Some(own);
-            return true;
-        };
-        tracing::debug!(across = after.is_some(), "goes on with its own connection");
-        let mut live = self.take(slice, after).await;
+        let Some(slice) = first else { return true };
+        tracing::debug!(slice = ?slice.segment.id, ?last, "goes on with its own connection");
+        self.reserve = None;
+        let mut live = self.take(slice, last).await;
         for slice in own {
             live = live && self.take(slice, None).await;
         }
@@ -391,7 +398,7 @@ impl Deck {
         if self.reserve.is_some() && self.is_needed() && !self.sew().await {
             return false;
         }
-        let want = self.want();
+        let want = self.want(if signed { LOW_SIGNED } else { LOW });
         match self.role.decide(&backing, want, signed, self.feed.is_on()) {
             role::Step::Connect => {
                 tracing::debug!(?want, unproven = backing.unproven, "reads the origin again");
@@ -409,9 +416,15 @@ impl Deck {
         true
     }
 
-    fn want(&self) -> role::Want {
+    fn want(&self, low: Duration) -> role::Want {
         let tape = self.broadcast.tape();
-        role::Want { overdue: tape.overdue(), low: tape.is_low(LOW) }
+        role::Want { overdue: tape.overdue(), low: tape.is_low(low) }
+    }
+
+    /// Whether neighbours may still bring what players want next.
+    fn awaits(&self) -> bool {
+        let tape = self.broadcast.tape();
+        tape.wanted().next().is_some() && !tape.is_dry_since(GRACE)
     }
 
     /// Whether the reserve is to be used: a player has hardly anything left, or nobody brings anything.

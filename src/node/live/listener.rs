@@ -16,7 +16,7 @@ use super::tape::{Kept, Next};
 const KEPT: Duration = Duration::from_secs(1);
 /// A player that has nothing left waits so long for what is on its way, before it goes on behind it: a connection to the origin
 /// gives it within that, and a player that begins with the first picture has little in hand.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// One player's view of a broadcast.
 #[derive(Debug)]
@@ -84,14 +84,16 @@ impl Listener {
     fn put(&mut self, place: Place, kept: &Kept) -> Bytes {
         self.at = Some(place);
         let now = Instant::now();
+        // Who had nothing for so long gathers anew before it goes on.
+        if self.gives_up().is_some_and(|until| until <= now) {
+            (self.first, self.dry) = (Duration::ZERO, None);
+        }
         self.first += kept.duration;
         self.dry = match self.dry {
             Some(dry) => Some(dry.max(now) + kept.duration),
             None => (self.first >= KEPT).then(|| now + self.first),
         };
-        if let Some(dry) = self.dry {
-            self.broadcast.tape().plays(self.number, dry);
-        }
+        self.broadcast.tape().plays(self.number, self.dry);
         let len = kept.bytes.len() as u64;
         if kept.own {
             self.sources.1 += len;

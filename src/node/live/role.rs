@@ -23,10 +23,12 @@ const SPARE_FROM: usize = 15;
 /// Nothing for so long, beyond what a part lasts: the origin is read again. A follower has a part up to 0.4 s later than a feeder,
 /// and a player that keeps a second runs dry 0.2 s after this.
 const STARVING: Duration = Duration::from_millis(600);
-/// A connection is kept at least so long: every one costs the origin a burst. Twice as long each time a player nearly ran dry
-/// within [`STEADY`] after the last, up to [`STAY_MAX`]: neighbours cannot give this node enough soon enough.
+/// A connection is kept at least so long: every one costs the origin a burst.
 const STAY: Duration = Duration::from_secs(6);
-const STAY_MAX: Duration = Duration::from_secs(240);
+/// So long if a player nearly ran dry: neighbours cannot give this node enough soon enough. Twice as long each time that happens
+/// within [`STEADY`] after the last, up to [`STAY_MAX`].
+const STAY_LOW: Duration = Duration::from_secs(24);
+const STAY_MAX: Duration = Duration::from_secs(480);
 const STEADY: Duration = Duration::from_secs(60);
 /// Pause before a connection that failed is tried again, doubling up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(250);
@@ -172,8 +174,12 @@ impl Role {
         let starving = want.overdue > STARVING || backing.unproven > 0 || want.low;
         let now = Instant::now();
         if (feeder || left || starving) && now >= self.quiet_until {
-            let again = want.low && self.left.elapsed() < STEADY;
-            self.stay = if again { (self.stay * 2).min(STAY_MAX) } else { STAY };
+            let again = self.left.elapsed() < STEADY;
+            self.stay = match want.low {
+                true if again => (self.stay * 2).clamp(STAY_LOW, STAY_MAX),
+                true => STAY_LOW,
+                false => STAY,
+            };
             self.forget();
             self.connected = now;
             self.quiet_until = now + PAUSE;

@@ -191,9 +191,12 @@ impl Tape {
         self.moved.map_or(Duration::ZERO, |moved| moved.elapsed())
     }
 
-    /// A player will have played all it was given at `dry`.
-    pub(crate) fn plays(&mut self, player: u64, dry: Instant) {
-        self.dry.insert(player, dry);
+    /// A player will have played all it was given at `dry`; `None` while it gathers something to begin with.
+    pub(crate) fn plays(&mut self, player: u64, dry: Option<Instant>) {
+        match dry {
+            Some(dry) => self.dry.insert(player, dry),
+            None => self.dry.remove(&player),
+        };
     }
 
     /// A player is gone.
@@ -204,6 +207,11 @@ impl Tape {
     /// Whether some player has no more than `left` to play.
     pub(crate) fn is_low(&self, left: Duration) -> bool {
         self.dry.values().min().is_some_and(|dry| *dry <= Instant::now() + left)
+    }
+
+    /// Whether some player has had nothing left for so long.
+    pub(crate) fn is_dry_since(&self, since: Duration) -> bool {
+        self.dry.values().min().is_some_and(|dry| dry.elapsed() >= since)
     }
 
     pub(crate) fn end(&mut self) {
