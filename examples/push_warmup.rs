@@ -12,8 +12,8 @@ use pcdn::core::warmup::Pace;
 use pcdn::demo::DemoOrigin;
 use pcdn::discovery::{Tracker, TrackerConfig, TrackerServer};
 use pcdn::node::{ManifestFrom, Settings};
-use pcdn::push::api::{BudgetBody, PushBody, StatusBody, TargetBody};
-use pcdn::push::{Call, Holder, HolderConfig, PushNode, PushNodeConfig};
+use pcdn::push::api::{BudgetBody, PushBody, TargetBody};
+use pcdn::push::{Holder, HolderConfig, PushNode, PushNodeConfig};
 use pcdn::transport::origin::{Http, HttpConfig};
 use pcdn::transport::udp::{Udp, UdpConfig};
 use pcdn::{Node, identity, mapping, media, publish, store};
@@ -65,6 +65,7 @@ async fn release() -> Result<f64, Box<dyn Error>> {
     let budget = BudgetBody { cdn_bytes: Some(ByteSize(9_000_000)), peer_rate: None };
     let order = PushBody {
         urls: vec![origin.url("film.mp4").parse()?],
+        renditions: Vec::new(),
         target: TargetBody::Copies(3),
         regions: Vec::new(),
         by_s: 60,
@@ -73,14 +74,13 @@ async fn release() -> Result<f64, Box<dyn Error>> {
         forecast: 0,
     };
     let job = push.push(&order).await?;
-    let call = Call::new(at, None)?;
-    loop {
-        let status: StatusBody = call.get(&format!("/v1/pushes/{}", job.0)).await?;
+    let mut changes = push.changes();
+    while let Some(status) = push.status(job) {
         if status.regions[0].proven == 3 {
             println!("{} bytes from the CDN, {} among peers", status.from_cdn, status.from_peers);
             break;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        changes.changed().await?;
     }
 
     // The release: the first viewer comes.

@@ -140,6 +140,8 @@ pub struct NodeConfig {
     pub metered: bool,
     /// Whether the home's router is asked to open this node's ports, where this machine has a private address.
     pub port_mapping: OnOff,
+    /// Whether peers in this machine's private networks are looked for there.
+    pub lan_discovery: OnOff,
     /// Whether peers are used.
     pub p2p: P2p,
     /// What is bought: a cheap origin bill, or speed.
@@ -196,6 +198,7 @@ impl Default for NodeConfig {
             download_limit_peer: Rate::UNLIMITED,
             metered: false,
             port_mapping: OnOff::On,
+            lan_discovery: OnOff::On,
             p2p: P2p::On,
             policy: Policy::Balanced,
             integrity: Integrity::Witnessed,
@@ -282,6 +285,9 @@ pub struct TrackerConfig {
     /// The public key of the application whose tokens it wants.
     #[serde(with = "blank")]
     pub token_key: Option<PeerId>,
+    /// The address from which nodes are answered, too, so that they learn what their NATs let in; not set: another one of this host.
+    #[serde(with = "blank")]
+    pub second_address: Option<std::net::IpAddr>,
     /// The directory of its key and of what it knows of peers.
     #[serde(with = "blank")]
     pub data_dir: Option<String>,
@@ -310,6 +316,7 @@ impl Default for TrackerConfig {
             store: "memory".into(),
             networks: None,
             token_key: None,
+            second_address: None,
             data_dir: None,
             key: None,
             ledger: None,
@@ -431,6 +438,8 @@ pub struct PushConfig {
     pub hold: Span,
     /// Regions: `NAME=ADDRESS/BITS` says where one is, `NAME` alone where copies shall be.
     pub region: Vec<String>,
+    /// Renditions of playlists, by number; none is all.
+    pub rendition: Vec<String>,
     /// Bytes from the CDN, all peers together.
     #[serde(with = "blank")]
     pub cdn_budget: Option<ByteSize>,
@@ -461,6 +470,7 @@ impl Default for PushConfig {
             deadline: Span(std::time::Duration::from_secs(600)),
             hold: Span(std::time::Duration::from_secs(3_600)),
             region: Vec::new(),
+            rendition: Vec::new(),
             cdn_budget: None,
             peer_rate: Rate::UNLIMITED,
             status: false,

@@ -54,6 +54,7 @@ use pcdn_core::peer::PeerRecord;
 use pcdn_core::range::ByteRange;
 use pcdn_core::receipt::Receipt;
 use pcdn_core::resource::{ResourceHead, Url};
+use pcdn_core::schedule::Policy;
 use pcdn_core::store::Store;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -66,6 +67,7 @@ pub use error::OpenError;
 pub use live::{Broadcast, Listener};
 pub(crate) use open::head_of;
 pub use status::{P2p, PeerStatus, SwarmReport, SwarmStatus};
+pub(crate) use stream::Whole;
 pub use stream::{SegmentItem, Stream};
 
 use driver::ToSwarm;
@@ -131,7 +133,21 @@ impl Node {
     /// # Errors
     /// What the origin answers, or that it cannot be cut ([`OpenError::Fragment`]): then pass it through.
     pub async fn open(&self, url: &Url) -> Result<Asset, OpenError> {
-        open::open(&self.shared, url).await
+        open::open(&self.shared, url, open::For::Use).await
+    }
+
+    /// The same for a player that begins with the first byte: the origin is asked for the first 64 KiB at once, instead of for
+    /// its head only, and a manifest that is late is not waited for. It saves a round trip to the origin. Under
+    /// [`Policy::Cost`] it is as [`open`](Self::open): peers may have those bytes a moment later.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub async fn open_to_play(&self, url: &Url) -> Result<Asset, OpenError> {
+        let purpose = match self.shared.settings.policy {
+            Policy::Cost => open::For::Use,
+            Policy::Balanced | Policy::Speed => open::For::Play,
+        };
+        open::open(&self.shared, url, purpose).await
     }
 
     /// Opens the playlist at `url`, whose kind `first_bytes` and the media type tell. A playlist open already is shared.

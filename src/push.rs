@@ -7,7 +7,8 @@
 //! | file | what |
 //! |---|---|
 //! | `api` | the bodies of the HTTP API, and how peers sign theirs |
-//! | `node`, `routes`, `openapi` | the push node |
+//! | `node`, `rounds`, `routes`, `openapi` | the push node |
+//! | `presentation` | what a URL is: a resource, or what a playlist lists |
 //! | `regions` | which addresses are which region |
 //! | `superpeers` | who is preferred |
 //! | `verdicts` | trackers are told how audits ended |
@@ -17,7 +18,9 @@ pub mod api;
 mod holder;
 mod node;
 mod openapi;
+mod presentation;
 mod regions;
+mod rounds;
 mod routes;
 mod superpeers;
 mod verdicts;

@@ -42,7 +42,7 @@ use pcdn_core::verify::Integrity;
 
 pub use report::{Bar, Comparison, Outcome, Spread, ViewerOutcome, bars};
 pub use scenario::{
-    After, Behaviour, ContentSpec, Group, Join, Killed, OriginSpec, Outage, PlayerSpec, Scenario,
+    After, Behaviour, ContentSpec, Group, Join, Killed, NatKind, OriginSpec, Outage, PlayerSpec, Scenario,
     ScenarioError, Task, TrackerSpec,
 };
 

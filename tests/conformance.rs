@@ -198,20 +198,38 @@ async fn origins() {
     conformance::origin::origin(&scripted, &cdn, &body, &url("http://cdn.example/nothing")).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn udp() {
+async fn udp_at(at: &str) {
     let bind = async |me: &Identity, provider: Arc<dyn Provider>| {
-        Udp::bind("127.0.0.1:0".parse().unwrap(), me, provider, UdpConfig::default()).await.unwrap()
+        Udp::bind(at.parse().unwrap(), me, provider, UdpConfig::default()).await.unwrap()
+    };
+    conformance::transport::transport(bind).await;
+}
+
+async fn quic_at(at: &str) {
+    let bind = async |me: &Identity, provider: Arc<dyn Provider>| {
+        Quic::bind(at.parse().unwrap(), me, provider, QuicConfig::default()).await.unwrap()
     };
     conformance::transport::transport(bind).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn udp() {
+    udp_at("127.0.0.1:0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn udp_over_ipv6() {
+    udp_at("[::1]:0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn quic() {
-    let bind = async |me: &Identity, provider: Arc<dyn Provider>| {
-        Quic::bind("127.0.0.1:0".parse().unwrap(), me, provider, QuicConfig::default()).await.unwrap()
-    };
-    conformance::transport::transport(bind).await;
+    quic_at("127.0.0.1:0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quic_over_ipv6() {
+    quic_at("[::1]:0").await;
 }
 
 #[tokio::test]

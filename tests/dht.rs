@@ -9,11 +9,12 @@ use pcdn::core::fragment::Fragmenter as _;
 use pcdn::core::id::Identity;
 use pcdn::core::unit::Rate;
 use pcdn::demo::{Demo, DemoDiscovery, DemoOptions, DemoOrigin};
-use pcdn::discovery::{TrackerConfig, TrackerServer};
 use pcdn::media::File;
+use pcdn::push::Call;
 use pcdn::testing::{content, manifest_of};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
 
 /// Two segments of a file's usual cut.
@@ -42,7 +43,7 @@ fn pcdn(verb: &str, origin: &DemoOrigin, more: &[&str]) -> Command {
             "--manifest",
             "sidecar",
         ])
-        .args(["--admin", "off", "--policy", "cost", "--log-level", "info"])
+        .args(["--policy", "cost", "--log-level", "info"])
         .args(more)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -59,7 +60,10 @@ struct Seeder {
 
 async fn seeder(origin: &DemoOrigin, more: &[&str]) -> Seeder {
     let url = origin.url("film");
-    let mut child = pcdn("peer", origin, &[&["--seed-only", "--seed", &url], more].concat()).spawn().unwrap();
+    let mut child =
+        pcdn("peer", origin, &[&["--admin", "off", "--seed-only", "--seed", &url], more].concat())
+            .spawn()
+            .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut contact = None;
     let told = async {
@@ -88,33 +92,99 @@ async fn get(origin: &DemoOrigin, more: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// A tracker in a process of its own, and where it listens.
+async fn tracker() -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pcdn"))
+        .args(["tracker", "--listen", "127.0.0.1:0"])
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let at = place(&mut child, "tracker=").await;
+    (child, at)
+}
+
+/// Where a process says that it listens.
+async fn place(child: &mut Child, what: &str) -> String {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let ready = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("it says when it is ready");
+            if let Some(places) = line.strip_prefix("ready ") {
+                return places.split(' ').find_map(|place| place.strip_prefix(what)).unwrap().to_owned();
+            }
+        }
+    };
+    let at = tokio::time::timeout(PATIENCE, ready).await.unwrap();
+    // What it says later must not fill the pipe.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    at
+}
+
+/// A node's admin API.
+struct Admin {
+    call: Call,
+    events: TcpStream,
+    told: String,
+}
+
+impl Admin {
+    /// Listens to what the node tells.
+    async fn at(at: &str) -> Self {
+        let mut events = TcpStream::connect(at).await.unwrap();
+        let asked = format!("GET /api/v1/events HTTP/1.1\r\nHost: {at}\r\n\r\n");
+        events.write_all(asked.as_bytes()).await.unwrap();
+        let call = Call::new(format!("http://{at}").parse().unwrap(), None).unwrap();
+        Self { call, events, told: String::new() }
+    }
+
+    /// Waits until it has told of such an event.
+    async fn hear(&mut self, event: &str) {
+        let event = format!(r#""event":"{event}""#);
+        let wait = async {
+            while !self.told.contains(&event) {
+                let mut chunk = [0; 4096];
+                let len = self.events.read(&mut chunk).await.unwrap();
+                assert!(len > 0, "events go on");
+                self.told.push_str(&String::from_utf8_lossy(&chunk[..len]));
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("no {event}: {}", self.told);
+        }
+    }
+
+    /// How the one swarm goes.
+    async fn report(&self) -> Value {
+        let swarms: Value = self.call.get("/api/v1/swarms").await.unwrap();
+        swarms[0]["report"].clone()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_tracker_transfers_go_on_and_newcomers_find_the_rest() {
     let origin = origin().await;
-    let listen = "127.0.0.1:0".parse().unwrap();
-    let tracker = TrackerServer::bind(TrackerConfig { listen, ..TrackerConfig::default() }).await.unwrap();
-    let at = tracker.local_addr().to_string();
+    let (mut tracker, at) = tracker().await;
     let first = seeder(&origin, &["--tracker", &at, "--dht", "none"]).await;
     assert!(first.contact.starts_with("/ip4/127.0.0.1/udp/"), "{}", first.contact);
     let second = seeder(&origin, &["--tracker", &at, "--dht", &first.contact]).await;
 
-    let dir = tempfile::tempdir().unwrap();
-    let under_way = pcdn(
-        "get",
-        &origin,
-        &["--tracker", &at, "--download-limit", "2MB/s", &origin.url("film"), "--json", "--out"],
-    )
-    .arg(dir.path().join("film"))
-    .spawn()
-    .unwrap();
-    tracker.shutdown().await;
+    // It takes four seconds, has met somebody by the tracker alone, and then the tracker is killed.
+    let url = origin.url("film");
+    let slow = ["--seed-only", "--seed", &url, "--tracker", &at, "--download-limit", "2MB/s"];
+    let mut under_way =
+        pcdn("peer", &origin, &[&slow[..], &["--admin", "127.0.0.1:0"]].concat()).spawn().unwrap();
+    let mut admin = Admin::at(&place(&mut under_way, "admin=").await).await;
+    admin.hear("neighbour").await;
+    tracker.kill().await.unwrap();
+    assert!(!admin.told.contains(r#""event":"complete""#), "it is under way");
+
     let newcomer = get(&origin, &["--tracker", &at, "--dht", &second.contact]).await;
     assert_eq!(newcomer["bytes"], LEN);
     assert!(newcomer["p2p_ratio"].as_f64().unwrap() > 0.5, "{newcomer}");
-    let ended = tokio::time::timeout(PATIENCE, under_way.wait_with_output()).await.unwrap().unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
-    assert_eq!(report["sha256"], newcomer["sha256"]);
+    admin.hear("complete").await;
+    let report = admin.report().await;
+    assert!(report["p2p_ratio"].as_f64().unwrap() > 0.5, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

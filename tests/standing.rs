@@ -61,11 +61,12 @@ async fn what_one_gives_is_signed_for_and_reported_to_the_tracker() {
     let got = taker.open(&url).await.unwrap();
     got.complete().await.unwrap();
 
-    // The last receipt is signed with the next tick.
+    // The last receipt is signed with the next tick. On a busy machine the origin gives a piece at times that a peer gave as
+    // well; this test took that waste for a peer's once, and waited for somebody to sign for it.
     let begun = Instant::now();
     let (gave, took) = loop {
         let (gave, took) = (held.report().await, got.report().await);
-        if took.signed == took.from_peers + took.wasted && gave.receipted == took.signed {
+        if took.signed == took.taken && gave.receipted == took.signed {
             break (gave, took);
         }
         assert!(begun.elapsed() < PATIENCE, "{gave:?} {took:?}");

@@ -5,7 +5,7 @@
 //!
 //! | read | for |
 //! |---|---|
-//! | [`id`], [`mod@unit`], [`range`], [`layout`], [`bitmap`], [`resource`], [`peer`] | the words |
+//! | [`id`], [`mod@unit`], [`range`], [`layout`], [`bitmap`], [`resource`], [`peer`], [`mod@glob`] | the words |
 //! | [`fragment`], [`discovery`], [`transport`], [`mapping`], [`schedule`] | the five seams |
 //! | [`origin`], [`store`], [`ledger`] | the supports |
 //! | [`receipt`], [`audit`], [`superpeer`] | what peers sign for what they got, what they prove to hold, and who is preferred for it |
@@ -24,6 +24,7 @@ pub mod discovery;
 pub mod error;
 mod form;
 pub mod fragment;
+pub mod glob;
 pub mod id;
 pub mod layout;
 pub mod ledger;

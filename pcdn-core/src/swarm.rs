@@ -20,42 +20,40 @@ mod exchange;
 mod flight;
 mod front;
 mod gossip;
+mod input;
 mod links;
 mod meter;
 mod origin;
+mod output;
 mod pace;
 mod proof;
 mod reader;
 mod receipts;
+mod relay;
 pub mod report;
+mod setup;
 mod slices;
 mod upload;
 mod whereabouts;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
 
 use crate::dice::Dice;
 use crate::fragment::{Cut, Segment};
-use crate::id::{Identity, PeerId, SwarmKey};
-use crate::layout::{Layout, PieceKey, SegmentId};
-use crate::origin::OriginError;
-use crate::peer::{Appearance, PeerAddr, PeerRecord};
-use crate::range::ByteRange;
-use crate::resource::Url;
-use crate::schedule::{Handle, Plan, Policy, Scheduler, Step, View};
-use crate::store::{Held, Kept};
-use crate::transport::{Fetch, FetchError, Refuse};
-use crate::unit::{Rate, Time};
-use crate::verify::{Integrity, Manifest, Verified};
-use crate::wire::{Message, SliceNote};
+use crate::id::PeerId;
+use crate::layout::SegmentId;
+use crate::schedule::{Plan, Scheduler, Step, View};
+use crate::store::Held;
+use crate::unit::Time;
+use crate::verify::Integrity;
 
 pub use company::COMPANY_WAIT;
+pub use input::{AskId, Input, ReaderId};
+pub use output::{Introduction, Output, Source};
 pub use reader::Expected;
 pub use report::{Event, Report};
+pub use setup::{Limits, SwarmSetup};
 
 /// How often the engine looks at everything again, whatever happens (scheduling notes: 200 ms; coarser ticks need larger
 /// safety margins before a player's deadline).
@@ -67,365 +65,8 @@ const TICK_IDLE: Duration = Duration::from_secs(1);
 /// What neighbours tell is planned for at most this often.
 const TOLD: Duration = Duration::from_millis(50);
 
-/// How a swarm is set up.
-#[derive(Clone, Debug)]
-pub struct SwarmSetup {
-    /// Where peers meet.
-    pub key: SwarmKey,
-    /// This node's key: signs what it witnesses.
-    pub identity: Identity,
-    /// The weakest proof a peer's bytes may have.
-    pub integrity: Integrity,
-    /// How many must have fetched a piece from the origin before it is taken from others on the witnessed rung. The share of
-    /// the origin is at least `witnesses ÷ nodes`; what k liars together can pass is bounded by audits. Default 2.
-    pub witnesses: u8,
-    /// How much the origin may be used.
-    pub policy: Policy,
-    /// Whether pieces are taken from peers.
-    pub take: bool,
-    /// Whether pieces are given to peers.
-    pub give: bool,
-    /// Where this node listens; an unspecified IP means everywhere.
-    pub addrs: Vec<PeerAddr>,
-    /// A pinned signer: manifests from peers are taken if it signed them.
-    pub trust: Option<PeerId>,
-    /// Its segments are resources of their own, as of a playlist: one that the origin refuses is lost, the others are not.
-    pub stream: bool,
-    /// The origin can only be followed, not asked for parts: segments come as slices of this node's own connection to it, or
-    /// from peers.
-    pub follow: bool,
-    /// Seconds since 1970 at [`Time::ZERO`], for the minute that receipts bear and the end of signed records.
-    pub epoch_s: u64,
-    /// Bounds.
-    pub limits: Limits,
-}
-
-impl SwarmSetup {
-    /// The usual setup: witnessed by two, balanced, takes and gives.
-    pub fn new(key: SwarmKey, identity: Identity) -> Self {
-        Self {
-            key,
-            identity,
-            integrity: Integrity::Witnessed,
-            witnesses: 2,
-            policy: Policy::Balanced,
-            take: true,
-            give: true,
-            addrs: Vec::new(),
-            trust: None,
-            stream: false,
-            follow: false,
-            epoch_s: 0,
-            limits: Limits::default(),
-        }
-    }
-}
-
-/// Bounds of one swarm. Memory is about `cache_bytes` + 1 piece × (requests under way) + 100 bytes × pieces +
-/// `neighbours` × pieces ÷ 8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Links kept. 40: enough for the rarest piece to be near (libtorrent's default per torrent is 50).
-    pub neighbours: usize,
-    /// Below this many the engine looks for more.
-    pub neighbours_wanted: usize,
-    /// Peers remembered that were only heard of, for later dialling.
-    pub known_peers: usize,
-    /// Requests of one peer waiting here.
-    pub asks_per_peer: usize,
-    /// Pieces being uploaded at once.
-    pub uploads: usize,
-    /// Bytes of verified pieces kept in memory beside the store.
-    pub cache_bytes: u64,
-    /// Readers at once.
-    pub readers: usize,
-    /// How far ahead of a player pieces are due at all; the rest is not wanted yet. Two minutes: whoever leaves has taken no more for
-    /// nothing.
-    pub read_ahead: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            neighbours: 50,
-            neighbours_wanted: 30,
-            known_peers: 1_000,
-            asks_per_peer: 128,
-            uploads: 64,
-            cache_bytes: 32 << 20,
-            readers: 256,
-            read_ahead: Duration::from_secs(120),
-        }
-    }
-}
-
-/// Names a request of a peer to this node, chosen by the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AskId(pub u64);
-
-/// Names a reader, chosen by the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReaderId(pub u64);
-
 /// Superpeers remembered: as many as a swarm has neighbours, twice over.
 const PREFERRED_MAX: usize = 64;
-
-/// What happens to a swarm.
-#[derive(Debug)]
-pub enum Input {
-    /// A link to a peer of this swarm is up. `dialled`: by this node. The engine greets.
-    LinkUp {
-        /// Chosen by the shell, rising, never used twice.
-        link: Handle,
-        /// Proven by the transport.
-        peer: PeerId,
-        /// The address at the other end, if it has one.
-        remote: Option<PeerAddr>,
-        /// Round trip so far.
-        rtt: Duration,
-    },
-    /// It is gone.
-    LinkDown {
-        /// Which.
-        link: Handle,
-    },
-    /// The transport has measured it anew.
-    Path {
-        /// Which.
-        link: Handle,
-        /// Round trip.
-        rtt: Duration,
-    },
-    /// A message came.
-    Message {
-        /// Over which link.
-        link: Handle,
-        /// What.
-        message: Message,
-    },
-    /// A requested piece came, whole.
-    Piece {
-        /// Which request.
-        flight: u64,
-        /// Its bytes, of the length asked for.
-        bytes: Bytes,
-    },
-    /// A requested piece did not come.
-    Failed {
-        /// Which request.
-        flight: u64,
-        /// Why.
-        why: FetchError,
-    },
-    /// Bytes of an origin run, in order.
-    OriginBytes {
-        /// Which run.
-        run: u64,
-        /// The bytes.
-        bytes: Bytes,
-    },
-    /// An origin run is over.
-    OriginEnd {
-        /// Which run.
-        run: u64,
-        /// How.
-        result: Result<(), OriginError>,
-    },
-    /// A peer asks for a piece.
-    Ask {
-        /// Which link.
-        link: Handle,
-        /// The request's name.
-        ask: AskId,
-        /// The piece, as numbers of the wire.
-        piece: PieceKey,
-    },
-    /// A granted request is done with, or a waiting one was taken back.
-    AskGone {
-        /// Which.
-        ask: AskId,
-    },
-    /// Discovery answered: these peers were found, or none.
-    Found(Vec<PeerRecord>),
-    /// The transports found out how this node appears to others.
-    Appears(Appearance),
-    /// A peer could not be reached.
-    NotReached(PeerId),
-    /// The fragmenter cut.
-    Cut(Cut),
-    /// A slice that neighbours told of is wanted.
-    Follow(Segment, SliceNote),
-    /// Players are expected to read these, in place of those expected before.
-    Expect(Vec<Expected>),
-    /// The resource is media, and plays so many bytes a second in the mean: players of it are paced by that. A hint; who reads
-    /// faster is soon seen to.
-    Plays(Rate),
-    /// All of the resource is wanted, or no longer.
-    Whole(bool),
-    /// Whatever nobody reads is wanted in the background only, with so many bytes more from the origin; `None`: as usual.
-    Background(Option<u64>),
-    /// A reader wants bytes of the resource from `at` to `end` in order.
-    Read {
-        /// Its name.
-        reader: ReaderId,
-        /// First byte.
-        at: u64,
-        /// One past the last.
-        end: u64,
-        /// Whether a player is behind it, which must not wait; else it follows a download.
-        playing: bool,
-    },
-    /// A reader is ready for more.
-    Pull {
-        /// Which.
-        reader: ReaderId,
-    },
-    /// A reader is gone.
-    ReadEnd {
-        /// Which.
-        reader: ReaderId,
-    },
-    /// What the store holds already.
-    Held(Vec<Held>),
-    /// A loaded piece, unchecked, or that it is not there.
-    Loaded {
-        /// Which.
-        key: PieceKey,
-        /// Its bytes.
-        bytes: Option<Bytes>,
-    },
-    /// A manifest was found beside the content on the origin, or under a pinned key: it is to be trusted.
-    Manifest(Arc<Manifest>, Option<Bytes>),
-    /// Peers on or off.
-    P2p {
-        /// Take pieces.
-        take: bool,
-        /// Give pieces.
-        give: bool,
-    },
-    /// These are superpeers, as the node's trackers say, and no others. At most 64 are kept.
-    Prefer(Vec<PeerId>),
-    /// This node leaves: everybody is told what was not said yet, and goodbye.
-    Leave,
-    /// Nothing but that time has passed.
-    Wake,
-}
-
-/// What a swarm wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// Dial this peer.
-    Connect(PeerRecord),
-    /// Close a link (for this swarm).
-    Close(Handle),
-    /// Send a message.
-    Send {
-        /// Over which link.
-        link: Handle,
-        /// What.
-        message: Message,
-    },
-    /// Ask a peer for a piece.
-    Ask {
-        /// The request's number, for `Piece` and `Failed`.
-        flight: u64,
-        /// Over which link.
-        link: Handle,
-        /// What.
-        fetch: Fetch,
-    },
-    /// Give up a request: drop its `Fetching`.
-    Cancel {
-        /// Which.
-        flight: u64,
-    },
-    /// Fetch a run of bytes from the origin.
-    Fetch {
-        /// The run's number, for `OriginBytes` and `OriginEnd`.
-        run: u64,
-        /// Where.
-        url: Url,
-        /// Which bytes of that URL.
-        range: ByteRange,
-    },
-    /// Stop an origin run.
-    Abort {
-        /// Which.
-        run: u64,
-    },
-    /// A neighbour tells of a slice of the stream.
-    Heard {
-        /// Who.
-        link: Handle,
-        /// What.
-        note: SliceNote,
-    },
-    /// A segment left the window: the store may drop it.
-    Forget(SegmentId),
-    /// Keep a piece in the store.
-    Keep {
-        /// Which.
-        key: PieceKey,
-        /// Its segment's layout.
-        layout: Layout,
-        /// Bytes and digest.
-        kept: Kept,
-    },
-    /// Load a piece from the store.
-    Load(PieceKey),
-    /// Serve a peer's request.
-    Serve {
-        /// Which.
-        ask: AskId,
-        /// The whole piece.
-        bytes: Verified<Bytes>,
-    },
-    /// Refuse it.
-    Refuse {
-        /// Which.
-        ask: AskId,
-        /// Why.
-        why: Refuse,
-    },
-    /// The next bytes for a reader that pulled.
-    Deliver {
-        /// Which.
-        reader: ReaderId,
-        /// They begin where the last ended.
-        bytes: Verified<Bytes>,
-        /// Where they came from.
-        source: Source,
-    },
-    /// A reader's bytes cannot be had: the origin failed for good.
-    Broken {
-        /// Which.
-        reader: ReaderId,
-        /// Why.
-        why: OriginError,
-    },
-    /// Look for more peers.
-    Find {
-        /// About how many.
-        want: usize,
-    },
-    /// Close every link to this peer and accept no more for a day: it lied, and this is proven.
-    Ban(PeerId),
-    /// Everything wanted is here.
-    Complete,
-    /// For logs, counters and the simulator.
-    Note(Event),
-}
-
-/// Where a piece came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// It was in the store when the swarm was opened.
-    Cache,
-    /// The origin.
-    Origin,
-    /// A peer.
-    Peer,
-}
 
 /// The engine. See the [module](self) for its contract.
 #[derive(Debug)]
@@ -440,6 +81,7 @@ pub struct Swarm {
     company: company::Company,
     exchange: exchange::Exchange,
     proof: proof::Proof,
+    relay: relay::Relay,
     flights: flight::Flights,
     origin: origin::Runs,
     upload: upload::Uploads,
@@ -460,8 +102,8 @@ pub struct Swarm {
     hold_plan: bool,
     whole: bool,
     told_complete: bool,
-    /// Bytes taken from the origin beyond which nothing more is taken in the background.
-    background: Option<u64>,
+    /// What is fetched is fetched in the background, with a bound on what the origin gives.
+    background: Option<background::Background>,
 }
 
 impl Swarm {
@@ -476,6 +118,7 @@ impl Swarm {
             gossip: gossip::Gossip::new(now, dice.fork("gossip")),
             company: company::Company::new(now),
             proof: proof::Proof::new(setup.integrity, setup.witnesses, setup.trust),
+            relay: relay::Relay::default(),
             flights: flight::Flights::default(),
             origin: origin::Runs::new(!setup.follow),
             upload: upload::Uploads::new(setup.limits.uploads, setup.limits.asks_per_peer),
@@ -529,6 +172,7 @@ impl Swarm {
             Input::Expect(expected) => self.expect(now, expected),
             Input::Plays(pace) => self.plays(now, pace),
             Input::Whole(whole) => self.set_whole(whole),
+            Input::OriginBegun { bytes } => self.origin_begun(now, bytes),
             Input::Background(origin_bytes) => self.set_background(origin_bytes),
             Input::Read { reader, at, end, playing } => self.read(now, reader, at, end, playing),
             Input::Pull { reader } => self.pull(now, reader),

@@ -97,6 +97,22 @@ pub enum Message {
     Slice(SliceNote),
     /// The sender signs for what it got from the receiver.
     Receipt(Receipt),
+    /// The sender dials this peer in vain: whoever is linked to both shall call them together.
+    Call {
+        /// Who is dialled.
+        wanted: PeerId,
+    },
+    /// Punch: that peer does the same at the same moment.
+    Meet {
+        /// Who.
+        peer: PeerId,
+        /// What both show, see [`meet::Word::Punch`].
+        token: meet::Token,
+        /// Begin in this many milliseconds.
+        in_ms: u16,
+        /// Where the sender sees it.
+        at: PeerAddr,
+    },
     /// The sender leaves the swarm.
     Bye,
 }

@@ -457,7 +457,8 @@ impl Node {
 
     async fn where_am_i(&self, answer_from: AnswerFrom, ticket: meet::Ticket) -> (Here, SocketAddr) {
         let (id, private) = (self.id, Vec::new());
-        self.say(Word::Where(Where { txid: [id.0[0]; 12], answer_from, ticket, id, private })).await;
+        self.say(Word::Where(Where { txid: [id.0[0]; 12], answer_from, ticket, id, private, rtt_ms: 0 }))
+            .await;
         match self.hear().await {
             (Word::Here(here), from) => (here, from),
             other => panic!("{other:?}"),
@@ -479,7 +480,15 @@ async fn nodes_learn_where_they_are_seen_and_are_called_together() {
         tickets.push(here.ticket);
     }
     let at = b.socket.local_addr().unwrap();
-    let call = Call { txid: [9; 12], ticket: tickets[0], id: a.id, wanted: b.id, at, private: Vec::new() };
+    let call = Call {
+        txid: [9; 12],
+        ticket: tickets[0],
+        id: a.id,
+        wanted: b.id,
+        at,
+        private: Vec::new(),
+        rtt_ms: 0,
+    };
     a.say(Word::Call(call)).await;
     let meeting = async |node: &Node| -> Meet {
         match node.hear().await {

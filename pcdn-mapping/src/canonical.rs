@@ -4,12 +4,12 @@
 //! spelling (case of escapes, order of parameters). `http` and `https` are one; a port that is not the default, `//` and a
 //! trailing `/` are kept, because they may mean something.
 
+use pcdn_core::glob::glob;
 use pcdn_core::mapping::MapError;
 use pcdn_core::resource::Url;
 
 use regex::Regex;
 
-use crate::glob::glob;
 use packs::Packs;
 
 mod packs;

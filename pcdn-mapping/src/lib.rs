@@ -34,7 +34,6 @@ pub mod answer;
 mod cached;
 mod canonical;
 mod first_of;
-mod glob;
 mod hash;
 #[cfg(feature = "node")]
 pub mod node;

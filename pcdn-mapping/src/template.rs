@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use pcdn_core::async_trait;
+use pcdn_core::glob::glob;
 use pcdn_core::mapping::{MapError, Mapper};
 use pcdn_core::resource::{Mapping, Url};
 
-use crate::glob::glob;
 use crate::hash::rid_of;
 use rule::{Name, Rule, Text};
 

@@ -13,6 +13,7 @@
 //! | [`origin`] | the CDN side over HTTP |
 
 pub mod channel;
+mod company;
 mod fetching;
 pub mod limit;
 pub mod memory;

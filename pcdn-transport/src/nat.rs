@@ -4,23 +4,26 @@
 //! |---|---|
 //! | [`survey`] | asks trackers WHERE, keeps the mapping open, tells what the NAT does |
 //! | [`punch`] | one meeting of two nodes: punches to all addresses until one comes through |
+//! | [`order`] | which of a peer's addresses is tried first |
 //!
 //! [`Nat`] puts them together: whom to call and when, what a MEET or a PUNCH leads to. The words are those of
 //! [`pcdn_core::wire::meet`]. A call that a peer answers by itself costs nothing of this: a tracker is asked only if the peer
 //! has not answered within a quarter of a second.
 
+pub mod order;
 pub mod punch;
 pub mod survey;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use pcdn_core::id::PeerId;
 use pcdn_core::peer::Reach;
 use pcdn_core::unit::Time;
-use pcdn_core::wire::meet::{self, Call, Meet, Txid, Word};
+use pcdn_core::wire::meet::{self, Call, Meet, Token, Txid, Word};
 
+use order::Way;
 use punch::Punch;
 use survey::{Found, Survey};
 
@@ -38,6 +41,8 @@ const CALLS_MAX: u32 = 8;
 const WANTED_MAX: usize = 64;
 /// Meetings at once that others asked for: each costs 10 small datagrams a second.
 const ANSWERED_MAX: usize = 32;
+/// Meetings with one peer at once: by a tracker, by a neighbour, and one more.
+const MEETINGS_PER_PEER: usize = 3;
 /// Datagrams waiting to be sent; a tick's worth of every meeting.
 const OUT_MAX: usize = 256;
 
@@ -57,7 +62,8 @@ pub struct Nat {
     private: Vec<SocketAddr>,
     survey: Survey,
     wanted: BTreeMap<PeerId, Wanted>,
-    meetings: BTreeMap<PeerId, Punch>,
+    /// By what both sides show: a tracker and a neighbour may call the same two together, each side hearing of another first.
+    meetings: BTreeMap<Token, (PeerId, Punch)>,
     out: VecDeque<(SocketAddr, Vec<u8>)>,
 }
 
@@ -90,9 +96,17 @@ impl Nat {
         self.survey.ask(now, trackers, &self.private);
     }
 
-    /// A peer is dialled at `addrs`, which may not be enough.
+    /// A peer is dialled at `addrs`, which may not be enough. One that is behind the same router is called at once: the tracker
+    /// knows where it is in the local network.
     pub fn want(&mut self, now: Time, peer: PeerId, addrs: &[SocketAddr]) {
-        self.call_from(now + PATIENCE, peer, addrs);
+        let own = self.own();
+        let here = addrs.iter().all(|addr| Way::to(*addr, own) == Way::Around);
+        self.call_from(if here { now } else { now + PATIENCE }, peer, addrs);
+    }
+
+    /// The public address at which trackers see this node.
+    pub fn own(&self) -> Option<IpAddr> {
+        Some(self.survey.found().seen?.ip())
     }
 
     /// A link has fallen silent: this node's mapping may have changed, or the peer's.
@@ -117,7 +131,7 @@ impl Nat {
     /// There is a link to the peer, or nobody wants one any more.
     pub fn done(&mut self, peer: &PeerId) {
         self.wanted.remove(peer);
-        self.meetings.remove(peer);
+        self.meetings.retain(|_, (of, _)| of != peer);
     }
 
     /// Takes a datagram that [`is_word`](meet::is_word).
@@ -135,16 +149,13 @@ impl Nat {
                 self.meet(now, from, meet);
                 News::Nothing
             }
-            Some(Word::Punch(token)) => {
-                let meeting = self.meetings.iter_mut().find(|(_, punch)| punch.is(&token));
-                match meeting {
-                    Some((peer, punch)) => {
-                        punch.came(now, from);
-                        News::Reached(*peer, from)
-                    }
-                    None => News::Nothing,
+            Some(Word::Punch(token)) => match self.meetings.get_mut(&token) {
+                Some((peer, punch)) => {
+                    punch.came(now, from);
+                    News::Reached(*peer, from)
                 }
-            }
+                None => News::Nothing,
+            },
             _ => News::Nothing,
         }
     }
@@ -161,23 +172,41 @@ impl Nat {
             }
             return;
         };
-        let begin = now + Duration::from_millis(meet.in_ms.into()).min(punch::BEGIN_MAX);
-        let answered = self.meetings.keys().filter(|peer| !self.wanted.contains_key(peer)).count();
-        match self.wanted.get_mut(&meet.peer) {
-            Some(wanted) => {
-                wanted.rounds += 1;
-                wanted.next = begin + punch::LASTS;
-            }
-            None if answered >= ANSWERED_MAX => return,
-            None => {}
+        let begin_in = Duration::from_millis(meet.in_ms.into());
+        if self.introduced(now, meet.peer, token, begin_in, &meet.addrs)
+            && let Some(wanted) = self.wanted.get_mut(&meet.peer)
+        {
+            wanted.rounds += 1;
+            wanted.next = now + begin_in.min(punch::BEGIN_MAX) + punch::LASTS;
         }
-        self.meetings.insert(meet.peer, Punch::new(begin, token, &meet.addrs));
+    }
+
+    /// Somebody whose word is to be taken calls this node and `peer` together: a tracker, or a neighbour of both. Whether there
+    /// is room for a meeting.
+    pub fn introduced(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        token: Token,
+        begin_in: Duration,
+        addrs: &[SocketAddr],
+    ) -> bool {
+        let answered = self.meetings.values().filter(|(peer, _)| !self.wanted.contains_key(peer)).count();
+        let theirs = self.meetings.values().filter(|(of, _)| *of == peer).count();
+        let room = self.wanted.contains_key(&peer) || answered < ANSWERED_MAX;
+        let known = self.meetings.contains_key(&token);
+        if peer == self.me || known || !room || theirs >= MEETINGS_PER_PEER {
+            return false;
+        }
+        let punch = Punch::new(now + begin_in.min(punch::BEGIN_MAX), token, addrs);
+        self.meetings.insert(token, (peer, punch));
+        true
     }
 
     /// When [`wake`](Self::wake) has something to do.
     pub fn next_wake(&self) -> Time {
         let wanted = self.wanted.values().filter(|wanted| wanted.calls < CALLS_MAX).map(|wanted| wanted.next);
-        let meetings = self.meetings.values().map(Punch::next_wake);
+        let meetings = self.meetings.values().map(|(_, punch)| punch.next_wake());
         wanted.chain(meetings).min().unwrap_or(Time::NEVER).min(self.survey.next_wake())
     }
 
@@ -190,16 +219,18 @@ impl Nat {
                 continue;
             }
             wanted.next = now + CALL_AGAIN;
-            let Some((tracker, ticket)) = self.survey.tracker(wanted.calls as usize) else { continue };
+            let Some((tracker, ticket, rtt_ms)) = self.survey.tracker(wanted.calls as usize) else {
+                continue;
+            };
             let at = wanted.at[(wanted.calls as usize / self.survey.trackers().max(1)) % wanted.at.len()];
             wanted.calls += 1;
             wanted.txid = txid(draw());
             let (id, private) = (self.me, self.private.clone());
-            let call = Call { txid: wanted.txid, ticket, id, wanted: *peer, at, private };
+            let call = Call { txid: wanted.txid, ticket, id, wanted: *peer, at, private, rtt_ms };
             self.out.push_back((tracker, meet::encode(&Word::Call(call))));
         }
-        self.meetings.retain(|_, punch| !punch.is_over(now));
-        for punch in self.meetings.values_mut() {
+        self.meetings.retain(|_, (_, punch)| !punch.is_over(now));
+        for (_, punch) in self.meetings.values_mut() {
             let word = meet::encode(&Word::Punch(punch.token()));
             self.out.extend(punch.due(now).map(|to| (to, word.clone())));
         }

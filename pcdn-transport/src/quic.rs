@@ -37,6 +37,7 @@ mod hello;
 mod hub;
 mod line;
 mod outgoing;
+mod room;
 mod serve;
 mod session;
 mod talk;
@@ -51,7 +52,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pcdn_core::id::Identity;
-use pcdn_core::peer::{PeerAddr, PeerRecord, Scheme};
+use pcdn_core::peer::{Outlook, PeerAddr, PeerRecord, Scheme};
 use pcdn_core::transport::{Provider, Session, Transport, TransportError};
 use pcdn_core::unit::Rate;
 use quinn::{
@@ -65,6 +66,7 @@ use hub::Hub;
 
 use crate::limit::{Limits, Rates};
 pub use crate::secret::SwarmSecret;
+use crate::udp::{Meetings, Udp};
 
 /// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.
 const ACCEPTED_MAX: usize = 128;
@@ -78,6 +80,10 @@ pub struct Quic {
     endpoint: Endpoint,
     client: ClientConfig,
     hub: Arc<Hub>,
+    /// Who meets peers behind NATs by this socket.
+    meetings: Option<Meetings>,
+    /// Who reads the socket, if nobody else has use for that.
+    reader: Option<Udp>,
     accepted: tokio::sync::Mutex<mpsc::Receiver<Arc<dyn Session>>>,
 }
 
@@ -139,7 +145,27 @@ impl Quic {
         let hub = Hub::new(config, provider, limits);
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
         tokio::spawn(door::open(endpoint.clone(), Arc::clone(&hub), accepts));
-        Ok(Self { local, endpoint, client, hub, accepted: tokio::sync::Mutex::new(accepted) })
+        let accepted = tokio::sync::Mutex::new(accepted);
+        Ok(Self { local, endpoint, client, hub, meetings: None, reader: None, accepted })
+    }
+
+    /// Who else reads the socket, and opens ways through NATs by it.
+    pub(crate) fn meets_by(&mut self, meetings: Meetings) {
+        self.meetings = Some(meetings);
+    }
+
+    pub(crate) fn read_by(&mut self, reader: Udp) {
+        self.reader = Some(reader);
+    }
+
+    /// For telling this node by which trackers it meets peers behind NATs; `None` on a socket of its own.
+    pub fn meetings(&self) -> Option<Meetings> {
+        self.meetings.clone()
+    }
+
+    /// How this node appears to others, as far as it is known; `None` where another transport knows it, or nobody.
+    pub fn outlook(&self) -> Option<Arc<Outlook>> {
+        self.reader.as_ref().map(Udp::outlook)
     }
 
     /// Changes the limit on what all sessions send.
@@ -173,7 +199,7 @@ impl Transport for Quic {
     }
 
     async fn connect(&self, peer: &PeerRecord) -> Result<Arc<dyn Session>, TransportError> {
-        dial::dial(&self.endpoint, &self.client, &self.hub, peer).await
+        dial::dial(&self.endpoint, &self.client, &self.hub, self.meetings.as_ref(), peer).await
     }
 
     async fn accept(&self) -> Result<Arc<dyn Session>, TransportError> {

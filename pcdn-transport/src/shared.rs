@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pcdn_core::id::Identity;
+use pcdn_core::peer::Scheme;
 use pcdn_core::transport::{Provider, TransportError};
 
 pub(crate) use lane::{Lane, Siding};
@@ -47,6 +48,31 @@ pub async fn bind(
     let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
     let mut socket = Socket::bind(addr).map_err(cannot)?;
     let lane = socket.share();
-    let quic = Quic::on(Arc::new(lane), me, Arc::clone(&provider), quic, limits.clone())?;
-    Ok((Udp::on(socket, me, provider, udp, limits)?, quic))
+    let mut quic = Quic::on(Arc::new(lane), me, Arc::clone(&provider), quic, limits.clone())?;
+    let udp = Udp::on(socket, me, provider, udp, limits, &[Scheme::Udp, Scheme::Quic])?;
+    quic.meets_by(udp.meetings());
+    Ok((udp, quic))
+}
+
+/// Binds a socket for QUIC alone that meets peers behind NATs as well: a [`Udp`] without sessions reads it, says and hears what
+/// meetings need, and answers no hello. [`Quic::meetings`] and [`Quic::outlook`] are that one's.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_quic(
+    addr: SocketAddr,
+    me: &Identity,
+    provider: Arc<dyn Provider>,
+    quic: QuicConfig,
+    limits: Limits,
+) -> Result<Quic, TransportError> {
+    let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
+    let mut socket = Socket::bind(addr).map_err(cannot)?;
+    let lane = socket.share();
+    let mut quic = Quic::on(Arc::new(lane), me, Arc::clone(&provider), quic, limits.clone())?;
+    let silent = UdpConfig { sessions_max: 0, ..UdpConfig::default() };
+    let words = Udp::on(socket, me, provider, silent, limits, &[Scheme::Quic])?;
+    quic.meets_by(words.meetings());
+    quic.read_by(words);
+    Ok(quic)
 }

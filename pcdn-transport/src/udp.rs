@@ -56,10 +56,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pcdn_core::id::Identity;
+use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::peer::{Outlook, PeerAddr, PeerRecord, Scheme};
 use pcdn_core::transport::{Provider, Session, Transport, TransportError};
 use pcdn_core::unit::Rate;
+use pcdn_core::wire::meet::Token;
 use tokio::sync::{mpsc, oneshot};
 
 pub use cipher::Cipher;
@@ -110,16 +111,17 @@ impl Udp {
         limits: Limits,
     ) -> Result<Self, TransportError> {
         let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
-        Self::on(Socket::bind(addr).map_err(cannot)?, me, provider, config, limits)
+        Self::on(Socket::bind(addr).map_err(cannot)?, me, provider, config, limits, &[Scheme::Udp])
     }
 
-    /// On a socket that is bound.
+    /// On a socket that is bound, on which `schemes` are spoken.
     pub(crate) fn on(
         socket: Socket,
         me: &Identity,
         provider: Arc<dyn Provider>,
         config: UdpConfig,
         limits: Limits,
+        schemes: &'static [Scheme],
     ) -> Result<Self, TransportError> {
         let io = |what: &str| {
             let what = format!("{what} the UDP socket");
@@ -133,7 +135,7 @@ impl Udp {
         // 256 KiB of messages for each session.
         let (commands, from_handles) = mpsc::unbounded_channel();
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
-        let shown = Shown::default();
+        let shown = Shown { schemes, ..Shown::default() };
         let endpoint = Endpoint::sharing(me.clone(), config, seed, limits.clone());
         let weak = commands.downgrade();
         let driver = Driver::new(socket, endpoint, limits, provider, weak, accepts, shown.clone());
@@ -150,7 +152,7 @@ impl Udp {
 
     /// For telling this node by which trackers it meets peers behind NATs.
     pub fn meetings(&self) -> Meetings {
-        Meetings { commands: self.commands.downgrade(), local: self.local.addr }
+        Meetings { commands: self.commands.downgrade(), local: self.local.addr, schemes: self.shown.schemes }
     }
 
     /// How this node appears to others, as far as it is known.
@@ -169,7 +171,11 @@ impl Udp {
 pub struct Meetings {
     commands: mpsc::WeakUnboundedSender<Command>,
     local: SocketAddr,
+    schemes: &'static [Scheme],
 }
+
+/// Where a dialled peer comes through, at most: one for each of its addresses and as many that nobody named.
+const REACHED_MAX: usize = 16;
 
 impl Meetings {
     /// Where the socket is bound.
@@ -186,6 +192,29 @@ impl Meetings {
             commands.send(Command::MeetAt { trackers, private }).is_ok()
         };
         self.commands.upgrade().is_some_and(told)
+    }
+
+    /// The transports whose sessions the socket carries.
+    pub fn schemes(&self) -> &'static [Scheme] {
+        self.schemes
+    }
+
+    /// A neighbour of both calls this node and `peer` together: both punch from `begin_in` on, each to where that neighbour sees
+    /// the other, and show `token`. At most 32 such meetings are held at once. `false` once the transport is closed.
+    pub fn introduced(&self, peer: PeerId, token: Token, begin_in: Duration, at: SocketAddr) -> bool {
+        let command = Command::Introduced { peer, token, begin_in, at };
+        self.commands.upgrade().is_some_and(|commands| commands.send(command).is_ok())
+    }
+
+    /// Another protocol on the socket dials `peer`: it is met as if [`Udp`] dialled it, and what is returned tells where it comes
+    /// through, as long as it is held.
+    pub(crate) fn want(&self, peer: PeerId, addrs: Vec<SocketAddr>) -> mpsc::Receiver<SocketAddr> {
+        let (reached, told) = mpsc::channel(REACHED_MAX);
+        if let Some(commands) = self.commands.upgrade() {
+            // Once closed nobody is met.
+            let _ = commands.send(Command::Want { peer, addrs, reached });
+        }
+        told
     }
 
     /// The router has opened this port for the socket, or none. `false` once the transport is closed.

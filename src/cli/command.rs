@@ -78,11 +78,12 @@ const VERBS: &[Verb] = &[
         about: "Run a push node: let peers hold contents before their release",
         manual: "Peers that were started with --push ask it for work, fetch what they are given in the background, and show that \
                  they hold it. The first few read the CDN within a budget, all others take from those. Runs until it is \
-                 stopped; with --node it tells a running one and waits until all copies are proven. Files only: a \
-                 playlist's segments are pushed one by one.",
+                 stopped; with --node it tells a running one and waits until all copies are proven. Of a playlist that \
+                 has ended peers hold all segments, of all renditions or of those named with --rendition.",
         examples: "pcdn push https://cdn.example/film.mp4 --copies 8 --deadline 10m --api 0.0.0.0:7500 --push-token token\n\
                    pcdn peer --push http://push.example:7500\n\
                    pcdn push https://cdn.example/film.mp4 --node http://127.0.0.1:7500\n\
+                   pcdn push https://cdn.example/show/all.m3u8 --rendition 0 --rendition 2\n\
                    pcdn push --status --json\n\
                    pcdn push --cancel https://cdn.example/film.mp4",
         arguments: &[Argument {

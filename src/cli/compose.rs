@@ -9,13 +9,13 @@ use pcdn_core::mapping::Mapper;
 use pcdn_core::peer::{Outlook, PeerAddr, Scheme};
 use pcdn_core::resource::Url;
 use pcdn_core::unit::ByteSize;
-use pcdn_discovery::{Cached, Merged, Tracker, Trackers};
+use pcdn_discovery::{Cached, Lan, Merged, Tracker, Trackers};
 use pcdn_mapping::{FirstOf, Template, UrlHash};
 use pcdn_transport::limit::{Limits, Rates};
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
-use pcdn_transport::quic::{Quic, QuicConfig};
+use pcdn_transport::quic::QuicConfig;
 use pcdn_transport::shared;
-use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
+use pcdn_transport::udp::{Meetings, SwarmSecret, Udp, UdpConfig};
 
 use super::dht::{self, Dht};
 use super::named::Named;
@@ -94,20 +94,33 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
         None => tracker,
     };
     let trackers = trackers(node)?.into_iter().map(tracker).collect();
-    if let Some(discovery) = discovery(trackers, dht.as_ref()) {
+    if let Some(discovery) = discovery(trackers, lan(node, &me), dht.as_ref()) {
         builder = builder.discovery(discovery);
     }
     let node = builder.build().map_err(Failure::other)?;
     Ok(Composed { node, origin, dht, ports: ports.into() })
 }
 
-/// Trackers first, the DHT when they find too little, and the last answers when all fail.
-fn discovery(trackers: Vec<Tracker>, dht: Option<&Dht>) -> Option<impl Discovery> {
-    let first: Vec<Arc<dyn Discovery>> =
-        if trackers.is_empty() { Vec::new() } else { vec![Arc::new(Trackers::new(trackers))] };
+/// Trackers and the local network first, the DHT when they find too little, and the last answers when all fail.
+fn discovery(trackers: Vec<Tracker>, lan: Option<Lan>, dht: Option<&Dht>) -> Option<impl Discovery> {
+    let mut first: Vec<Arc<dyn Discovery>> = Vec::new();
+    if !trackers.is_empty() {
+        first.push(Arc::new(Trackers::new(trackers)));
+    }
+    lan.into_iter().for_each(|lan| first.push(Arc::new(lan)));
     let second: Vec<Arc<dyn Discovery>> = dht.map(Dht::discovery).into_iter().collect();
     let any = !first.is_empty() || !second.is_empty();
     any.then(|| Cached::new(Merged::new(first).then(second)))
+}
+
+/// The local network, where this node is in one. Without it peers there are met by way of others.
+fn lan(node: &NodeConfig, me: &Identity) -> Option<Lan> {
+    let bound: Vec<_> = node.listen.iter().map(|at| at.addr.ip()).collect();
+    if node.lan_discovery == OnOff::Off {
+        return None;
+    }
+    let started = Lan::start(me.peer_id(), &bound);
+    started.inspect_err(|error| tracing::debug!(%error, "nobody is looked for in the local network")).ok()
 }
 
 /// What a mapper's trackers are talked to with: as strangers, unless the configuration names their hosts too.
@@ -135,13 +148,14 @@ async fn listen(
     me: &Identity,
 ) -> Result<(Builder, Vec<Arc<Outlook>>, Vec<Ports>), Failure> {
     let (mut outlooks, mut ports) = (Vec::new(), Vec::new());
-    let mut through = |udp: &Udp| {
-        crate::nat::meet_by(udp.meetings(), node.tracker.clone());
+    let mut through = |builder: Builder, meetings: Meetings, outlook: Arc<Outlook>| {
+        crate::nat::meet_by(meetings.clone(), node.tracker.clone());
         // Without a tracker nobody sees this node's address, and a port without one is of no use.
         if node.port_mapping == OnOff::On && !node.tracker.is_empty() {
-            ports.push(Ports::keep(udp.meetings(), crate::nat::ports::standard()));
+            ports.push(Ports::keep(meetings.clone(), crate::nat::ports::standard()));
         }
-        outlooks.push(udp.outlook());
+        outlooks.push(outlook.clone());
+        builder.outlook(outlook).meetings(meetings)
     };
     let secret = link_secret(node)?;
     // One set of limits for all that is listened on.
@@ -163,19 +177,22 @@ async fn listen(
             Scheme::Udp if both(at) => {
                 let (udp, quic) =
                     shared::bind(at.addr, me, provider, udp, quic, limits.clone()).await.map_err(cannot)?;
-                through(&udp);
-                builder.outlook(udp.outlook()).transport(udp).transport(quic)
+                through(builder, udp.meetings(), udp.outlook()).transport(udp).transport(quic)
             }
             Scheme::Udp => {
                 let udp =
                     Udp::bind_sharing(at.addr, me, provider, udp, limits.clone()).await.map_err(cannot)?;
-                through(&udp);
-                builder.outlook(udp.outlook()).transport(udp)
+                through(builder, udp.meetings(), udp.outlook()).transport(udp)
             }
             Scheme::Quic if both(at) => builder,
-            Scheme::Quic => builder.transport(
-                Quic::bind_sharing(at.addr, me, provider, quic, limits.clone()).await.map_err(cannot)?,
-            ),
+            Scheme::Quic => {
+                let bound = shared::bind_quic(at.addr, me, provider, quic, limits.clone());
+                let quic = bound.await.map_err(cannot)?;
+                if let (Some(meetings), Some(outlook)) = (quic.meetings(), quic.outlook()) {
+                    builder = through(builder, meetings, outlook);
+                }
+                builder.transport(quic)
+            }
             _ => {
                 let line = format!("--listen {at}: write udp://IP:PORT or quic://IP:PORT");
                 return Err(Failure::new(Exit::Config, line));
@@ -418,6 +435,7 @@ pub(crate) async fn admin(
 #[cfg(test)]
 mod tests {
     use pcdn_core::transport::Transport as _;
+    use pcdn_transport::quic::Quic;
 
     use super::*;
 

@@ -60,9 +60,21 @@ fn wanted(push: &PushConfig) -> Vec<String> {
     push.region.iter().filter(|line| !line.contains('=')).cloned().collect()
 }
 
-fn body(urls: &[Url], push: &PushConfig) -> PushBody {
-    PushBody {
+/// Which renditions of playlists.
+fn renditions(push: &PushConfig) -> Result<Vec<u32>, Failure> {
+    let number = |text: &String| {
+        let wrong = |_| {
+            Failure::new(Exit::Usage, format!("--rendition {text}: write a number, as pcdn inspect shows"))
+        };
+        text.parse().map_err(wrong)
+    };
+    push.rendition.iter().map(number).collect()
+}
+
+fn body(urls: &[Url], push: &PushConfig) -> Result<PushBody, Failure> {
+    Ok(PushBody {
         urls: urls.to_vec(),
+        renditions: renditions(push)?,
         target: TargetBody::Copies(push.copies),
         regions: wanted(push),
         by_s: push.deadline.0.as_secs(),
@@ -72,7 +84,7 @@ fn body(urls: &[Url], push: &PushConfig) -> PushBody {
             peer_rate: (!push.peer_rate.is_unlimited()).then_some(push.peer_rate),
         },
         forecast: 0,
-    }
+    })
 }
 
 /// Is a push node until it is stopped.
@@ -93,7 +105,7 @@ async fn serve(urls: Vec<Url>, config: &Config, token: Option<String>) -> Result
     let dice = crate::dice().map_err(Failure::other)?;
     let node = PushNode::start(composed.node.clone(), setup, dice).await.map_err(refused)?;
     if !urls.is_empty() {
-        let id = node.push(&body(&urls, push)).await.map_err(refused)?;
+        let id = node.push(&body(&urls, push)?).await.map_err(refused)?;
         tell::line(&format!("pcdn push: job {} begins", id.0));
     }
     let admin = admin(config, &composed, None).await?;
@@ -116,7 +128,7 @@ async fn order(call: &Call, urls: &[Url], config: &Config) -> Result<Exit, Failu
     }
     let mut stop = Stop::catch()?;
     let begun = Instant::now();
-    let PushedBody { id } = call.post("/v1/pushes", &body(urls, &config.push)).await.map_err(failed)?;
+    let PushedBody { id } = call.post("/v1/pushes", &body(urls, &config.push)?).await.map_err(failed)?;
     let watched = tell::is_watched() && !config.json;
     let outcome = loop {
         let status: StatusBody = call.get(&format!("/v1/pushes/{id}")).await.map_err(failed)?;
@@ -169,8 +181,9 @@ fn show(jobs: &[StatusBody], json: bool) -> Result<Exit, Failure> {
         text += &format!("{}\n", line(job));
         for holder in &job.holders {
             let url = exit::shown(&holder.url);
-            text +=
-                &format!("  {} {:8} {:>12} bytes  {url}\n", holder.peer.short(), holder.stage, holder.held);
+            let rendition = holder.rendition.map_or(String::new(), |n| format!(" rendition {n}"));
+            let (peer, stage) = (holder.peer.short(), &holder.stage);
+            text += &format!("  {peer} {stage:8} {:>12} bytes  {url}{rendition}\n", holder.held);
         }
     }
     tell::out(if text.is_empty() { "no jobs" } else { text.trim_end() })
@@ -206,7 +219,10 @@ fn failed(error: CallError) -> Failure {
 fn refused(error: PushNodeError) -> Failure {
     match &error {
         PushNodeError::Content { url, source } => Failure::of_open(url, source),
-        PushNodeError::Order(_) | PushNodeError::Region(_) => Failure::new(Exit::Usage, error),
+        PushNodeError::Order(_)
+        | PushNodeError::Region(_)
+        | PushNodeError::Live(_)
+        | PushNodeError::Rendition { .. } => Failure::new(Exit::Usage, error),
         _ => Failure::other(error),
     }
 }

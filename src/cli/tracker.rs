@@ -28,9 +28,17 @@ pub(crate) async fn run(config: &Config) -> Result<Exit, Failure> {
     let listen = config.tracker.listen;
     let secret = config.tracker.secret.as_ref().map(|file| secret(file, "--secret")).transpose()?;
     let networks = config.tracker.networks.as_ref().map(networks).transpose()?.unwrap_or_default();
-    let token_key = config.tracker.token_key;
+    let (token_key, second_address) = (config.tracker.token_key, config.tracker.second_address);
     let standing = standing(&config.tracker)?;
-    let setup = TrackerConfig { listen, secret, token_key, networks, standing, ..TrackerConfig::default() };
+    let setup = TrackerConfig {
+        listen,
+        secret,
+        token_key,
+        second_address,
+        networks,
+        standing,
+        ..TrackerConfig::default()
+    };
     let (store, elsewhere) = store(&config.tracker.store, &setup).await?;
     let server = TrackerServer::bind_with(setup, store, elsewhere).await;
     let server = server.map_err(|e| match e.kind() {

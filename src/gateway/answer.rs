@@ -79,7 +79,7 @@ impl Answering {
         if let Some(kind) = playlist::by_name(&url) {
             return self.playlist(request, url, kind, local).await;
         }
-        match self.source.open(&url).await {
+        match self.source.open(&url, from_start(request)).await {
             Ok(item) => deliver(request, item, &self.counters).await,
             Err(OpenError::Fragment(FragmentError::Playlist)) => {
                 self.playlist(request, url, playlist::Kind::Unknown, local).await
@@ -155,6 +155,12 @@ fn asked_range(request: &Parts) -> Option<ByteRange> {
     let text = request.headers.get(header::RANGE)?.to_str().ok()?;
     let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
     ByteRange::new(start.trim().parse().ok()?, end.trim().parse::<u64>().ok()?.checked_add(1)?)
+}
+
+/// Whether it asks for the first byte and what follows: a player that begins, or a download.
+fn from_start(request: &Parts) -> bool {
+    let range = request.headers.get(header::RANGE).map(|range| range.to_str().unwrap_or_default());
+    request.method == Method::GET && range.is_none_or(|range| range.trim() == "bytes=0-")
 }
 
 /// Whether a client should see what the origin says instead: content that cannot be cut, and statuses that asking once more

@@ -17,7 +17,8 @@ use crate::node::{Asset, Listener, Node, OpenError, Reader, SegmentItem};
 /// Opens resources.
 #[async_trait]
 pub(super) trait Source: Send + Sync + Debug + 'static {
-    async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError>;
+    /// `from_start`: a player reads it from its first byte on.
+    async fn open(&self, url: &Url, from_start: bool) -> Result<Box<dyn Item>, OpenError>;
     /// The segment of an open playlist that a request for `url`, and `range` of it, means.
     async fn segment(&self, url: &Url, range: Option<ByteRange>) -> Option<Result<Box<dyn Item>, OpenError>>;
     /// A playlist was fetched for a player: what it lists becomes known. `at` is where it came from after redirects.
@@ -77,8 +78,9 @@ pub(super) struct Served {
 
 #[async_trait]
 impl Source for Served {
-    async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError> {
-        Ok(Box::new(self.node.open(url).await?))
+    async fn open(&self, url: &Url, from_start: bool) -> Result<Box<dyn Item>, OpenError> {
+        let asset = if from_start { self.node.open_to_play(url).await? } else { self.node.open(url).await? };
+        Ok(Box::new(asset))
     }
     async fn segment(&self, url: &Url, range: Option<ByteRange>) -> Option<Result<Box<dyn Item>, OpenError>> {
         let found = self.node.segment(url, range).await?;

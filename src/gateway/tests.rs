@@ -66,7 +66,7 @@ fn told(len: Option<u64>) -> ResourceHead {
 
 #[async_trait]
 impl Source for Fake {
-    async fn open(&self, url: &Url) -> Result<Box<dyn Item>, OpenError> {
+    async fn open(&self, url: &Url, _: bool) -> Result<Box<dyn Item>, OpenError> {
         let status =
             |status| OriginError::Status { status, retry_after: Some(std::time::Duration::from_secs(7)) };
         let len = match url.path_segments().and_then(|mut s| s.next_back()).unwrap_or_default() {

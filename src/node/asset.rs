@@ -81,6 +81,11 @@ impl Asset {
         self.info.changed.load(Ordering::Relaxed)
     }
 
+    /// Whether its swarm was left.
+    pub(super) fn is_closed(&self) -> bool {
+        self.swarm.is_closed()
+    }
+
     pub(super) fn shelf(&self) -> SwarmKey {
         self.info.shelf
     }
@@ -112,7 +117,7 @@ impl Asset {
     }
 
     /// Fetches what nobody reads here in the background only: behind everyone else at the peers that give, with at most
-    /// `origin_bytes` more from the origin and at `rate` in all. Whoever reads is served as usual.
+    /// `origin_bytes` from the origin, counted from the first such call, and at `rate` in all. Whoever reads is served as usual.
     ///
     /// # Errors
     /// [`OpenError::Closed`] when the node shuts down first.
@@ -136,8 +141,8 @@ impl Asset {
     /// Whether pieces of it may leave the store for want of room; see [`Store::protect`](pcdn_core::store::Store::protect).
     pub async fn protect(&self, protected: bool) {
         let Some(node) = self.node.upgrade() else { return };
-        let (store, swarm) = (node.store.clone(), self.info.swarm);
-        let done = tokio::task::spawn_blocking(move || store.protect(&swarm, protected)).await;
+        let (store, shelf) = (node.store.clone(), self.info.shelf);
+        let done = tokio::task::spawn_blocking(move || store.protect(&shelf, protected)).await;
         if let Ok(Err(error)) = done {
             tracing::warn!(%error, "what is held for others may leave for want of room");
         }

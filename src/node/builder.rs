@@ -19,6 +19,7 @@ use pcdn_core::swarm::Limits;
 use pcdn_core::transport::{Provider, Transport};
 use pcdn_core::unit::{Rate, Time};
 use pcdn_core::verify::Integrity;
+use pcdn_transport::udp::Meetings;
 use tokio::sync::{Mutex, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -128,6 +129,7 @@ pub struct Builder {
     named_trackers: Option<NamedTrackers>,
     transports: Vec<Arc<dyn Transport>>,
     outlooks: Vec<Arc<Outlook>>,
+    meetings: Vec<Meetings>,
     fragmenters: Vec<Arc<dyn Fragmenter>>,
     scheduler: SchedulerFactory,
     origin: Option<Arc<dyn Origin>>,
@@ -167,6 +169,7 @@ impl Builder {
             named_trackers: None,
             transports: Vec::new(),
             outlooks: Vec::new(),
+            meetings: Vec::new(),
             fragmenters: Vec::new(),
             scheduler: SchedulerFactory(Arc::new(|| Box::new(Hybrid::default()))),
             origin: None,
@@ -190,6 +193,13 @@ impl Builder {
     /// Adds what a transport finds out of how this node appears to others, such as [`Udp::outlook`](crate::transport::udp::Udp::outlook).
     pub fn outlook(mut self, outlook: Arc<Outlook>) -> Self {
         self.outlooks.push(outlook);
+        self
+    }
+
+    /// Lets neighbours call this node together with peers behind NATs, by the socket of a transport: see
+    /// [`Udp::meetings`](crate::transport::udp::Udp::meetings). Default: only trackers do.
+    pub fn meetings(mut self, meetings: Meetings) -> Self {
+        self.meetings.push(meetings);
         self
     }
 
@@ -298,6 +308,7 @@ impl Builder {
         let links = Arc::new(Links::new(
             self.identity.peer_id(),
             self.transports,
+            self.meetings,
             self.settings.download_limit_peer,
             tasks.clone(),
         ));

@@ -316,6 +316,7 @@ impl Driver {
     fn act(&mut self, output: Output) {
         match output {
             Output::Connect(record) => self.connect(record),
+            Output::Meet(meeting) => self.around.links.meet(&meeting),
             Output::Close(link) => {
                 // The session may serve other swarms: only this swarm leaves it.
                 if let Some(member) = self.members.remove(&link) {
@@ -436,11 +437,12 @@ impl Driver {
         let throttles = [member.link.throttle.clone(), swarm, node, lent];
         let task = self.around.tasks.spawn(async move {
             let len = fetch.len as usize;
-            let mut fetching = session.fetch(fetch);
-            let result = assemble(&mut fetching, len).await;
+            // Before it is asked for: what is given up meanwhile then has cost nobody's line anything.
             for throttle in throttles {
                 throttle.take(len).await;
             }
+            let mut fetching = session.fetch(fetch);
+            let result = assemble(&mut fetching, len).await;
             let _ = own.send(ToSwarm::Piece { flight, result }).await;
         });
         self.flights.insert(flight, task.abort_handle());

@@ -11,9 +11,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::peer::PeerRecord;
+use pcdn_core::swarm::Introduction;
 use pcdn_core::transport::{Session, Transport, TransportError};
 use pcdn_core::unit::Rate;
 use pcdn_core::wire::{self, Message};
+use pcdn_transport::udp::Meetings;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +37,8 @@ pub(crate) struct Links {
     /// Bytes a second taken from each peer.
     download_limit: Rate,
     pub(crate) transports: Vec<Arc<dyn Transport>>,
+    /// What meets peers behind NATs, one for each socket.
+    meetings: Vec<Meetings>,
     sessions: DashMap<PeerId, Kept>,
     /// Peers being dialled; an entry lives as long as somebody waits for it.
     dialling: DashMap<PeerId, Arc<tokio::sync::Mutex<()>>>,
@@ -64,6 +68,7 @@ impl Links {
     pub(crate) fn new(
         me: PeerId,
         transports: Vec<Arc<dyn Transport>>,
+        meetings: Vec<Meetings>,
         download_limit: Rate,
         tasks: TaskTracker,
     ) -> Self {
@@ -71,6 +76,7 @@ impl Links {
             me,
             download_limit,
             transports,
+            meetings,
             sessions: DashMap::new(),
             dialling: DashMap::new(),
             swarms: DashMap::new(),
@@ -139,6 +145,15 @@ impl Links {
         }
         let scheme = self.transports.first().map_or(pcdn_core::peer::Scheme::Other, |t| t.scheme());
         Err(last.unwrap_or(TransportError::NoAddress(scheme)))
+    }
+
+    /// A neighbour of both calls this node and a peer together.
+    pub(crate) fn meet(&self, meeting: &Introduction) {
+        let Introduction { over, peer, token, begin_in, at } = *meeting;
+        let by = self.meetings.iter().find(|meetings| meetings.schemes().contains(&over));
+        if let Some(by) = by.filter(|_| !self.is_banned(&peer)) {
+            by.introduced(peer, token, begin_in, at.addr);
+        }
     }
 
     /// Takes a proven session in; returns the one that is kept for this peer.

@@ -77,6 +77,7 @@ impl Broadcast {
         let joining = Joining {
             url: url.clone(),
             origin: shared.origin.clone(),
+            begun: None,
             discoveries: shared.discoveries_of(&mapping),
             rid: mapping.rid,
             head: ResourceHead { len: None, ..head.clone() },

@@ -1,16 +1,16 @@
 //! Opening a resource: map, ask the origin, cut, join.
 
+mod early;
+mod first;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::fragment::{Cut, Fit, FragmentError, Fragmenter, Need, Part};
 use pcdn_core::id::{PeerId, Rid, RuleId, SwarmKey, hash_field};
 use pcdn_core::origin::{Origin, OriginError, OriginGet};
-use pcdn_core::peer::PeerRecord;
 use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{Generations, Mapping, Resource, ResourceHead, ResourceHint, Url};
 use pcdn_core::schedule::Handle;
@@ -27,15 +27,24 @@ pub(super) use super::manifest::{ManifestPlace, fetch_checked};
 use super::stream::track::Cuts;
 use super::stream::{STREAMS_MAX, Stream};
 use super::{OpenError, Shared, Throttle};
+pub(super) use early::ManifestTask;
+use first::Begun;
 
-/// How long the start waits for a manifest after the origin answered; later ones still count.
-const MANIFEST_PATIENCE: Duration = Duration::from_millis(400);
 /// Resources open at once; the oldest without readers is closed beyond.
 const ASSETS_MAX: usize = 256;
 /// Pause before an announcement that failed is tried again.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
 
-pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenError> {
+/// What an opened resource is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// A player that begins with the first byte, and shall have it at once, whatever that costs.
+    Play,
+    /// Anything else.
+    Use,
+}
+
+pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Result<Asset, OpenError> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(OpenError::Url(format!("{} is not an http or https URL", url.scheme())));
     }
@@ -47,10 +56,13 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     let mapping = map(shared, url).await;
     // Which generation of it the origin has is known with the head only.
     let early =
-        (mapping.generations == Generations::One).then(|| peers_early(shared, url, &mapping)).flatten();
-    let origin = shared.origin_of(url, &mapping);
-    let (head, manifest) = tokio::join!(head_of(origin.as_ref(), url), manifest_early(shared, url, &mapping));
-    let (head, manifest) = (head?, manifest);
+        (mapping.generations == Generations::One).then(|| early::peers(shared, url, &mapping)).flatten();
+    let manifest = early::manifest(shared, url, &mapping);
+    let (head, origin, begun) = asked(shared.origin_of(url, &mapping), url, purpose).await?;
+    let manifest = match manifest {
+        Some(manifest) => Some(manifest.when_head_came(purpose).await),
+        None => None,
+    };
     let rid = mapping.rid_of(&head);
     let (fragmenter, cuts) = cut(shared, url, rid, &head)?;
     let rule = fragmenter.rule();
@@ -60,8 +72,20 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url) -> Result<Asset, OpenE
     }
     let (signer, discoveries) = (mapping.signer, shared.discoveries_of(&mapping));
     let url = url.clone();
-    let joining =
-        Joining { url, origin, discoveries, rid, head, key, rule, cuts, manifest, signer, stream: None };
+    let joining = Joining {
+        url,
+        origin,
+        begun,
+        discoveries,
+        rid,
+        head,
+        key,
+        rule,
+        cuts,
+        manifest,
+        signer,
+        stream: None,
+    };
     let asset = join(shared, joining).await;
     if let Some(early) = early.filter(|early| early.key == key) {
         early.hand_over(shared, &asset);
@@ -101,6 +125,19 @@ pub(crate) async fn head_of(origin: &dyn Origin, url: &Url) -> Result<ResourceHe
         Err(OriginError::Status { status: 416, .. }) => origin.head(url).await,
         answer => Ok(answer?.head),
     }
+}
+
+type Asked = (ResourceHead, Arc<dyn Origin>, Option<Arc<Begun>>);
+
+/// What the origin says of `url`, and the origin from which it is fetched: for a player its first bytes are on their way.
+async fn asked(origin: Arc<dyn Origin>, url: &Url, purpose: For) -> Result<Asked, OriginError> {
+    let hint = ResourceHint { url: url.clone(), content_type: None, first_bytes: Vec::new() };
+    if purpose == For::Use || probe::kind(&hint) != probe::Kind::File {
+        return Ok((head_of(origin.as_ref(), url).await?, origin, None));
+    }
+    let (head, begun) = Begun::at(origin, url).await?;
+    let begun = Arc::new(begun);
+    Ok((head, begun.clone(), Some(begun)))
 }
 
 /// Opens the playlist at `url`, or gives the one that is open.
@@ -167,76 +204,6 @@ pub(super) async fn map(shared: &Shared, url: &Url) -> Mapping {
     Mapping::to(Rid(*hasher.finalize().as_bytes()), "none")
 }
 
-/// Peers that are looked for, and dialled, while the origin is asked for the head: by then they are mostly there.
-struct EarlyPeers {
-    key: SwarmKey,
-    task: tokio::task::JoinHandle<Vec<PeerRecord>>,
-}
-
-/// Peers dialled before the swarm is open.
-const EARLY_DIALS: usize = 8;
-
-/// Guesses the swarm from the URL alone; a wrong guess costs a question to the tracker.
-fn peers_early(shared: &Arc<Shared>, url: &Url, mapping: &Mapping) -> Option<EarlyPeers> {
-    let discoveries = shared.discoveries_of(mapping);
-    let (take, _) = shared.p2p_now();
-    let hint = ResourceHint { url: url.clone(), content_type: None, first_bytes: Vec::new() };
-    let fragmenter = surest(shared, &hint).filter(|_| take && !discoveries.is_empty())?;
-    let key = SwarmKey::of(&mapping.rid, &fragmenter.rule());
-    let (links, me) = (shared.links.clone(), shared.identity.peer_id());
-    let tasks = shared.tasks.clone();
-    let stop = shared.stop.clone();
-    let search = async move {
-        let mut records = Vec::new();
-        for discovery in discoveries {
-            let mut found = discovery.find(&key, EARLY_DIALS);
-            while let Some(found) = found.next().await {
-                // One of several discoveries may fail before another finds somebody.
-                let Ok(record) = found else { continue };
-                if record.id != me && records.len() < EARLY_DIALS {
-                    let (links, to) = (links.clone(), record.clone());
-                    // Whether it works out is seen when the swarm connects for real.
-                    tasks.spawn(async move { links.connect(&to).await.map(drop) });
-                    records.push(record);
-                }
-            }
-        }
-        records
-    };
-    let search = async move { stop.run_until_cancelled(search).await.unwrap_or_default() };
-    Some(EarlyPeers { key, task: shared.tasks.spawn(search) })
-}
-
-impl EarlyPeers {
-    fn hand_over(self, shared: &Arc<Shared>, asset: &Asset) {
-        let asset = asset.clone();
-        shared.tasks.spawn(async move {
-            if let Ok(records) = self.task.await {
-                asset.found(records).await;
-            }
-        });
-    }
-}
-
-/// A manifest that is asked for beside the head, so that it costs no time.
-async fn manifest_early(shared: &Arc<Shared>, url: &Url, mapping: &Mapping) -> Option<ManifestTask> {
-    let place = ManifestPlace::of(&shared.settings, url, mapping)?;
-    let node = shared.clone();
-    let mut task = Box::pin(tokio::spawn(async move { fetch_checked(&node, &place).await }));
-    // It mostly is here as soon as the head is; a slow one comes later and counts then.
-    match tokio::time::timeout(MANIFEST_PATIENCE, &mut task).await {
-        Ok(done) => Some(ManifestTask::Done(done.ok().flatten())),
-        Err(_) => Some(ManifestTask::Later(task)),
-    }
-}
-
-pub(super) type Found = Option<(Arc<Manifest>, Bytes)>;
-
-pub(super) enum ManifestTask {
-    Done(Found),
-    Later(std::pin::Pin<Box<tokio::task::JoinHandle<Found>>>),
-}
-
 /// Where the peers of `url` meet, without joining them.
 pub(super) async fn swarm_of(shared: &Shared, url: &Url, head: &ResourceHead) -> Result<SwarmKey, OpenError> {
     let rid = map(shared, url).await.rid;
@@ -292,6 +259,8 @@ pub(super) struct Joining {
     pub(super) url: Url,
     /// Where it comes from.
     pub(super) origin: Arc<dyn Origin>,
+    /// The same, if its first bytes are on their way already.
+    pub(super) begun: Option<Arc<Begun>>,
     /// Who is asked for its peers.
     pub(super) discoveries: Vec<Arc<dyn Discovery>>,
     pub(super) rid: Rid,
@@ -316,7 +285,8 @@ pub(super) struct StreamSide {
 }
 
 pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
-    let Joining { url, origin, discoveries, rid, head, key, rule, cuts, manifest, signer, stream } = joining;
+    let Joining { url, origin, begun, discoveries, rid, head, key, rule, cuts, manifest, signer, stream } =
+        joining;
     let (take, give) = shared.p2p_now();
     let discoveries = if take || give { discoveries } else { Vec::new() };
     let record = shared.record();
@@ -350,9 +320,16 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
     };
     let (store, shelf) = (shared.store.clone(), shelf(&key, &head));
     match tokio::task::spawn_blocking(move || store.held(&shelf)).await {
-        Ok(Ok(held)) if !held.is_empty() => swarm.handle(now, Input::Held(held)),
+        Ok(Ok(held)) if !held.is_empty() => {
+            // What begins here is here already, mostly.
+            begun.iter().for_each(|begun| begun.close());
+            swarm.handle(now, Input::Held(held));
+        }
         Ok(Err(error)) => tracing::warn!(%error, "the store cannot be read; starting without it"),
         _ => {}
+    }
+    if let Some(begun) = &begun {
+        swarm.handle(now, Input::OriginBegun { bytes: begun.bytes() });
     }
     let (sender, inbox) = mpsc::channel(INBOX);
     let (complete, completed) = watch::channel(false);

@@ -21,7 +21,7 @@ pub enum P2p {
 pub struct SwarmReport {
     /// Bytes of the resource this node needed.
     pub bytes: u64,
-    /// Useful bytes that came from the origin.
+    /// Bytes that came from the origin.
     pub from_origin: u64,
     /// Useful bytes that came from peers.
     pub from_peers: u64,
@@ -35,7 +35,9 @@ pub struct SwarmReport {
     pub uploaded: u64,
     /// Of them, bytes that peers signed for.
     pub receipted: u64,
-    /// Bytes from peers that this node signed for.
+    /// Bytes that peers gave this node, of use or not.
+    pub taken: u64,
+    /// Of them, bytes that this node signed for.
     pub signed: u64,
     /// Peers that gave at least one piece.
     pub peers_used: u32,
@@ -126,6 +128,7 @@ impl SwarmReport {
             wasted: report.wasted,
             uploaded: report.uploaded,
             receipted: report.receipted,
+            taken: report.taken,
             signed: report.signed,
             peers_used: report.peers_used,
             rejected_pieces: report.rejected_pieces,

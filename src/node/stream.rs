@@ -12,6 +12,7 @@ pub(crate) mod index;
 mod manifest;
 pub(crate) mod pace;
 pub(crate) mod track;
+mod whole;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -36,6 +37,7 @@ use super::open::{Joining, join, map};
 use super::{OpenError, Shared};
 use index::{Index, Place};
 use track::{Cuts, Cutting, Length, Track};
+pub(crate) use whole::Whole;
 
 /// Playlists open at once; the one asked for longest ago is closed beyond.
 pub(crate) const STREAMS_MAX: usize = 64;
@@ -192,18 +194,16 @@ impl Stream {
     /// The swarm of a rendition; joined when it is first wanted.
     async fn track(&self, shared: &Arc<Shared>, rendition: u32) -> Result<Arc<Track>, OpenError> {
         let mut tracks = self.inner.tracks.lock().await;
-        if let Some(track) = tracks.get(&rendition) {
+        // A swarm that was left, as nobody read then, is joined anew.
+        if let Some(track) = tracks.get(&rendition).filter(|track| !track.asset.is_closed()) {
             return Ok(track.clone());
         }
-        let rid = {
-            let index = lock(&self.inner.index);
-            let name = index.renditions().iter().find(|r| r.index == rendition).map(|r| r.name.as_str());
-            name.map_or(self.inner.rid, |name| self.inner.rid.rendition(name))
-        };
+        let rid = self.rid_of(rendition);
         let cuts = Arc::new(Cuts::new());
         let joining = Joining {
             url: self.inner.url.clone(),
             origin: self.inner.origin.clone(),
+            begun: None,
             discoveries: self.inner.discoveries.clone(),
             rid,
             head: ResourceHead::default(),
@@ -222,6 +222,12 @@ impl Stream {
         let track = Arc::new(Track::new(asset, cuts));
         tracks.insert(rendition, track.clone());
         Ok(track)
+    }
+
+    fn rid_of(&self, rendition: u32) -> Rid {
+        let index = lock(&self.inner.index);
+        let name = index.renditions().iter().find(|r| r.index == rendition).map(|r| r.name.as_str());
+        name.map_or(self.inner.rid, |name| self.inner.rid.rendition(name))
     }
 
     /// The swarms open now.

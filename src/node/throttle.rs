@@ -28,19 +28,19 @@ impl Throttle {
         self.rate.store(rate.0, Ordering::Relaxed);
     }
 
-    /// Waits until `bytes` more may pass.
+    /// Waits until `bytes` more may pass, first come first served. Whoever gives up waiting has taken nothing.
     pub(crate) async fn take(&self, bytes: usize) {
-        let rate = Rate(self.rate.load(Ordering::Relaxed));
-        if rate.is_unlimited() {
+        if Rate(self.rate.load(Ordering::Relaxed)).is_unlimited() {
             return;
         }
-        let until = {
-            let mut paid = self.paid_until.lock().await;
+        // The lock is kept while waiting: that is the queue.
+        let mut paid = self.paid_until.lock().await;
+        tokio::time::sleep_until(*paid).await;
+        let rate = Rate(self.rate.load(Ordering::Relaxed));
+        if !rate.is_unlimited() {
             let earliest = Instant::now() - BURST;
             *paid = (*paid).max(earliest) + rate.time_for(bytes as u64);
-            *paid
-        };
-        tokio::time::sleep_until(until).await;
+        }
     }
 }
 
@@ -56,6 +56,25 @@ mod tests {
             throttle.take(10_000).await;
         }
         let took = start.elapsed().as_secs_f64();
-        assert!((9.8..10.1).contains(&took), "{took}");
+        assert!((9.7..10.1).contains(&took), "{took}");
+    }
+
+    /// Requests that were given up while they waited had taken their part, so the rest waited for nothing.
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_takes_nothing() {
+        let throttle = std::sync::Arc::new(Throttle::new(Rate(100_000)));
+        let start = Instant::now();
+        throttle.take(100_000).await;
+        let waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let throttle = throttle.clone();
+                tokio::spawn(async move { throttle.take(100_000).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        waiting.iter().for_each(tokio::task::JoinHandle::abort);
+        tokio::task::yield_now().await;
+        throttle.take(1).await;
+        assert!(start.elapsed() < Duration::from_millis(1_100), "{:?}", start.elapsed());
     }
 }

@@ -4,14 +4,13 @@
 //! `X-Pcdn-Signature` is the hex Ed25519 signature over `pcdn-push-1\0`, the path, a zero byte and the body, by the key that
 //! the body names; a body is good for two minutes around its `time`.
 
+mod convert;
+
 use std::time::Duration;
 
-use pcdn_core::audit::Challenge;
 use pcdn_core::id::{Digest, PeerId};
-use pcdn_core::range::ByteRange;
 use pcdn_core::resource::Url;
 use pcdn_core::unit::{ByteSize, Rate};
-use pcdn_core::warmup::{self, Content, Demand, LeaseId, Next, Progress, Stage, Target, Task};
 use serde::{Deserialize, Serialize};
 
 /// The header with a peer's signature.
@@ -29,8 +28,11 @@ pub fn signed_bytes(path: &str, body: &[u8]) -> Vec<u8> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PushBody {
-    /// What to hold.
+    /// What to hold. Of a playlist, all that it lists.
     pub urls: Vec<Url>,
+    /// Renditions of playlists, as `pcdn inspect` numbers them; none is all.
+    #[serde(default)]
+    pub renditions: Vec<u32>,
     /// How many copies of each, in each region.
     pub target: TargetBody,
     /// Names of regions the push node knows; none is anywhere.
@@ -134,6 +136,9 @@ pub struct HolderBody {
     pub peer: PeerId,
     /// What.
     pub url: Url,
+    /// Which rendition of the playlist there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendition: Option<u32>,
     /// `granted`, `placed` or `proven`.
     pub stage: String,
     /// Bytes held.
@@ -176,6 +181,9 @@ pub struct TaskBody {
     pub lease: u64,
     /// What to hold.
     pub url: Url,
+    /// Which rendition of the playlist there: all its segments. Left out: the resource itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendition: Option<u32>,
     /// How long that is.
     pub len: u64,
     /// For so many milliseconds.
@@ -239,93 +247,6 @@ pub struct ChallengeBody {
 pub struct ProblemBody {
     /// In words.
     pub error: String,
-}
-
-impl From<TargetBody> for Target {
-    fn from(body: TargetBody) -> Self {
-        match body {
-            TargetBody::Copies(copies) => Target::Copies(copies),
-            TargetBody::Percent(percent) => Target::Percent(percent),
-            TargetBody::Viewers { arrivals, bitrate, from_peers } => {
-                Target::Viewers(Demand { arrivals, bitrate, from_peers })
-            }
-        }
-    }
-}
-
-impl TaskBody {
-    pub(super) fn of(task: Task) -> Self {
-        Self {
-            lease: task.lease.0,
-            url: task.content.url,
-            len: task.content.len,
-            hold_ms: millis(task.hold),
-            class: "background".to_owned(),
-            cdn_bytes: task.cdn_bytes,
-            rate: (!task.rate.is_unlimited()).then_some(task.rate.0),
-        }
-    }
-
-    pub(super) fn task(self) -> Task {
-        Task {
-            lease: LeaseId(self.lease),
-            content: Content { url: self.url, len: self.len },
-            hold: Duration::from_millis(self.hold_ms),
-            cdn_bytes: self.cdn_bytes,
-            rate: self.rate.map_or(Rate::UNLIMITED, Rate),
-        }
-    }
-}
-
-impl ProgressBody {
-    pub(super) fn progress(&self) -> Progress {
-        let Self { held, from_cdn, from_peers, answer, given_up, .. } = *self;
-        Progress { held, from_cdn, from_peers, answer, given_up }
-    }
-}
-
-impl NextBody {
-    pub(super) fn of(next: Next) -> Self {
-        match next {
-            Next::Drop => Self { drop: true, hold_ms: 0, challenge: None },
-            Next::Hold { hold, challenge } => {
-                let challenge = challenge.map(|challenge| ChallengeBody {
-                    nonce: challenge.nonce.iter().map(|byte| format!("{byte:02x}")).collect(),
-                    start: challenge.range.start(),
-                    end: challenge.range.end(),
-                });
-                Self { drop: false, hold_ms: millis(hold), challenge }
-            }
-        }
-    }
-}
-
-impl ChallengeBody {
-    /// The challenge; `None` if it is none.
-    pub(super) fn challenge(&self) -> Option<Challenge> {
-        let digits = self.nonce.as_bytes();
-        let mut nonce = [0; 16];
-        if digits.len() != 2 * nonce.len() {
-            return None;
-        }
-        for (byte, pair) in nonce.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |at: usize| Some((pair[at] as char).to_digit(16)? as u8);
-            *byte = digit(0)? << 4 | digit(1)?;
-        }
-        Some(Challenge { nonce, range: ByteRange::new(self.start, self.end)? })
-    }
-}
-
-impl HolderBody {
-    pub(super) fn of(holder: warmup::Holder) -> Self {
-        let stage = match holder.stage {
-            Stage::Lost => "lost",
-            Stage::Granted => "granted",
-            Stage::Placed => "placed",
-            Stage::Proven => "proven",
-        };
-        Self { peer: holder.peer, url: holder.url, stage: stage.to_owned(), held: holder.held }
-    }
 }
 
 pub(super) fn millis(span: Duration) -> u64 {

@@ -4,18 +4,20 @@
 //! rate; a viewer's own bytes always come first. What it was given leaves when the lease ends or is cancelled, unless its owner
 //! wants it too.
 
+mod held;
 mod lease;
 mod usage;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pcdn_core::resource::Url;
 use pcdn_core::unit::{ByteSize, Rate};
-use pcdn_core::warmup::Task;
+use pcdn_core::warmup::{Content, Task};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -71,8 +73,9 @@ struct Desk {
     node: Node,
     config: HolderConfig,
     usage: Usage,
-    /// What is leased: its length, by URL.
-    leased: Mutex<BTreeMap<Url, u64>>,
+    leased: watch::Sender<BTreeSet<Content>>,
+    /// Whether nobody watches here.
+    idle: watch::Sender<bool>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -88,7 +91,8 @@ impl Holder {
             usage: Usage::new(config.upload, config.idle_after),
             node,
             config,
-            leased: Mutex::default(),
+            leased: watch::Sender::default(),
+            idle: watch::Sender::new(true),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
@@ -99,9 +103,20 @@ impl Holder {
         Ok(Self { desk })
     }
 
-    /// What is held now, and how long each is.
-    pub fn held(&self) -> Vec<(Url, u64)> {
-        self.desk.leased().iter().map(|(url, len)| (url.clone(), *len)).collect()
+    /// What is held now.
+    pub fn held(&self) -> Vec<Content> {
+        self.desk.leased.borrow().iter().cloned().collect()
+    }
+
+    /// What is held, as it changes.
+    pub fn holds(&self) -> watch::Receiver<BTreeSet<Content>> {
+        self.desk.leased.subscribe()
+    }
+
+    /// Whether nobody watches here, by what was seen last: it is looked at every second. Contents are fetched at a tenth of the rate
+    /// while somebody does.
+    pub fn idle(&self) -> watch::Receiver<bool> {
+        self.desk.idle.subscribe()
     }
 
     /// Stops asking and gives all leases back to be held by others.
@@ -123,11 +138,6 @@ impl Desk {
         self.tasks.spawn(task);
     }
 
-    /// Whoever panicked with the table changed one entry or none.
-    fn leased(&self) -> MutexGuard<'_, BTreeMap<Url, u64>> {
-        self.leased.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Looks every second at who reads and what is given.
     async fn watch(self: Arc<Self>) {
         let mut looks = tokio::time::interval(Duration::from_secs(1));
@@ -136,6 +146,7 @@ impl Desk {
             let swarms = self.node.swarms().await;
             let readers: u32 = swarms.iter().map(|swarm| swarm.readers).sum();
             self.usage.saw(readers > 0, swarms.iter().map(|swarm| swarm.report.uploaded).sum());
+            self.idle.send_replace(self.usage.is_idle());
         }
     }
 
@@ -188,33 +199,38 @@ impl Desk {
     }
 
     fn free(&self) -> u64 {
-        self.config.disk.0.saturating_sub(self.leased().values().sum())
+        self.config.disk.0.saturating_sub(room_of(&self.leased.borrow()))
     }
 
     /// Begins to hold, if there is room: a push node's word for that is not enough. A task that is not begun is not reported
     /// on, so the push node gives it to another.
     fn begin(self: &Arc<Self>, call: &Call, task: Task, report: Duration) {
-        let url = task.content.url.clone();
-        {
-            let free = self.free();
-            let mut leased = self.leased();
-            let known = leased.contains_key(&url);
-            if known || leased.len() >= LEASES_MAX || task.content.len > free {
-                return;
-            }
-            leased.insert(url.clone(), task.content.len);
+        let content = task.content.clone();
+        let begun = self.leased.send_if_modified(|leased| {
+            let same = |held: &Content| held.url == content.url && held.rendition == content.rendition;
+            let fits = room_of(leased).saturating_add(content.len) <= self.config.disk.0;
+            let begins = fits && leased.len() < LEASES_MAX && !leased.iter().any(same);
+            begins && leased.insert(content.clone())
+        });
+        if !begun {
+            return;
         }
         let (desk, call) = (self.clone(), call.clone());
         self.spawn(async move {
             lease::hold(&desk, &call, task, report).await;
-            desk.leased().remove(&url);
+            desk.leased.send_modify(|leased| _ = leased.remove(&content));
         });
     }
 
     /// What one lease may take in now.
     fn rate(&self, task: &Task) -> Rate {
-        let mine = Rate(self.config.rate.0 / self.leased().len().max(1) as u64);
+        let mine = Rate(self.config.rate.0 / self.leased.borrow().len().max(1) as u64);
         let allowed = mine.0.min(task.rate.0);
         if self.usage.is_idle() { Rate(allowed) } else { Rate(allowed / usage::WATCHED_DIVISOR) }
     }
+}
+
+/// Bytes of all that is leased.
+fn room_of(leased: &BTreeSet<Content>) -> u64 {
+    leased.iter().fold(0, |sum, content| sum.saturating_add(content.len))
 }

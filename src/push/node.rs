@@ -1,43 +1,32 @@
 //! The push node: the planner with a clock, a socket and a way to the origin.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
-use pcdn_core::audit::Audited;
 use pcdn_core::dice::Dice;
-use pcdn_core::error::Judged as _;
-use pcdn_core::origin::OriginGet;
-use pcdn_core::range::ByteRange;
 use pcdn_core::resource::Url;
 use pcdn_core::unit::{Rate, Time};
-use pcdn_core::warmup::{Budget, Content, JobId, Order, Pace, Planner, RefusedOrder, Sample};
-use tokio::sync::mpsc;
+use pcdn_core::warmup::{Budget, Content, JobId, Order, Pace, Planner, RefusedOrder};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::api::PushBody;
+use super::api::{PushBody, StatusBody};
+use super::presentation::{self, Part};
 use super::regions::Regions;
+use super::rounds;
 use super::routes::Routes;
 use super::superpeers::Superpeers;
 use super::verdicts;
 use crate::http::call::CallError;
 use crate::http::guard::Names;
 use crate::http::{Limits, Listening, bind, serve};
-use crate::node::{Node, OpenError, head_of};
+use crate::node::{Node, OpenError};
 use crate::standing::calls_of;
 
 /// Peers that call at once: each call takes milliseconds, and further ones wait in the system's queue.
 const CONNECTIONS_MAX: usize = 1_024;
-/// Waves are looked at so often.
-const TICK: Duration = Duration::from_secs(1);
-/// Bytes a copy is audited by: a piece.
-const SAMPLE_BYTES: u64 = 64 << 10;
-/// Samples read in one round, and how long one may take.
-const SAMPLES_MAX: usize = 16;
-const SAMPLE_WITHIN: Duration = Duration::from_secs(10);
-/// Contents whose length is asked for at once.
-const HEADS_AT_ONCE: usize = 8;
 
 /// How a push node is set up.
 #[derive(Clone, Debug)]
@@ -100,6 +89,19 @@ pub enum PushNodeError {
     /// A region that is not in the table.
     #[error("no region is called {0:?}: start the push node with --region {0}=ADDRESS/BITS")]
     Region(String),
+    /// A live stream.
+    #[error("{0} goes on: only what has ended can be held before its release")]
+    Live(Url),
+    /// A rendition that a playlist does not name.
+    #[error("{url} has no rendition {asked}: it has {count}, numbered from 0")]
+    Rendition {
+        /// Which playlist.
+        url: Url,
+        /// What was asked for.
+        asked: u32,
+        /// How many it has.
+        count: usize,
+    },
     /// A content cannot be pushed.
     #[error("{url}: {source}")]
     Content {
@@ -120,7 +122,19 @@ pub(super) struct Desk {
     pub(super) names: Names,
     pub(super) superpeers: Superpeers,
     planner: Mutex<Planner>,
+    /// What jobs are about, as long as the planner knows them.
+    ordered: Mutex<BTreeMap<JobId, Arc<Ordered>>>,
+    /// Whoever waits for a job looks again.
+    changed: watch::Sender<()>,
     started: Instant,
+}
+
+/// What a job is about.
+#[derive(Debug)]
+pub(super) struct Ordered {
+    /// As ordered.
+    pub(super) urls: Vec<Url>,
+    parts: Vec<Part>,
 }
 
 impl PushNode {
@@ -143,6 +157,8 @@ impl PushNode {
             names,
             superpeers,
             planner,
+            ordered: Mutex::default(),
+            changed: watch::Sender::new(()),
             started: Instant::now(),
         });
         let routes = Arc::new(Routes { desk: desk.clone() });
@@ -153,13 +169,13 @@ impl PushNode {
         });
         let mut tasks = JoinSet::new();
         let (audited, told) = mpsc::channel(verdicts::WAITING_MAX);
-        tasks.spawn(tick(desk.clone(), audited));
+        tasks.spawn(rounds::tick(desk.clone(), audited));
         tasks.spawn(verdicts::tell(desk.node.clone(), trackers.clone(), told));
         if !trackers.is_empty() {
             let desk = desk.clone();
             tasks.spawn(async move { desk.superpeers.follow(trackers).await });
         }
-        tasks.spawn(read_samples(desk.clone()));
+        tasks.spawn(rounds::read_samples(desk.clone()));
         Ok(Self { desk, listening, _tasks: tasks })
     }
 
@@ -176,6 +192,17 @@ impl PushNode {
         self.desk.push(body).await
     }
 
+    /// How a job goes; the same as `GET /v1/pushes/{id}`.
+    pub fn status(&self, id: JobId) -> Option<StatusBody> {
+        self.desk.status(id)
+    }
+
+    /// Tells that some job may have changed: a peer took work or told how it goes, or a second is over. Nothing is missed between
+    /// two looks at [`status`](Self::status).
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.desk.changed.subscribe()
+    }
+
     /// Ends within a second. Peers hold what they hold until their leases end.
     pub async fn shutdown(self) {
         self.listening.shutdown().await;
@@ -188,9 +215,25 @@ impl Desk {
         Time(self.started.elapsed().as_micros() as u64)
     }
 
+    /// The planner was told something.
+    pub(super) fn moved(&self) {
+        self.changed.send_replace(());
+    }
+
     /// A panic of another request leaves the planner between two of its own steps, each of which is whole.
     pub(super) fn planner(&self) -> MutexGuard<'_, Planner> {
         self.planner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Entries are put in and taken out whole.
+    pub(super) fn ordered(&self) -> MutexGuard<'_, BTreeMap<JobId, Arc<Ordered>>> {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a content of a job is.
+    pub(super) fn part(&self, id: JobId, content: &Content) -> Option<Part> {
+        let ordered = self.ordered().get(&id).cloned()?;
+        ordered.parts.iter().find(|part| part.content == *content).cloned()
     }
 
     pub(super) async fn push(&self, body: &PushBody) -> Result<JobId, PushNodeError> {
@@ -206,86 +249,14 @@ impl Desk {
             budget: Budget { cdn_bytes: 0, peer_rate: body.budget.peer_rate.unwrap_or(Rate::UNLIMITED) },
             forecast: body.forecast,
         };
-        order.contents = self.contents(&body.urls).await?;
+        let found = presentation::find(&self.node, &body.urls, &body.renditions).await?;
+        order.contents = found.iter().map(|part| part.content.clone()).collect();
         let len: u64 = order.contents.iter().map(|content| content.len).sum();
         order.budget.cdn_bytes = body.budget.cdn_bytes.map_or(len.saturating_mul(5) / 2, |bytes| bytes.0);
         let now = self.now();
-        Ok(self.planner().push(now, order)?)
-    }
-
-    /// How long each is, and that peers can hold it.
-    async fn contents(&self, urls: &[Url]) -> Result<Vec<Content>, PushNodeError> {
-        let origin = self.node.origin();
-        let look = |url: Url| {
-            let origin = origin.clone();
-            async move {
-                let failed =
-                    |source: OpenError| PushNodeError::Content { url: url.clone(), source: source.into() };
-                let head = head_of(origin.as_ref(), &url).await.map_err(|e| failed(e.into()))?;
-                self.node.swarm_of(&url, &head).await.map_err(failed)?;
-                let len = head.len.unwrap_or_default();
-                Ok(Content { url, len })
-            }
-        };
-        let looks = futures_util::stream::iter(urls.iter().cloned().map(look)).buffered(HEADS_AT_ONCE);
-        let contents: Vec<Result<Content, PushNodeError>> = looks.collect().await;
-        contents.into_iter().collect()
-    }
-
-    /// Reads a random part of a content from the origin.
-    async fn read_sample(&self, content: &Content, dice: &mut Dice) -> Result<Sample, OpenError> {
-        let len = SAMPLE_BYTES.min(content.len);
-        let start = dice.below(content.len - len + 1);
-        let whole = || OpenError::Url("it is empty".to_owned());
-        let range = ByteRange::new(start, start + len).ok_or_else(whole)?;
-        let want = OriginGet { range: Some(range), ..OriginGet::whole(content.url.clone()) };
-        let mut body = self.node.origin().get(&want).await?;
-        let mut bytes = Vec::with_capacity(len as usize);
-        while let Some(chunk) = body.bytes.next().await {
-            bytes.extend_from_slice(&chunk?);
-            if bytes.len() >= len as usize {
-                break;
-            }
-        }
-        bytes.truncate(len as usize);
-        let swarm = self.node.swarm_of(&content.url, &body.head).await?;
-        Ok(Sample { swarm, range, bytes: bytes.into() })
-    }
-}
-
-async fn tick(desk: Arc<Desk>, to: mpsc::Sender<Audited>) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let now = desk.now();
-        let mut planner = desk.planner();
-        planner.tick(now);
-        for audited in planner.audited() {
-            let (peer, passed) = (audited.peer(), audited.passed());
-            tracing::info!(peer = %peer.short(), swarm = %audited.swarm().short(), passed, "a copy was audited");
-            // Trackers that are silent for long miss some.
-            let _ = to.try_send(audited);
-        }
-    }
-}
-
-/// Keeps the planner in samples. An origin that does not give one is asked again in the next round.
-async fn read_samples(desk: Arc<Desk>) {
-    let Ok(mut dice) = crate::dice() else { return };
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let wanted = desk.planner().wants_samples(desk.now());
-        for (id, content) in wanted.into_iter().take(SAMPLES_MAX) {
-            match tokio::time::timeout(SAMPLE_WITHIN, desk.read_sample(&content, &mut dice)).await {
-                Ok(Ok(sample)) => desk.planner().sample(desk.now(), id, &content, sample),
-                Ok(Err(error)) => {
-                    tracing::warn!(url = %content.url, %error, transient = error.transient(), "no sample");
-                }
-                Err(_) => tracing::warn!(url = %content.url, "the origin gives no sample in time"),
-            }
-        }
+        let id = self.planner().push(now, order)?;
+        self.ordered().insert(id, Arc::new(Ordered { urls: body.urls.clone(), parts: found }));
+        self.moved();
+        Ok(id)
     }
 }

@@ -58,7 +58,7 @@ fn schemas() -> Value {
     let list = |of: &Value| json!({ "type": "array", "items": of });
     json!({
         "Push": object(&[
-            ("urls", list(&text)),
+            ("urls", list(&text)), ("renditions", list(&whole)),
             ("target", json!({ "oneOf": [
                 object(&[("copies", whole.clone())]), object(&[("percent", json!({ "type": "number" }))]),
                 object(&[("viewers", object(&[("arrivals", whole.clone()), ("bitrate", text.clone()), ("from_peers", json!({ "type": "number" }))]))]),
@@ -70,7 +70,7 @@ fn schemas() -> Value {
         "Status": object(&[
             ("id", whole.clone()), ("urls", list(&text)), ("wave", whole.clone()),
             ("regions", list(&object(&[("region", text.clone()), ("planned", whole.clone()), ("placed", whole.clone()), ("proven", whole.clone())]))),
-            ("holders", list(&object(&[("peer", id.clone()), ("url", text.clone()), ("stage", json!({ "enum": ["granted", "placed", "proven"] })), ("held", whole.clone())]))),
+            ("holders", list(&object(&[("peer", id.clone()), ("url", text.clone()), ("rendition", whole.clone()), ("stage", json!({ "enum": ["granted", "placed", "proven"] })), ("held", whole.clone())]))),
             ("from_cdn", whole.clone()), ("from_peers", whole.clone()), ("cancelled", yes.clone()), ("over", yes.clone()), ("eta_s", whole.clone()),
         ]),
         "Offer": object(&[
@@ -80,7 +80,7 @@ fn schemas() -> Value {
         "Leases": object(&[
             ("ask_ms", whole.clone()), ("report_ms", whole.clone()),
             ("tasks", list(&object(&[
-                ("lease", whole.clone()), ("url", text.clone()), ("len", whole.clone()), ("hold_ms", whole.clone()),
+                ("lease", whole.clone()), ("url", text.clone()), ("rendition", whole.clone()), ("len", whole.clone()), ("hold_ms", whole.clone()),
                 ("class", json!({ "const": "background" })), ("cdn_bytes", whole.clone()), ("rate", whole.clone()),
             ]))),
         ]),

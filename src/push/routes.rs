@@ -110,6 +110,7 @@ impl Routes {
                 self.may_order(call)?;
                 let (now, id) = (self.desk.now(), JobId(push.unwrap_or_default()));
                 self.desk.planner().cancel(now, id);
+                self.desk.moved();
                 self.status(id)
             }
             _ => Err(refuse(StatusCode::NOT_FOUND, "no such call; /v1/openapi.json lists the calls")),
@@ -174,6 +175,7 @@ impl Routes {
         };
         let now = self.desk.now();
         let tasks = self.desk.planner().offer(now, offer);
+        self.desk.moved();
         Ok(json(&LeasesBody {
             ask_ms: millis(self.desk.pace.ask),
             report_ms: millis(self.desk.pace.report),
@@ -186,6 +188,7 @@ impl Routes {
         call.signed_by(&body.node, body.time)?;
         let now = self.desk.now();
         let next = self.desk.planner().progress(now, &body.node, lease, &body.progress());
+        self.desk.moved();
         Ok(json(&NextBody::of(next)))
     }
 }
@@ -194,7 +197,7 @@ impl Routes {
 const UNKNOWN_AVAILABILITY: f64 = 0.5;
 
 impl Desk {
-    fn status(&self, id: JobId) -> Option<StatusBody> {
+    pub(super) fn status(&self, id: JobId) -> Option<StatusBody> {
         let now = self.now();
         let status = self.planner().status(now, id)?;
         let region = |status: pcdn_core::warmup::RegionStatus| RegionBody {
@@ -205,7 +208,7 @@ impl Desk {
         };
         Some(StatusBody {
             id: id.0,
-            urls: status.urls,
+            urls: self.ordered().get(&id).map_or(status.urls, |ordered| ordered.urls.clone()),
             wave: status.wave,
             regions: status.regions.into_iter().map(region).collect(),
             holders: status.holders.into_iter().map(HolderBody::of).collect(),

@@ -149,6 +149,8 @@ pub(super) fn message_bytes(message: &Message) -> u64 {
         Message::ManifestPart { bytes, .. } => 8 + bytes.len(),
         Message::Slice(note) => 30 + note.setup.len(),
         Message::Receipt(_) => pcdn_core::receipt::Receipt::BYTES,
+        Message::Call { .. } => 32,
+        Message::Meet { .. } => 50,
         Message::Bye => 0,
     };
     MESSAGE_HEAD + body as u64

@@ -158,6 +158,8 @@ pub struct Group {
     pub after: After,
     /// Whether trackers have made them superpeers. Default no.
     pub superpeer: bool,
+    /// What stands before them. Pairs that no punch joins have no link. Default open.
+    pub nat: NatKind,
     /// Those killed on the way. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub killed: Option<Killed>,
@@ -179,7 +181,33 @@ impl Default for Group {
             behaviour: Behaviour::Honest,
             after: After::Leave,
             superpeer: false,
+            nat: NatKind::Open,
             killed: None,
+        }
+    }
+}
+
+/// What stands before a viewer, in the words of RFC 4787; see [`Nat::meets`](pcdn_core::peer::Nat::meets).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum NatKind {
+    /// Nothing that keeps anybody out.
+    Open,
+    /// A NAT with one mapping that lets in what was written to, by address.
+    AddressRestricted,
+    /// The same, by address and port.
+    PortRestricted,
+    /// A NAT with another mapping for each other.
+    Symmetric,
+}
+
+impl From<NatKind> for pcdn_core::peer::Nat {
+    fn from(kind: NatKind) -> Self {
+        match kind {
+            NatKind::Open => Self::Open,
+            NatKind::AddressRestricted => Self::Restricted,
+            NatKind::PortRestricted => Self::Cone,
+            NatKind::Symmetric => Self::Symmetric,
         }
     }
 }

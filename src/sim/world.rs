@@ -248,6 +248,8 @@ impl<'f> World<'f> {
             Output::Note(event) => self.note(peer, &event),
             // A file has neither live slices nor a window that segments leave.
             Output::Heard { .. } | Output::Forget(_) => {}
+            // Every home here is reached.
+            Output::Meet(_) => {}
         }
     }
 

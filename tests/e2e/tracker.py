@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import shutil
 import socket
 import struct
 import subprocess
 import sys
 import time
-import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -21,6 +18,8 @@ from pathlib import Path
 
 import libtorrent
 
+from loopback import Failed, check, free_port, run, wait_for
+
 # The ways to make and add a torrent that older versions have as well.
 warnings.simplefilter("ignore", DeprecationWarning)
 
@@ -28,27 +27,6 @@ PIECE = 16 * 1024
 CONTENT = bytes((i * 31 + i // 251) % 256 for i in range(40 * PIECE + 5))
 # How long two clients may take to hear of each other and share the content: clients ask again after tens of seconds.
 MEET_SECONDS = 60
-
-
-class Failed(Exception):
-    """A bar does not hold, or a program did not do what the scenario needs."""
-
-
-def check(what: str, holds: bool, seen: object) -> None:
-    if not holds:
-        raise Failed(f"{what}; seen: {seen}")
-
-
-def free_port(family=socket.AF_INET, host="127.0.0.1") -> int:
-    """A number that is free for UDP and TCP now."""
-    while True:
-        with socket.socket(family, socket.SOCK_STREAM) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
-            tcp.bind((host, 0))
-            try:
-                udp.bind((host, tcp.getsockname()[1]))
-            except OSError:
-                continue
-            return tcp.getsockname()[1]
 
 
 @contextmanager
@@ -69,19 +47,6 @@ def process(session, name: str, argv: list, ready: str | None = None):
             child.wait()
         if session.logs:
             shutil.copy(log, session.logs)
-
-
-def wait_for(what: str, seconds: float, holds, child=None):
-    end = time.monotonic() + seconds
-    while True:
-        value = holds()
-        if value:
-            return value
-        if child is not None and child.poll() is not None:
-            raise Failed(f"{what}: the program ended with {child.returncode}")
-        if time.monotonic() > end:
-            raise Failed(f"{what}: not within {seconds} s")
-        time.sleep(0.1)
 
 
 def tracker(session, name: str, host: str, port: int, *options):
@@ -165,8 +130,9 @@ def total(host: str, port: int, which: str) -> int:
 
 
 def scrape(session: libtorrent.session, torrent) -> libtorrent.scrape_reply_alert:
-    """What libtorrent reads of its first tracker. A request that it sends while its announce is under way may get lost in it, so it
-    is asked again; an answer that it does not like fails at once, with its words."""
+    """What libtorrent reads of its first tracker. A request that it sends while its announce is under way may get lost in it, or
+    fail for a reason of its own, so it is asked again; a tracker's words of refusal fail at once."""
+    reason = "silence"
     for _ in range(4):
         torrent.scrape_tracker(0)
         until = time.monotonic() + 5
@@ -174,9 +140,11 @@ def scrape(session: libtorrent.session, torrent) -> libtorrent.scrape_reply_aler
             for alert in session.pop_alerts():
                 if isinstance(alert, libtorrent.scrape_reply_alert):
                     return alert
-                check("libtorrent likes the scrape", not isinstance(alert, libtorrent.scrape_failed_alert), alert.message())
+                if isinstance(alert, libtorrent.scrape_failed_alert):
+                    check("the tracker answers the scrape", not alert.error_message(), alert.error_message())
+                    reason, until = alert.error.message(), 0
             time.sleep(0.05)
-    raise Failed("libtorrent reads no scrape, asked four times in 20 s")
+    raise Failed(f"libtorrent reads no scrape, asked four times: {reason}")
 
 
 def two_libtorrents(session, host: str) -> dict:
@@ -315,54 +283,5 @@ SCENARIOS = {
 }
 
 
-class Session:
-    """One scenario's place."""
-
-    def __init__(self, options, name: str):
-        self.pcdn = Path(options.pcdn).resolve()
-        self.directory = Path(options.directory) / name
-        self.directory.mkdir()
-        self.logs = Path(options.logs) / name if options.logs else None
-        if self.logs:
-            self.logs.mkdir(parents=True, exist_ok=True)
-
-
-def run_one(options, name: str) -> bool:
-    began, line = time.monotonic(), {"scenario": name, "pass": True}
-    try:
-        line["figures"] = SCENARIOS[name](Session(options, name))
-    except Exception as error:
-        if not isinstance(error, Failed):
-            traceback.print_exc()
-        line |= {"pass": False, "error": f"{type(error).__name__}: {error}"}
-    line["took_s"] = round(time.monotonic() - began, 1)
-    print(json.dumps(line), flush=True)
-    print(f"{'ok  ' if line['pass'] else 'FAIL'} {name} {line['took_s']} s {line.get('error', '')}", file=sys.stderr, flush=True)
-    return line["pass"]
-
-
-def main() -> int:
-    options = argparse.ArgumentParser(
-        prog="tests/e2e/tracker", description="End-to-end tests of the tracker.",
-        epilog="Scenarios: " + ", ".join(SCENARIOS))
-    options.add_argument("--only", metavar="NAME[,NAME]", help="only these scenarios")
-    options.add_argument("--pcdn", default="target/release/pcdn", help="the binary")
-    options.add_argument("--logs", metavar="DIR", help="keep the logs of all processes here")
-    options.add_argument("--directory", help=argparse.SUPPRESS)
-    options = options.parse_args()
-    for name in list(os.environ):
-        # A proxy or a setting of the caller's means nothing here.
-        if name.lower().endswith("_proxy") or name.startswith("PCDN_"):
-            del os.environ[name]
-    names = options.only.split(",") if options.only else list(SCENARIOS)
-    unknown = [name for name in names if name not in SCENARIOS]
-    if unknown or not os.access(options.pcdn, os.X_OK):
-        print(f"tests/e2e/tracker: no scenario {unknown}" if unknown else f"tests/e2e/tracker: no program {options.pcdn}", file=sys.stderr)
-        return 2
-    results = [run_one(options, name) for name in names]
-    print(f"{sum(results)} of {len(results)} passed", file=sys.stderr)
-    return 0 if all(results) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("tests/e2e/tracker", "End-to-end tests of the tracker.", SCENARIOS))

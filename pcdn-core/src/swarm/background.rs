@@ -6,9 +6,20 @@
 use super::Swarm;
 use crate::transport::Class;
 
+/// What the origin may give in the background.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Background {
+    /// Bytes taken from it, and asked of it, when that began.
+    since: u64,
+    /// Bytes it may give from then on.
+    most: u64,
+}
+
 impl Swarm {
+    /// A bound that is said again counts from when the first was said: what is under way meanwhile is not allowed twice.
     pub(super) fn set_background(&mut self, origin_bytes: Option<u64>) {
-        self.background = origin_bytes.map(|bytes| self.origin.taken().saturating_add(bytes));
+        let since = self.background.map_or(self.origin.taken(), |background| background.since);
+        self.background = origin_bytes.map(|most| Background { since, most });
         self.dirty = true;
     }
 
@@ -24,7 +35,9 @@ impl Swarm {
     /// Bytes that may still be taken from the origin.
     pub(super) fn origin_left(&self) -> u64 {
         match self.background {
-            Some(most) if self.is_background() => most.saturating_sub(self.origin.taken()),
+            Some(Background { since, most }) if self.is_background() => {
+                since.saturating_add(most).saturating_sub(self.origin.taken())
+            }
             _ => u64::MAX,
         }
     }

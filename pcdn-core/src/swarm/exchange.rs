@@ -13,6 +13,7 @@
 //! listened to no more ([`Acquaintances::mute`](super::acquaintances::Acquaintances::mute)). What is made of the rest is the
 //! business of [`acquaintances`](super::acquaintances).
 
+mod meeting;
 mod partner;
 mod search;
 
@@ -51,6 +52,7 @@ pub(super) struct Exchange {
     pub(super) known: Acquaintances,
     whereabouts: Whereabouts,
     partners: BTreeMap<Handle, Partner>,
+    dials: meeting::Dials,
     every: Duration,
     /// Own records may have changed since neighbours were told.
     own_news: bool,
@@ -69,6 +71,7 @@ impl Exchange {
             known,
             whereabouts: Whereabouts::new(setup.addrs.clone()),
             partners: BTreeMap::new(),
+            dials: meeting::Dials::default(),
             every: if setup.stream || setup.follow { EVERY_STREAM } else { EVERY },
             own_news: false,
             next_find: now,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::board::Board;
-use super::{Output, Swarm};
+use super::{Introduction, Output, Swarm};
 use crate::dice::Dice;
 use crate::layout::SegmentId;
 use crate::schedule::{Handle, Slot};
@@ -167,7 +167,7 @@ impl Swarm {
             Message::Claim { segment, first, count, within_ms } => {
                 self.claim_came(now, link, segment, first, count, within_ms);
             }
-            Message::Witness(statement) => self.witness_came(now, statement),
+            Message::Witness(statement) => self.witness_came(now, Some(link), statement),
             Message::AskWitness(segment) => self.tell_witnesses(link, segment),
             Message::Record(record) => self.record_came(now, link, record),
             Message::Peers { hungry, added, dropped } => self.peers_came(now, link, hungry, added, &dropped),
@@ -175,6 +175,11 @@ impl Swarm {
             Message::ManifestPart { at, total, bytes } => self.manifest_part(link, at, total, &bytes),
             Message::Slice(note) => self.slice_noted(link, note),
             Message::Receipt(receipt) => self.receipt_came(link, receipt),
+            Message::Call { wanted } => self.call_came(now, link, wanted),
+            Message::Meet { peer, token, in_ms, at } => {
+                let (over, begin_in) = (at.scheme, Duration::from_millis(in_ms.into()));
+                self.meet_came(now, link, Introduction { over, peer, token, begin_in, at });
+            }
             Message::Bye => {
                 self.out.push_back(Output::Close(link));
                 self.link_down(now, link);
@@ -214,6 +219,8 @@ impl Swarm {
         }
         self.exchange_peers(now);
         self.look_for_peers(now);
+        self.call_by_neighbours(now);
+        self.relay_statements(now);
         self.ask_for_witnesses(now);
     }
 
@@ -322,7 +329,7 @@ impl Swarm {
     /// A segment was cut that neighbours spoke of before.
     pub(super) fn take_early(&mut self, now: Time, id: SegmentId) {
         for statement in self.proof.take_early(id) {
-            self.witness_came(now, statement);
+            self.witness_came(now, None, statement);
         }
         let (of, rest): (VecDeque<_>, _) =
             std::mem::take(&mut self.gossip.early).into_iter().partition(|claim| claim.segment == id);

@@ -98,6 +98,11 @@ impl Links {
         self.at(link).map(|at| self.neighbours[at].peer)
     }
 
+    /// Round trip to it, zero if it is not known.
+    pub(super) fn rtt_of(&self, link: Handle) -> std::time::Duration {
+        self.at(link).map_or(std::time::Duration::ZERO, |at| self.neighbours[at].rtt)
+    }
+
     pub(super) fn link_of(&self, peer: &PeerId) -> Option<Handle> {
         self.neighbours.iter().find(|n| n.peer == *peer).map(|n| n.handle)
     }

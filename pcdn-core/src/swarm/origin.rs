@@ -191,6 +191,15 @@ impl Swarm {
         }
     }
 
+    /// The first `bytes` bytes are on their way: whole pieces of them, or the first piece.
+    pub(super) fn origin_begun(&mut self, now: Time, bytes: u64) {
+        let pieces = self.board.pieces().iter();
+        let count = pieces.take_while(|piece| piece.at + u64::from(piece.len) <= bytes).count().max(1) as u32;
+        if self.board.count() > 0 {
+            self.fetch(now, Slot(0), count);
+        }
+    }
+
     /// Fetches one piece a second time from the origin, or for the first time to learn whom to believe.
     pub(super) fn fetch_to_audit(&mut self, now: Time, slot: Slot) {
         let allowed = !self.origin.forbidden && self.origin_left() >= u64::from(self.board.piece(slot).len);

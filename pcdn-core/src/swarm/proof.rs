@@ -17,7 +17,7 @@ use crate::bitmap::Bitmap;
 use crate::dice::Dice;
 use crate::id::{Digest, PeerId};
 use crate::layout::{PieceKey, SegmentId};
-use crate::schedule::Slot;
+use crate::schedule::{Handle, Slot};
 use crate::unit::Time;
 use crate::verify::witness::Statement;
 use crate::verify::{Integrity, Manifest, PieceList};
@@ -443,7 +443,7 @@ impl Swarm {
         self.dirty = true;
     }
 
-    pub(super) fn witness_came(&mut self, now: Time, statement: Statement) {
+    pub(super) fn witness_came(&mut self, now: Time, link: Option<Handle>, statement: Statement) {
         if self.board.segment(statement.segment).is_none() {
             return self.proof.remember_early(statement);
         }
@@ -456,6 +456,9 @@ impl Swarm {
         let old = self.proof.statements.get(&statement.segment).and_then(|all| all.get(&statement.witness));
         if old == Some(&statement) || !statement.is_signed() {
             return;
+        }
+        if link.and_then(|link| self.links.peer_of(link)) == Some(statement.witness) {
+            self.relay_later(&statement);
         }
         if let Some(liar) = self.proof.hear(statement, &mut self.board) {
             self.report.rejected_pieces += 1;

@@ -101,6 +101,7 @@ impl Swarm {
         };
         let got = self.receipts.got.entry(link).or_insert_with(fresh);
         got.tally.bytes += len;
+        self.report.taken += len;
         got.tally.pieces = got.tally.pieces.saturating_add(1);
         got.since.get_or_insert(now);
         if got.tally.bytes - got.signed.bytes >= got.credit / SIGN_DIVISOR {

@@ -57,19 +57,21 @@ pub enum Event {
 pub struct Report {
     /// Of the resource, as far as it is cut.
     pub bytes: u64,
-    /// Useful bytes from the origin, audits included.
+    /// Bytes from the origin, audits included, and what came from there as well as from a peer.
     pub from_origin: u64,
     /// Useful bytes from peers.
     pub from_peers: u64,
     /// Bytes that were in the store.
     pub from_cache: u64,
-    /// Bytes that came twice or for nothing.
+    /// Bytes that came twice or for nothing, from peers or from the origin.
     pub wasted: u64,
     /// Bytes given to peers.
     pub uploaded: u64,
     /// Bytes given that peers signed for.
     pub receipted: u64,
-    /// Bytes got that this node signed for.
+    /// Bytes that peers gave this node, of use or not: what it signs for.
+    pub taken: u64,
+    /// Of them, bytes that this node signed for.
     pub signed: u64,
     /// Peers that gave at least one piece.
     pub peers_used: u32,
@@ -107,6 +109,7 @@ impl Report {
             wasted: 0,
             uploaded: 0,
             receipted: 0,
+            taken: 0,
             signed: 0,
             peers_used: 0,
             rejected_pieces: 0,

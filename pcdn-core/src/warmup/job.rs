@@ -28,6 +28,8 @@ const HOLD_MAX: Duration = Duration::from_secs(24 * 3_600);
 pub struct Content {
     /// Where it is.
     pub url: Url,
+    /// Which rendition of the playlist at that URL, all its segments one after another; `None` is the resource itself.
+    pub rendition: Option<u32>,
     /// How long it is.
     pub len: u64,
 }

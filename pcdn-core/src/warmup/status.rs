@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::JobId;
-use super::job::Job;
+use super::job::{Content, Job};
 use super::lease::{Lease, LeaseId, Stage};
 use crate::id::PeerId;
 use crate::resource::Url;
@@ -56,7 +56,7 @@ pub struct Holder {
     /// Who.
     pub peer: PeerId,
     /// What.
-    pub url: Url,
+    pub content: Content,
     /// How far.
     pub stage: Stage,
     /// Bytes held.
@@ -92,13 +92,18 @@ pub(super) fn of(now: Time, id: JobId, job: &Job) -> Status {
     let holder = |(id, lease): (&LeaseId, &Lease)| Holder {
         lease: *id,
         peer: lease.peer,
-        url: job.shares[lease.share].content.url.clone(),
+        content: job.shares[lease.share].content.clone(),
         stage: lease.stage,
         held: lease.held,
     };
     Status {
         job: id,
-        urls: job.order.contents.iter().map(|content| content.url.clone()).collect(),
+        urls: {
+            let mut urls: Vec<Url> = job.order.contents.iter().map(|content| content.url.clone()).collect();
+            // Renditions of one playlist may share its URL.
+            urls.dedup();
+            urls
+        },
         wave: job.shares.iter().map(|share| share.wave).max().unwrap_or_default(),
         regions,
         holders: job.leases.iter().filter(|(_, lease)| lease.is_alive()).map(holder).collect(),

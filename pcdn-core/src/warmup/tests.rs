@@ -8,7 +8,7 @@ const LEN: u64 = 64 * MIB;
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn content(name: &str) -> Content {
-    Content { url: format!("http://cdn.example/{name}").parse::<Url>().unwrap(), len: LEN }
+    Content { url: format!("http://cdn.example/{name}").parse::<Url>().unwrap(), rendition: None, len: LEN }
 }
 
 fn order(copies: u32) -> Order {

@@ -28,6 +28,8 @@ const RECEIPT: u8 = 11;
 // 6 was peers without signatures: it is passed over like any unknown kind.
 const RECORD: u8 = 12;
 const PEERS: u8 = 13;
+const CALL: u8 = 14;
+const MEET: u8 = 15;
 
 /// What is wrong with a message, and at which byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,6 +109,13 @@ pub fn encode(swarm: &SwarmKey, message: &Message) -> Bytes {
             out.0.extend_from_slice(&note.setup[..note.setup.len().min(SETUP_BYTES_MAX)]);
         }
         Message::Receipt(receipt) => out.0.extend_from_slice(&receipt.encode()),
+        Message::Call { wanted } => out.0.extend_from_slice(&wanted.0),
+        Message::Meet { peer, token, in_ms, at } => {
+            out.0.extend_from_slice(&peer.0);
+            out.0.extend_from_slice(token);
+            out.u16(*in_ms);
+            at.put(&mut out.0);
+        }
         Message::Bye => {}
     }
     debug_assert!(out.0.len() <= MESSAGE_BYTES_MAX);
@@ -178,6 +187,13 @@ pub fn decode(bytes: &Bytes) -> Result<Envelope, WireError> {
                 Receipt::decode(form).ok_or_else(|| from.bad("a receipt with sums that cannot be"))?,
             )
         }
+        CALL => Message::Call { wanted: PeerId(from.array()?) },
+        MEET => Message::Meet {
+            peer: PeerId(from.array()?),
+            token: from.array()?,
+            in_ms: from.u16()?,
+            at: from.addr()?,
+        },
         BYE => Message::Bye,
         _ => return Ok(Envelope { swarm, message: None }),
     };
@@ -197,6 +213,8 @@ fn kind_of(message: &Message) -> u8 {
         Message::ManifestPart { .. } => MANIFEST_PART,
         Message::Slice(_) => SLICE,
         Message::Receipt(_) => RECEIPT,
+        Message::Call { .. } => CALL,
+        Message::Meet { .. } => MEET,
         Message::Bye => BYE,
     }
 }
@@ -303,9 +321,12 @@ impl<'b> Reader<'b> {
         if self.at == self.bytes.len() || self.u8()? != 1 {
             return Ok(None);
         }
+        self.addr().map(Some)
+    }
+    fn addr(&mut self) -> Result<PeerAddr, WireError> {
         let read = PeerAddr::get(&self.bytes[self.at..]).ok_or_else(|| self.bad("half an address"))?;
         self.at += read.1;
-        Ok(Some(read.0))
+        Ok(read.0)
     }
     fn record(&mut self) -> Result<SignedRecord, WireError> {
         let (record, len) =
@@ -388,6 +409,13 @@ mod tests {
                 29_000_000,
                 tally,
             )),
+            Message::Call { wanted: PeerId([6; 32]) },
+            Message::Meet {
+                peer: PeerId([6; 32]),
+                token: [7; 8],
+                in_ms: 40,
+                at: "udp://192.0.2.1:4000".parse().unwrap(),
+            },
             Message::Bye,
         ]
     }

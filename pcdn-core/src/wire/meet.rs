@@ -5,14 +5,17 @@
 //!
 //! | byte 0 | word | from, to | after that and `pcdnmt1` (big endian) | bytes |
 //! |---|---|---|---|---|
-//! | 0x24 | WHERE | node, tracker | txid 12, answer from 1 (0 here, 1 another port, 2 another address), ticket 8, peer id 32, private addresses | 104 |
+//! | 0x24 | WHERE | node, tracker | txid 12, answer from 1 (0 here, 1 another port, 2 another address), ticket 8, peer id 32, private addresses, round trip 2 | 104 |
 //! | 0x25 | HERE | tracker, node | txid 12, ticket 8, flags 1 (1 registered), address of the asker, the tracker's other port, its other address | 86 |
-//! | 0x2c | CALL | node, tracker | txid 12, ticket 8, own id 32, wanted id 32, the wanted one's address, private addresses | 160 |
+//! | 0x2c | CALL | node, tracker | txid 12, ticket 8, own id 32, wanted id 32, the wanted one's address, private addresses, round trip 2 | 160 |
 //! | 0x27 | MEET | tracker, both nodes | txid 12, the receiver's ticket 8, status 1, token 8, begin in ms 2, the other's id 32, its addresses | 152 at most |
 //! | 0x23 | PUNCH | node, node | token 8 | 16 |
 //!
 //! An address is family 1 (0 none, 4, 6), IP 16, port 2, with IP and port XORed by the txid: some NATs rewrite what looks like
-//! an address of theirs. A list is its length 1 and so many addresses; what follows is zeros.
+//! an address of theirs. A list is its length 1 and so many addresses; what follows is zeros. A *round trip*, of the asker to this
+//! tracker in milliseconds, is in the last two bytes; 0 is not known, and what nodes of before say. By it the tracker makes both
+//! nodes of a MEET begin at one moment, whatever their distance: a punch that comes before the other side's has gone out can
+//! take the mapping that this would get (a router that answers for itself tracks it as its own).
 //!
 //! The *ticket* is what a tracker gives to whoever it answers: who shows it has received at its address. Only then is it
 //! registered, called and may call, so nobody can be made to send or get anything under a false source address; and a MEET is
@@ -77,6 +80,8 @@ pub struct Where {
     pub id: PeerId,
     /// For those in the same private network, at most [`PRIVATE_MAX`].
     pub private: Vec<SocketAddr>,
+    /// Round trip to this tracker, in milliseconds; 0 is not known.
+    pub rtt_ms: u16,
 }
 
 /// From where a tracker answers.
@@ -123,6 +128,8 @@ pub struct Call {
     pub at: SocketAddr,
     /// As in [`Where`].
     pub private: Vec<SocketAddr>,
+    /// As in [`Where`].
+    pub rtt_ms: u16,
 }
 
 /// See [`Word::Meet`].
@@ -165,6 +172,7 @@ pub fn decode(datagram: &[u8]) -> Option<Word> {
             ticket: body.take()?,
             id: PeerId(body.take()?),
             private: body.addrs(&txid, PRIVATE_MAX)?,
+            rtt_ms: rtt(datagram)?,
         }),
         HERE => Word::Here(Here {
             txid,
@@ -181,6 +189,7 @@ pub fn decode(datagram: &[u8]) -> Option<Word> {
             wanted: PeerId(body.take()?),
             at: body.addr(&txid)??,
             private: body.addrs(&txid, PRIVATE_MAX)?,
+            rtt_ms: rtt(datagram)?,
         }),
         MEET => {
             let (ticket, [status], token) = (body.take()?, body.take()?, body.take()?);
@@ -198,6 +207,10 @@ pub fn decode(datagram: &[u8]) -> Option<Word> {
     })
 }
 
+fn rtt(datagram: &[u8]) -> Option<u16> {
+    datagram.last_chunk().copied().map(u16::from_be_bytes)
+}
+
 /// Writes a word.
 pub fn encode(word: &Word) -> Vec<u8> {
     let mut out = Vec::with_capacity(WORD_MAX);
@@ -213,7 +226,8 @@ pub fn encode(word: &Word) -> Vec<u8> {
             out.extend_from_slice(&it.ticket);
             out.extend_from_slice(&it.id.0);
             put_addrs(&mut out, &it.private, PRIVATE_MAX, &it.txid);
-            out.resize(WHERE_LEN, 0);
+            out.resize(WHERE_LEN - 2, 0);
+            out.extend_from_slice(&it.rtt_ms.to_be_bytes());
         }
         Word::Here(it) => {
             begin(&mut out, HERE, &it.txid);
@@ -230,7 +244,8 @@ pub fn encode(word: &Word) -> Vec<u8> {
             out.extend_from_slice(&it.wanted.0);
             put_addr(&mut out, Some(it.at), &it.txid);
             put_addrs(&mut out, &it.private, PRIVATE_MAX, &it.txid);
-            out.resize(CALL_LEN, 0);
+            out.resize(CALL_LEN - 2, 0);
+            out.extend_from_slice(&it.rtt_ms.to_be_bytes());
         }
         Word::Meet(it) => {
             begin(&mut out, MEET, &it.txid);
@@ -336,7 +351,7 @@ mod tests {
         };
         let at = AnswerFrom::OtherAddress;
         vec![
-            Word::Where(Where { txid, answer_from: at, ticket, id, private: private.clone() }),
+            Word::Where(Where { txid, answer_from: at, ticket, id, private: private.clone(), rtt_ms: 40 }),
             Word::Here(Here {
                 txid,
                 ticket,
@@ -345,7 +360,7 @@ mod tests {
                 other_port: Some(addr("198.51.100.9:7071")),
                 other_address: None,
             }),
-            Word::Call(Call { txid, ticket, id, wanted, at: seen, private }),
+            Word::Call(Call { txid, ticket, id, wanted, at: seen, private, rtt_ms: 0 }),
             Word::Meet(meet.clone()),
             Word::Meet(Meet { token: None, addrs: Vec::new(), ..meet }),
             Word::Punch([9; 8]),

@@ -10,11 +10,13 @@
 //! Figures are per second of the tracker's processor time (user and system), so a busy machine changes them little; compare
 //! within one run.
 //!
-//! On two shared cores under a load of ten (2026-11): beside aquatic_udp 0.9 (git 2026-06) the median ratio of three rounds is 0.87
-//! under our load (171,000 announces a CPU-second to 192,000) and 0.92 under aquatic's tester (97,000 to 105,000), where 1.00 is
-//! wanted; `find` 1.03 of a plain announce (0.60 wanted); a report of 20 swarms 0.36 of an announce for each; 144 bytes a peer at a
-//! million peers, 133 by reports (160 wanted). What is left is memory that is not in the cache: of the time without sockets a third
-//! is spent on finding the swarm and the entry, a ninth on the address's bucket.
+//! On two shared cores under a load of ten (2026-11): beside aquatic_udp 0.9 (git 2026-06) the median ratio of three rounds is 1.11
+//! under our load (217,000 announces a CPU-second to 194,000) and 1.05 under aquatic's tester (109,000 to 107,000; single rounds
+//! 0.91 to 1.06, and with more compilers beside it a median of 0.94), where 1.00 is wanted; `find` 0.9 of a plain announce (0.60
+//! wanted); a report of 20 swarms 0.36 of an announce for each; 140 bytes a peer at a million peers, 129 by reports (160 wanted).
+//! Three quarters of it are the system's. Memory that is not in the cache is most of the rest: asked for by the batch
+//! ([`Service::warm`](pcdn_discovery::tracker::service::Service::warm)), an announce without sockets takes 1.2 µs instead of 1.6.
+//! Loopback is exempt from limits, so what those cost is in `pure` alone.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // it prints its result, and ends when something is wrong
 

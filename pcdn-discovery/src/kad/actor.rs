@@ -2,15 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use libp2p_core::Multiaddr;
 use libp2p_identify as identify;
-use libp2p_kad::{
-    self as kad, GetProvidersOk, InboundRequest, K_VALUE, Mode, QueryId, QueryResult, RecordKey,
-};
+use libp2p_kad::{self as kad, K_VALUE, Mode, QueryId, RecordKey};
 use libp2p_swarm::behaviour::{ExternalAddrConfirmed, ExternalAddrExpired};
 use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p_swarm::{ConnectionId, FromSwarm, NetworkBehaviour as _, Swarm, SwarmEvent};
@@ -24,31 +21,25 @@ use tokio::time::{Instant, interval};
 
 use super::behaviour::{self, Behaviour, BehaviourEvent};
 use super::contact::Contact;
-use super::providers::{ADDRS_KEPT, Key};
+use super::providers::Key;
 use super::reach::Reach;
 use super::remembered::Remembered;
 use super::search::Search;
 use super::store::Shelf;
 use super::{KadConfig, KadStatus, Serve, place, refused, silent};
 
+mod queries;
+mod upkeep;
+
 /// How long the first calls wait until one node is listed. Four round trips across the world, and a dead bootstrap node.
 pub(super) const JOIN_MAX: Duration = Duration::from_secs(5);
 /// Look-ups and announcements under way, each. Each costs up to 40 requests.
 const QUERIES_MAX: usize = 256;
-/// Renewal of an announcement: a third of what records live.
-const RENEW: Duration = Duration::from_secs(600);
-/// Renewal while the network is small: each newcomer is among the 20 nearest to any key and knows nothing yet.
-const RENEW_SMALL: Duration = Duration::from_secs(30);
 /// A network is small below as many nodes as store each record.
 const SMALL: usize = 20;
-/// Remembered nodes dialled at a time. Half of them may be gone.
-const REMEMBERED_AT_ONCE: usize = 16;
 /// Pauses between attempts to join, and between a newcomer's attempts to know more nodes; doubling.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
-/// How often expired records are dropped, remembered nodes written, and dials back allowed again.
-const SWEEP_TICKS: u64 = 60;
-const SAVE_TICKS: u64 = 30;
-const FORGET_TICKS: u64 = 60;
+/// The clock of [`upkeep`].
 const TICK: Duration = Duration::from_secs(1);
 /// How often a node that does not serve is dialled back though there is no room for it.
 const TELL_CHANCE: f64 = 0.25;
@@ -359,181 +350,5 @@ impl Actor {
             tracing::debug!(%error, "a DHT node is not dialled");
         }
         refused.is_none()
-    }
-
-    fn kademlia(&mut self, event: kad::Event) {
-        match event {
-            kad::Event::RoutingUpdated { is_new_peer: true, .. } if !self.joined => {
-                // One node is enough to ask: every query finds its own way on.
-                self.joined = true;
-                // Kademlia waits before it refreshes by itself, so that several newcomers are one occasion. Without anybody
-                // listed it fails, and there is somebody.
-                let _ = self.kad().bootstrap();
-                self.tell();
-            }
-            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
-                self.store(&record);
-            }
-            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
-                self.answered(id, result, step.last)
-            }
-            _ => {}
-        }
-    }
-
-    /// Another node provides something. libp2p has seen that it speaks for itself only.
-    fn store(&mut self, record: &kad::ProviderRecord) {
-        let Some(peer) = place::peer_of(&record.provider) else { return };
-        let hosts = self.reach.hosts(&record.provider);
-        let addrs = place::as_seen(&record.addresses, &hosts, self.config.private, ADDRS_KEPT);
-        let contact = self.reach.dialled(&record.provider);
-        if addrs.is_empty() || !self.kad().store_mut().keep(&record.key, peer, addrs, contact) {
-            tracing::debug!(peer = %peer.short(), "a provider's record is not kept");
-        }
-    }
-
-    fn answered(&mut self, query: QueryId, result: QueryResult, last: bool) {
-        match result {
-            QueryResult::StartProviding(result) => {
-                let Some(reply) = self.announcing.remove(&query) else { return };
-                let small = self.known() < SMALL;
-                let lease = Lease { renew_in: if small { RENEW_SMALL } else { RENEW } };
-                // Who asked may have stopped waiting.
-                let _ = reply.send(result.map(|_| lease).map_err(|_| silent()));
-            }
-            QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { key, providers })) => {
-                self.found(query, &key, providers);
-            }
-            QueryResult::GetProviders(end) if last => {
-                let Some(looking) = self.looking.remove(&query) else { return };
-                if end.is_err() && looking.search.is_empty() {
-                    // Full channels hold records, so nothing is lost but an error.
-                    let _ = looking.found.try_send(Err(silent()));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Hands providers on. libp2p tells only who they are; where is known to the running query, and is asked for as a dial would.
-    fn found(
-        &mut self,
-        query: QueryId,
-        key: &RecordKey,
-        providers: impl IntoIterator<Item = libp2p_identity::PeerId>,
-    ) {
-        let Some(looking) = self.looking.get_mut(&query) else { return };
-        let kad = &mut self.swarm.behaviour_mut().kad;
-        for name in providers {
-            let Some(peer) = place::peer_of(&name) else { continue };
-            let mut addrs = kad.store_mut().known(key, &peer);
-            let dial = (ConnectionId::new_unchecked(0), libp2p_core::Endpoint::Dialer);
-            let told =
-                kad.handle_pending_outbound_connection(dial.0, Some(name), &[], dial.1).unwrap_or_default();
-            addrs.extend(told.iter().filter_map(place::from_multiaddr));
-            if let Some(record) = looking.search.take(peer, addrs) {
-                // A reader that sleeps loses what does not fit; one that is gone wants nothing.
-                let _ = looking.found.try_send(Ok(record));
-            }
-        }
-        if looking.search.is_done() || looking.found.is_closed() {
-            self.looking.remove(&query);
-            if let Some(mut running) = self.kad().query_mut(&query) {
-                running.finish();
-            }
-        }
-    }
-
-    async fn tick(&mut self, count: u64) {
-        let lonely = self.reach.len() == 0;
-        if lonely && self.retry.0 <= Instant::now() {
-            self.retry = (Instant::now() + self.retry.1, (self.retry.1 * 2).min(AGAIN.1));
-            self.dial_known();
-        }
-        self.widen();
-        let left: Vec<QueryId> =
-            self.looking.iter().filter(|(_, one)| one.found.is_closed()).map(|(id, _)| *id).collect();
-        for query in left {
-            self.looking.remove(&query);
-            if let Some(mut running) = self.kad().query_mut(&query) {
-                running.finish();
-            }
-        }
-        if count.is_multiple_of(SWEEP_TICKS) {
-            self.kad().store_mut().sweep();
-        }
-        if count.is_multiple_of(FORGET_TICKS) {
-            self.reach.forget_tried();
-        }
-        if (count + 1).is_multiple_of(SAVE_TICKS) {
-            self.save().await;
-        }
-        self.tell();
-    }
-
-    /// A newcomer asks again who is near: those that came with it were not listed yet when it asked first.
-    fn widen(&mut self) {
-        let now = Instant::now();
-        if self.widen.0 > now {
-            return;
-        }
-        self.widen = (now + self.widen.1, (self.widen.1 * 2).min(AGAIN.1));
-        if self.known() < SMALL || self.kad().mode() == Mode::Client {
-            // Without anybody known it fails, and is tried again.
-            let _ = self.kad().bootstrap();
-        }
-    }
-
-    /// Dials bootstrap nodes, and some of those it remembers.
-    fn dial_known(&mut self) {
-        for contact in self.config.bootstrap.clone() {
-            self.lookups.spawn(async move {
-                let addrs = contact.addrs().await;
-                addrs.into_iter().map(|addr| (addr, contact.peer())).collect()
-            });
-        }
-        let all = self.remembered.all();
-        let some = all.iter().cycle().skip(self.next_remembered).take(REMEMBERED_AT_ONCE.min(all.len()));
-        let some: Vec<_> = some.filter_map(|contact| Some((contact.addr()?, contact.peer()))).collect();
-        self.next_remembered = (self.next_remembered + REMEMBERED_AT_ONCE) % all.len().max(1);
-        self.dial_all(some);
-    }
-
-    fn dial_all(&mut self, addrs: Vec<(SocketAddr, Option<PeerId>)>) {
-        for (addr, peer) in addrs {
-            let addr = place::quic_v1(addr);
-            self.dial(match peer {
-                Some(peer) => DialOpts::peer_id(place::name_of(&peer)).addresses(vec![addr]).build(),
-                None => DialOpts::unknown_peer_id().address(addr).build(),
-            });
-        }
-    }
-
-    fn known(&mut self) -> usize {
-        self.kad().kbuckets().map(|bucket| bucket.num_entries()).sum()
-    }
-
-    fn tell(&mut self) {
-        let contacts = self.listening.iter().map(|addr| Contact::new(*addr, self.me)).collect();
-        let (known, serves) = (self.known(), self.kad().mode() == Mode::Server);
-        let stored = self.kad().store_mut().len();
-        let now = KadStatus { contacts, connected: self.reach.len(), known, serves, stored };
-        self.status.send_if_modified(|before| {
-            let changed = *before != now;
-            *before = now;
-            changed
-        });
-    }
-
-    async fn save(&mut self) {
-        let Some(file) = self.config.remember.clone().filter(|_| std::mem::take(&mut self.unsaved)) else {
-            return;
-        };
-        let list = self.remembered.clone();
-        let saved =
-            tokio::task::spawn_blocking(move || list.save(Path::new(&file)).map_err(|error| (file, error)));
-        if let Ok(Err((file, error))) = saved.await {
-            tracing::warn!(file = %file.display(), %error, "remembered DHT nodes cannot be written");
-        }
     }
 }

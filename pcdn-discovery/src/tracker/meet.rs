@@ -29,6 +29,8 @@ const CALLED_BURST: f64 = 32.0;
 /// How long a ticket is given out; it is taken for as long again. Longer than a registration, and short enough that an address
 /// that changed hands is not of use for long.
 const TICKET_SLICE: Duration = Duration::from_secs(600);
+/// The nearer of two nodes waits so long at most for the farther: half of the longest round trip there is on land.
+const WAIT_MS_MAX: u16 = 300;
 
 /// Where else the tracker can be asked and answer from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +76,7 @@ struct Spot {
     /// The one it showed: what it is told must carry that.
     ticket: Ticket,
     private: Vec<SocketAddr>,
+    rtt_ms: u16,
     at: Time,
     calls: f64,
 }
@@ -96,7 +99,7 @@ impl MeetingPoint {
         match meet::decode(datagram) {
             Some(Word::Where(it)) => {
                 let registered = self.proves(now, from, &it.ticket)
-                    && self.register(now, from, it.id, it.ticket, &it.private)
+                    && self.register(now, from, it.id, it.ticket, (&it.private, it.rtt_ms))
                     && members.has(from.ip().to_canonical(), &it.id);
                 vec![self.here(now, from, &it, registered)]
             }
@@ -157,17 +160,17 @@ impl MeetingPoint {
         }
         let (ip, wanted_ip) = (from.ip().to_canonical(), it.at.ip().to_canonical());
         let may = members.may_ask(now, ip) && members.has(ip, &it.id) && it.wanted != it.id;
-        let called = if may && self.register(now, from, it.id, it.ticket, &it.private) {
+        let called = if may && self.register(now, from, it.id, it.ticket, (&it.private, it.rtt_ms)) {
             self.summon(now, wanted_ip, &it.wanted).filter(|_| members.has(wanted_ip, &it.wanted))
         } else {
             None
         };
-        let meet = |to: SocketAddr, ticket, token, peer, addrs| {
-            let meet = Meet { txid: it.txid, ticket, token, in_ms: 0, peer, addrs };
+        let meet = |to: SocketAddr, ticket, token, in_ms, peer, addrs| {
+            let meet = Meet { txid: it.txid, ticket, token, in_ms, peer, addrs };
             Send { from: AnswerFrom::Here, to, bytes: meet::encode(&Word::Meet(meet)) }
         };
-        let Some((port, ticket, private)) = called else {
-            return vec![meet(from, it.ticket, None, it.wanted, Vec::new())];
+        let Some((port, ticket, private, rtt_ms)) = called else {
+            return vec![meet(from, it.ticket, None, 0, it.wanted, Vec::new())];
         };
         let token = Some(dice.next_u64().to_be_bytes());
         let at = in_family_of(SocketAddr::new(wanted_ip, port), from);
@@ -178,17 +181,21 @@ impl MeetingPoint {
         let to_caller = near(&private).into_iter().chain([SocketAddr::new(wanted_ip, port)]).collect();
         let caller = SocketAddr::new(ip, from.port());
         let to_called = near(&usable(&it.private)).into_iter().chain([caller]).collect();
-        vec![meet(at, ticket, token, it.id, to_called), meet(from, it.ticket, token, it.wanted, to_caller)]
+        let [called_in, caller_in] = begin_in([rtt_ms, it.rtt_ms]);
+        vec![
+            meet(at, ticket, token, called_in, it.id, to_called),
+            meet(from, it.ticket, token, caller_in, it.wanted, to_caller),
+        ]
     }
 
-    /// Port, ticket and private addresses of a registered peer, if it may be called once more.
-    fn summon(&self, now: Time, ip: IpAddr, id: &PeerId) -> Option<(u16, Ticket, Vec<SocketAddr>)> {
+    /// Port, ticket, private addresses and round trip of a registered peer, if it may be called once more.
+    fn summon(&self, now: Time, ip: IpAddr, id: &PeerId) -> Option<(u16, Ticket, Vec<SocketAddr>, u16)> {
         let mut spots = self.hosts.get_mut(&ip)?;
         let spot = spots.iter_mut().find(|spot| spot.id == *id)?;
         let fresh = now.since(spot.at) < REGISTERED_FOR;
         let may = fresh && spot.calls >= 1.0;
         spot.calls -= f64::from(u8::from(may));
-        may.then(|| (spot.port, spot.ticket, spot.private.clone()))
+        may.then(|| (spot.port, spot.ticket, spot.private.clone(), spot.rtt_ms))
     }
 
     /// Remembers where `id` is; `false` if there is no room.
@@ -198,7 +205,7 @@ impl MeetingPoint {
         from: SocketAddr,
         id: PeerId,
         ticket: Ticket,
-        private: &[SocketAddr],
+        (private, rtt_ms): (&[SocketAddr], u16),
     ) -> bool {
         // Before the entry locks its shard: the length locks them all.
         let full = self.hosts.len() >= HOSTS_MAX;
@@ -212,10 +219,12 @@ impl MeetingPoint {
             Some(at) => {
                 let gained = now.since(spots[at].at).as_secs_f64() * CALLED_PER_SECOND;
                 let calls = (spots[at].calls + gained).min(CALLED_BURST);
-                spots[at] = Spot { id, port, ticket, private, at: now, calls };
+                spots[at] = Spot { id, port, ticket, private, rtt_ms, at: now, calls };
             }
             None if spots.len() >= SPOTS_PER_HOST => return false,
-            None => spots.push(Spot { id, port, ticket, private, at: now, calls: CALLED_BURST }),
+            None => {
+                spots.push(Spot { id, port, ticket, private, rtt_ms, at: now, calls: CALLED_BURST });
+            }
         }
         true
     }
@@ -240,6 +249,16 @@ impl MeetingPoint {
         ticket.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         ticket
     }
+}
+
+/// In how many milliseconds from when they hear it two nodes begin, so that they do at one moment; at once where a round trip is
+/// not known.
+fn begin_in(rtts_ms: [u16; 2]) -> [u16; 2] {
+    if rtts_ms.contains(&0) {
+        return [0; 2];
+    }
+    let latest = rtts_ms[0].max(rtts_ms[1]);
+    rtts_ms.map(|rtt| ((latest - rtt) / 2).min(WAIT_MS_MAX))
 }
 
 fn slice(now: Time) -> u64 {

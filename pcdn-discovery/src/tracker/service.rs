@@ -1,7 +1,7 @@
 //! One request in, one answer out: the tracker without its sockets.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use pcdn_core::dice::Dice;
@@ -13,152 +13,24 @@ use pcdn_core::unit::Time;
 use super::cookie::Cookies;
 use super::secret::Secret;
 use super::standing::{self, Standings};
-use super::store::{Size, Told};
 use super::table::{Limits, Table, whole_seconds};
-use super::token::{Capability, TokenError, Tokens};
+use super::token::{Capability, Tokens};
 use super::wire::report::Change;
 use super::wire::{
-    self, AMPLIFICATION_MAX, Action, Answer, DATAGRAM_MAX, Event, Head, InfoHash, Listed, Request, WireError,
-    bep15, decode_head, decode_request, encode_answer, swarm_of, token_of,
+    self, AMPLIFICATION_MAX, Action, Answer, DATAGRAM_MAX, Event, Head, InfoHash, Listed, Request, bep15,
+    decode_head, decode_request, encode_answer, swarm_of, token_of,
 };
 
-/// Why a tracker will not do it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The connection id is too old, of another address, or was never issued.
-    #[error("connection id is not valid here and now")]
-    Cookie,
-    /// The address asks too often.
-    #[error("too many requests from this address, ask less often")]
-    TooFast,
-    /// Too many peers behind one address.
-    #[error("too many peers behind this address")]
-    TooManyIds,
-    /// One peer in too many swarms.
-    #[error("this peer is in too many swarms")]
-    TooManySwarms,
-    /// Nothing to tell others.
-    #[error("announce at least one UDP or QUIC port from 1024 up")]
-    NoPort,
-    /// A bound of the whole tracker is reached.
-    #[error("this tracker is full")]
-    Full,
-    /// The private tracker's secret is missing or wrong.
-    #[error("this tracker is private: the request proves no knowledge of its secret")]
-    Secret,
-    /// Not a request this tracker understands.
-    #[error("malformed request")]
-    Malformed,
-    /// The application's token is missing or does not allow it.
-    #[error("this tracker wants a token of its application: {0}")]
-    Token(TokenError),
-}
+mod counters;
+mod plain;
+mod refusal;
 
-impl Refusal {
-    /// All of them, in order.
-    pub const ALL: [Refusal; 9] = [
-        Self::Cookie,
-        Self::TooFast,
-        Self::TooManyIds,
-        Self::TooManySwarms,
-        Self::NoPort,
-        Self::Full,
-        Self::Secret,
-        Self::Malformed,
-        Self::Token(TokenError::Missing),
-    ];
+pub use counters::Counters;
+pub use plain::Announced;
+pub use refusal::Refusal;
 
-    /// Its place among them.
-    fn place(self) -> usize {
-        match self {
-            Self::Cookie => 0,
-            Self::TooFast => 1,
-            Self::TooManyIds => 2,
-            Self::TooManySwarms => 3,
-            Self::NoPort => 4,
-            Self::Full => 5,
-            Self::Secret => 6,
-            Self::Malformed => 7,
-            Self::Token(_) => 8,
-        }
-    }
-
-    /// Its name in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cookie => "cookie",
-            Self::TooFast => "too_fast",
-            Self::TooManyIds => "too_many_ids",
-            Self::TooManySwarms => "too_many_swarms",
-            Self::NoPort => "no_port",
-            Self::Full => "full",
-            Self::Secret => "secret",
-            Self::Malformed => "malformed",
-            Self::Token(_) => "token",
-        }
-    }
-}
-
-impl From<TokenError> for Refusal {
-    fn from(error: TokenError) -> Self {
-        Self::Token(error)
-    }
-}
-
-impl From<WireError> for Refusal {
-    fn from(error: WireError) -> Self {
-        if error == WireError::Tag { Self::Secret } else { Self::Malformed }
-    }
-}
-
-/// What was asked and answered since the start.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Connection ids issued.
-    pub connects: AtomicU64,
-    /// Announces accepted, UDP and HTTP.
-    pub announces: AtomicU64,
-    /// Finds answered, UDP and HTTP.
-    pub finds: AtomicU64,
-    /// Reports accepted.
-    pub reports: AtomicU64,
-    /// Scrapes answered, UDP and HTTP.
-    pub scrapes: AtomicU64,
-    /// Questions of where a node is seen, and calls to another.
-    pub words: AtomicU64,
-    /// Datagrams that got no answer.
-    pub dropped: AtomicU64,
-    /// By [`Refusal`].
-    refused: [AtomicU64; Refusal::ALL.len()],
-}
-
-impl Counters {
-    /// How often `why` was the answer.
-    pub fn refused(&self, why: Refusal) -> u64 {
-        self.refused[why.place()].load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn count(&self, result: Result<&Request, Refusal>) {
-        let counter = match result {
-            Ok(Request::Announce(_)) => &self.announces,
-            Ok(Request::Find(_)) => &self.finds,
-            Ok(Request::Report(_)) => &self.reports,
-            Err(why) => &self.refused[why.place()],
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// What a BitTorrent client's announce comes to, beside the peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Announced {
-    /// Seconds until the next one.
-    pub interval_s: u32,
-    /// Peers that hold everything.
-    pub seeds: u32,
-    /// Peers that download.
-    pub others: u32,
-}
+/// Swarms looked ahead at: more do not stay in the nearest cache, at half a dozen of its lines each.
+const WARMED_MAX: usize = 64;
 
 /// A tracker: its table, its keys and its counters. Shared by the UDP and HTTP shells.
 #[derive(Debug)]
@@ -255,6 +127,17 @@ impl Service {
         })
     }
 
+    /// Looks ahead at what `datagrams` ask for, so that they do not wait for memory one after the other, see
+    /// [`PeerStore::warm`](super::store::PeerStore::warm). Worth it for several.
+    pub fn warm<'a>(&self, datagrams: impl Iterator<Item = &'a [u8]>) {
+        let named =
+            |datagram: &'a [u8]| decode_head(datagram).ok().map(|head| swarms_of(head.action, datagram));
+        let swarms: Vec<InfoHash> = datagrams.filter_map(named).flatten().take(WARMED_MAX).collect();
+        if swarms.len() > 1 {
+            self.table.store().warm(&swarms);
+        }
+    }
+
     /// The swarms whose members, or number of members, a request asks for.
     pub(super) fn swarms_of(&self, datagram: &[u8]) -> Vec<InfoHash> {
         decode_head(datagram).map(|head| swarms_of(head.action, datagram).collect()).unwrap_or_default()
@@ -267,92 +150,6 @@ impl Service {
 
     fn refuse(&self, head: &Head, why: &str, limit: usize, out: &mut Vec<u8>) {
         encode_answer(head.txn, &refused(why.to_owned()), limit, None, out);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "a datagram and where it came from")]
-    fn plain(
-        &self,
-        now: Time,
-        dice: &mut Dice,
-        from: SocketAddr,
-        head: &Head,
-        datagram: &[u8],
-        limit: usize,
-        out: &mut Vec<u8>,
-    ) {
-        let begin = bep15::begin_announced(head.txn, 0, 0, 0);
-        out.extend(begin);
-        let served = bep15::decode_announce(datagram).map_err(Refusal::from).and_then(|mut it| {
-            let entry = if from.ip().to_canonical().is_ipv4() { 6 } else { 18 };
-            it.want = it.want.min(((limit.saturating_sub(begin.len())) / entry) as u16);
-            let url = self.tokens.as_ref().and_then(|_| bep15::announce_url(datagram));
-            let token = url.as_deref().and_then(token_in);
-            self.announce_plain(now, dice, from.ip(), &it, token, &mut Told::Addresses(out))
-        });
-        match served {
-            Ok(Announced { interval_s, seeds, others }) => {
-                let begin = bep15::begin_announced(head.txn, interval_s, seeds, others);
-                out[..begin.len()].copy_from_slice(&begin);
-            }
-            Err(why) => self.refuse(head, &why.to_string(), limit, out),
-        }
-    }
-
-    /// An announce of a BitTorrent client, over UDP or HTTP.
-    pub fn announce_plain(
-        &self,
-        now: Time,
-        dice: &mut Dice,
-        from: IpAddr,
-        it: &bep15::Plain,
-        token: Option<&[u8]>,
-        told: &mut Told<'_>,
-    ) -> Result<Announced, Refusal> {
-        self.allows(now, token, None, &[it.hash], Capability::Announce)?;
-        let served = self.open_to_all().and_then(|()| self.table.plain(now, dice, from, it, told));
-        match &served {
-            Ok(_) => _ = self.counters.announces.fetch_add(1, Ordering::Relaxed),
-            Err(why) => self.counters.count(Err(*why)),
-        }
-        let (interval, counts) = served?;
-        Ok(Announced { interval_s: whole_seconds(interval), seeds: counts.seeds, others: counts.others })
-    }
-
-    fn scrape(&self, now: Time, from: IpAddr, head: &Head, datagram: &[u8], limit: usize, out: &mut Vec<u8>) {
-        let sizes = self.sizes(now, from, bep15::decode_scrape(datagram));
-        match sizes {
-            Ok(sizes) => {
-                bep15::begin_scraped(head.txn, out);
-                for (_, size) in sizes {
-                    for word in [size.counts.seeds, size.completed, size.counts.others] {
-                        out.extend(word.to_be_bytes());
-                    }
-                }
-            }
-            Err(why) => self.refuse(head, &why.to_string(), limit, out),
-        }
-    }
-
-    /// How large swarms are, for a scrape over UDP or HTTP.
-    pub fn sizes(
-        &self,
-        now: Time,
-        from: IpAddr,
-        swarms: impl ExactSizeIterator<Item = InfoHash>,
-    ) -> Result<impl Iterator<Item = (InfoHash, Size)>, Refusal> {
-        // No scrape has room for a token.
-        let open = if self.tokens.is_none() { self.open_to_all() } else { Err(TokenError::Missing.into()) };
-        let sizes = open.and_then(|()| self.table.scrape(now, from, swarms));
-        match &sizes {
-            Ok(_) => _ = self.counters.scrapes.fetch_add(1, Ordering::Relaxed),
-            Err(why) => self.counters.count(Err(*why)),
-        }
-        sizes
-    }
-
-    /// BitTorrent clients cannot prove that they know a secret.
-    fn open_to_all(&self) -> Result<(), Refusal> {
-        if self.secret.is_none() { Ok(()) } else { Err(Refusal::Secret) }
     }
 
     fn native(&self, now: Time, dice: &mut Dice, from: SocketAddr, datagram: &[u8]) -> Answer {
@@ -470,12 +267,6 @@ fn swarms_of(action: Action, datagram: &[u8]) -> impl Iterator<Item = InfoHash> 
         _ => None,
     };
     scraped.into_iter().flatten().chain(named)
-}
-
-/// The token in a URL's query.
-fn token_in(url: &[u8]) -> Option<&[u8]> {
-    let query = url.splitn(2, |byte| *byte == b'?').nth(1)?;
-    query.split(|byte| *byte == b'&').find_map(|part| part.strip_prefix(b"token="))
 }
 
 fn refused(why: String) -> Answer {

@@ -26,6 +26,9 @@ pub use memory::Memory;
 ///
 /// An entry belongs to a peer's id *and* the address it announced from, see [`table`](super::table).
 pub trait PeerStore: Send + Sync + Debug + 'static {
+    /// Brings what the next calls for `swarms` look at into the processor's cache: memory that is asked for at once comes at once.
+    /// Changes nothing, and a store that is not in memory need do nothing.
+    fn warm(&self, swarms: &[InfoHash]);
     /// Adds or renews an entry, and chooses for it in the same look. `admit` is asked before a new one is added, whether its
     /// swarm is new as well. A full swarm loses a random entry, which is returned.
     fn put(

@@ -95,6 +95,12 @@ impl Node {
     }
 }
 
+/// All of them, some at once: one waits for the network more than it computes.
+pub(crate) async fn announce_all(nodes: &[Node]) {
+    let announcing = nodes.iter().cloned().map(|node| async move { node.announce().await });
+    futures_util::stream::iter(announcing).buffer_unordered(8).collect::<Vec<()>>().await;
+}
+
 /// `count` nodes of one network that all serve, the first one first.
 pub(crate) async fn network(count: u32) -> Vec<Node> {
     let first = Node::first(0).await;

@@ -3,9 +3,8 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use pcdn_core::glob::glob;
 use pcdn_core::id::Digest;
-
-use crate::glob::glob;
 
 /// A file of tokens larger than this is a mistake.
 const FILE_BYTES_MAX: u64 = 1 << 20;

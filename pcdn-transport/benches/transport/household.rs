@@ -19,7 +19,7 @@ pub(crate) fn run(only: Option<&str>) {
         "\na home's uplink of {MBIT} Mbit/s with 300 ms of buffer, full upload to {PEERS} peers x 4 x 64 KiB"
     );
     println!(
-        "bars for udp: the round trip's mean <= idle + 25 ms at >= 90 % of the line; TCP keeps >= 85 % of {alone:.1} Mbit/s"
+        "bars for udp and quic: the round trip's mean <= idle + 25 ms at >= 90 % of the line; TCP keeps >= 85 % of {alone:.1} Mbit/s"
     );
     println!(
         "{:<14} {:>8} {:>9} {:>9} {:>9} {:>7} {:>14} {:>9}",

@@ -8,8 +8,8 @@ use pcdn_core::peer::{PeerAddr, PeerRecord, Scheme};
 use pcdn_core::transport::Transport;
 use pcdn_transport::udp::{Udp, UdpConfig};
 
+use crate::ours::{Shelf, identity};
 use crate::rig::{Part, child};
-use crate::spp::{Shelf, identity};
 use crate::{quic, runtime};
 
 const NEIGHBOURS: usize = 1000;

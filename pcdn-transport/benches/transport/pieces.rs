@@ -35,7 +35,7 @@ pub(crate) fn run(only: Option<&str>) {
                 print!(" {:>22}", format!("{:.1} / {:.0} / {:.0}", figures[0], figures[1], figures[2]));
                 figures
             });
-            let quinn = figures[1][2].min(figures[2][2]);
+            let quinn = figures[2][2].min(figures[3][2]);
             println!(" {:>6.0} % {:>8.2}", figures[0][0] / MBIT * 100.0, figures[0][2] / quinn);
         }
     }

@@ -36,11 +36,6 @@ impl Punch {
         self.token
     }
 
-    /// Whether a punch is one of this meeting.
-    pub fn is(&self, token: &Token) -> bool {
-        self.token == *token
-    }
-
     /// The other's punch came through from there: that way is punched back at once, for the other's NAT may let in only what
     /// it has written to.
     pub fn came(&mut self, now: Time, from: SocketAddr) {

@@ -64,6 +64,9 @@ struct Tracker {
     txid: Txid,
     next: Time,
     unanswered: usize,
+    asked_at: Time,
+    /// Round trip, of a question that was asked once.
+    rtt: Option<Duration>,
 }
 
 /// The trials of one tracker, in two stages.
@@ -99,7 +102,17 @@ impl Survey {
         for at in trackers {
             if self.trackers.len() < TRACKERS_MAX && !self.trackers.iter().any(|known| known.at == *at) {
                 let (tickets, txid) = Default::default();
-                self.trackers.push(Tracker { at: *at, tickets, seen: None, txid, next: now, unanswered: 0 });
+                let (asked_at, rtt) = (now, None);
+                self.trackers.push(Tracker {
+                    at: *at,
+                    tickets,
+                    seen: None,
+                    txid,
+                    next: now,
+                    unanswered: 0,
+                    asked_at,
+                    rtt,
+                });
             }
         }
     }
@@ -119,12 +132,12 @@ impl Survey {
         self.trackers.len()
     }
 
-    /// The `nth` tracker that has answered, and the ticket it wants.
-    pub fn tracker(&self, nth: usize) -> Option<(SocketAddr, Ticket)> {
+    /// The `nth` tracker that has answered, the ticket it wants, and the round trip to it in milliseconds (0: not known).
+    pub fn tracker(&self, nth: usize) -> Option<(SocketAddr, Ticket, u16)> {
         let answering: Vec<&Tracker> =
             self.trackers.iter().filter(|tracker| tracker.tickets[0] != Ticket::default()).collect();
         let tracker = answering.get(nth % answering.len().max(1))?;
-        Some((tracker.at, tracker.tickets[0]))
+        Some((tracker.at, tracker.tickets[0], tracker.rtt_ms()))
     }
 
     /// Whether a word is from a tracker that is asked: it comes from there and shows the ticket it gave.
@@ -155,6 +168,9 @@ impl Survey {
             tracker.txid == here.txid && tracker.unanswered > 0 && is_same(tracker.at, from)
         };
         let Some(tracker) = self.trackers.iter_mut().find(asked) else { return false };
+        if tracker.unanswered == 1 {
+            tracker.rtt = Some(now.since(tracker.asked_at));
+        }
         let before = tracker.seen.replace(here.seen);
         let known = before == Some(here.seen) && tracker.tickets[0] == here.ticket;
         if tracker.tickets[0] != here.ticket {
@@ -199,17 +215,19 @@ impl Survey {
         draw: &mut impl FnMut() -> [u8; 32],
         out: &mut VecDeque<(SocketAddr, Vec<u8>)>,
     ) {
-        let question = |txid: Txid, ticket: Ticket, answer_from: AnswerFrom| {
+        let question = |txid: Txid, ticket: Ticket, answer_from: AnswerFrom, rtt_ms: u16| {
             let private = self.private.clone();
-            meet::encode(&Word::Where(Where { txid, answer_from, ticket, id: self.me, private }))
+            meet::encode(&Word::Where(Where { txid, answer_from, ticket, id: self.me, private, rtt_ms }))
         };
         for tracker in self.trackers.iter_mut().filter(|tracker| tracker.next <= now) {
             if tracker.unanswered == 0 {
+                tracker.asked_at = now;
                 tracker.txid = super::txid(draw());
             }
             tracker.next = now + AGAIN.get(tracker.unanswered).copied().unwrap_or(KEEP);
             tracker.unanswered = (tracker.unanswered + 1).min(AGAIN.len());
-            out.push_back((tracker.at, question(tracker.txid, tracker.tickets[0], AnswerFrom::Here)));
+            let (ticket, rtt_ms) = (tracker.tickets[0], tracker.rtt_ms());
+            out.push_back((tracker.at, question(tracker.txid, ticket, AnswerFrom::Here, rtt_ms)));
         }
         if let Some(trials) = &mut self.trials {
             for trial in trials.stage(now) {
@@ -221,12 +239,20 @@ impl Survey {
                     }
                     trial.tries += 1;
                     trial.next = now + TRIAL_EVERY;
-                    out.push_back((to, question(trial.txid, Ticket::default(), trial.answer_from)));
+                    out.push_back((to, question(trial.txid, Ticket::default(), trial.answer_from, 0)));
                 }
             }
         }
         let silent = |tracker: &Tracker| tracker.unanswered >= AGAIN.len();
         self.found.silent = !self.trackers.is_empty() && self.trackers.iter().all(silent);
+    }
+}
+
+impl Tracker {
+    /// Rounded up: 0 is not known.
+    fn rtt_ms(&self) -> u16 {
+        let ms = |rtt: Duration| rtt.as_micros().div_ceil(1_000).min(u16::MAX.into()) as u16;
+        self.rtt.map_or(0, |rtt| ms(rtt).max(1))
     }
 }
 

@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use pcdn_core::glob::glob;
 use pcdn_core::origin::OriginError;
 use pcdn_core::resource::Url;
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ impl OriginPattern {
             text.starts_with('[') || text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'*'))
         };
         let same_kind = self.host == "*" || is_address(&self.host) == is_address(host);
-        same_kind && self.port.is_none_or(|own| own == port) && glob(self.host.as_bytes(), host.as_bytes())
+        same_kind && self.port.is_none_or(|own| own == port) && glob(&self.host, host)
     }
 
     /// Whether `url` is on such a host. A URL without a port is on its scheme's.
@@ -47,30 +48,6 @@ impl OriginPattern {
     fn is_glob(&self) -> bool {
         self.host.contains('*')
     }
-}
-
-/// Whether `text` matches `pattern`, in which `*` is any run of bytes. Linear in practice: the last star alone backtracks.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t, mut star) = (0, 0, None);
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(byte) if *byte == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((at, from)) = star else { return false };
-                star = Some((at, from + 1));
-                p = at + 1;
-                t = from + 1;
-            }
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
 /// Text that is not an [`OriginPattern`].

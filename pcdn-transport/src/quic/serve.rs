@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use pcdn_core::id::PeerId;
 use pcdn_core::transport::{Fetch, Refuse};
 use quinn::{Connection, ReadToEndError, RecvStream};
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::counters::Tally;
 use super::hub::Hub;
 use super::outgoing::Outgoing;
+use super::room::Room;
 use super::turns::Turns;
 use super::uplink::Parcel;
 use super::{code, tuning};
@@ -102,9 +103,20 @@ async fn give(
             while !chunk.is_empty() {
                 let _turn = turns.take(want.class).await;
                 connection.set_send_window(tuning::send_window(cwnd));
+                let room = Room::of(connection);
                 let writing = async {
                     while !chunk.is_empty() {
-                        answer.write_some(&mut chunk).await?;
+                        let fits = match &room {
+                            Some(room) => room.take(chunk.len()).await,
+                            None => chunk.len(),
+                        };
+                        // Off the chunk goes only what quinn has: the turn may end at any await.
+                        let mut part = chunk.slice(..fits);
+                        while !part.is_empty() {
+                            let before = part.len();
+                            answer.write_some(&mut part).await?;
+                            chunk.advance(before - part.len());
+                        }
                     }
                     Some(())
                 };

@@ -1,6 +1,6 @@
 //! Which answer of a session goes on, one at a time.
 //!
-//! quinn takes little at once (`tuning::send_window`) and sends what it has taken in its own order. What it is given next is
+//! quinn is handed little at once ([`Room`](super::room::Room)) and sends what it has taken in its own order. What it is given next is
 //! decided here, so that urgent answers go first and background ones are not starved.
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,17 +1,20 @@
 //! The task that owns socket and endpoint: it waits for one of datagram, command and timer, and drains what follows.
 
+mod appearance;
 mod peers;
+mod wants;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_core::id::PeerId;
-use pcdn_core::peer::{Appearance, Nat, Outlook, PeerAddr, Scheme};
+use pcdn_core::peer::{Outlook, Scheme};
 use pcdn_core::transport::{Fetch, Grant, Provider, Refuse, Session};
 use pcdn_core::unit::{Rate, Time};
+use pcdn_core::wire::meet::Token;
 use tokio::sync::{mpsc, oneshot};
 
 use super::endpoint::{Counters, DialId, Endpoint, Event, SessionId, Transmit};
@@ -19,7 +22,9 @@ use super::socket::Socket;
 use crate::fetching::Step;
 use crate::limit::Limits;
 use crate::nat::survey::Found;
+use appearance::appearance;
 use peers::Peers;
+use wants::Wants;
 
 /// Batches read before anything is sent: about 4 MiB, then others get a turn.
 const READS_MAX: usize = 8;
@@ -65,6 +70,19 @@ pub(super) enum Command {
         trackers: Vec<SocketAddr>,
         private: Vec<SocketAddr>,
     },
+    /// A neighbour of both calls this node and a peer together.
+    Introduced {
+        peer: PeerId,
+        token: Token,
+        begin_in: Duration,
+        at: SocketAddr,
+    },
+    /// Another protocol on the socket dials a peer, until nobody hears any more where it is reached.
+    Want {
+        peer: PeerId,
+        addrs: Vec<SocketAddr>,
+        reached: mpsc::Sender<SocketAddr>,
+    },
     /// The port that the router has opened.
     Mapped(Option<u16>),
     Shutdown(Option<oneshot::Sender<()>>),
@@ -75,6 +93,8 @@ pub(super) enum Command {
 pub(super) struct Shown {
     pub(super) counters: Arc<Mutex<Counters>>,
     pub(super) outlook: Arc<Outlook>,
+    /// What is spoken on the socket.
+    pub(super) schemes: &'static [Scheme],
 }
 
 #[derive(Debug)]
@@ -83,6 +103,8 @@ pub(super) struct Driver {
     endpoint: Endpoint,
     peers: Peers,
     dials: HashMap<DialId, oneshot::Sender<Option<Arc<dyn Session>>>>,
+    /// What other protocols on the socket dial.
+    wants: Wants,
     /// Who shares upload limits shares a clock.
     clock: Limits,
     shown_at: Time,
@@ -110,6 +132,7 @@ impl Driver {
             endpoint,
             peers: Peers::new(provider, commands, accepts),
             dials: HashMap::new(),
+            wants: Wants::default(),
             clock,
             shown_at: Time::ZERO,
             shown,
@@ -205,6 +228,15 @@ impl Driver {
                 }
             }
             Command::MeetAt { trackers, private } => self.endpoint.meet_at(now, &trackers, &private),
+            Command::Introduced { peer, token, begin_in, at } => {
+                self.endpoint.introduced(now, peer, token, begin_in, at);
+            }
+            Command::Want { peer, addrs, reached } => {
+                self.forget_wants();
+                if self.wants.add(peer, reached) {
+                    self.endpoint.want(now, peer, &addrs);
+                }
+            }
             Command::Mapped(port) => {
                 self.mapped = port;
                 self.look();
@@ -241,7 +273,13 @@ impl Driver {
                 }
                 !reply.is_closed()
             });
+            self.forget_wants();
         }
+    }
+
+    fn forget_wants(&mut self) {
+        let ended = self.wants.ended();
+        ended.iter().for_each(|peer| self.endpoint.unwant(peer));
     }
 
     fn react(&mut self) {
@@ -274,6 +312,7 @@ impl Driver {
                     let path = self.endpoint.path(self.now(), session).unwrap_or_default();
                     self.peers.accepted(session, peer, path);
                 }
+                Event::Reached { peer, at } => self.wants.reached(&peer, at),
                 Event::Appears(found) => {
                     self.found = found;
                     self.look();
@@ -316,7 +355,7 @@ impl Driver {
     }
 
     fn look(&self) {
-        self.shown.outlook.set(appearance(&self.found, self.mapped));
+        self.shown.outlook.set(appearance(&self.found, self.mapped, self.shown.schemes));
     }
 
     fn goodbye(&mut self, done: Option<oneshot::Sender<()>>) {
@@ -329,39 +368,5 @@ impl Driver {
         if let Some(done) = done {
             let _ = done.send(());
         }
-    }
-}
-
-/// What the transport found out, as the rest of a node is told. Of a port that the router has opened only the number is
-/// believed: it is at the address that trackers see, and makes the node open to all.
-fn appearance(found: &Found, mapped: Option<u16>) -> Appearance {
-    let udp =
-        |ip: IpAddr, port| PeerAddr { scheme: Scheme::Udp, addr: SocketAddr::new(ip.to_canonical(), port) };
-    let seen = found.seen.map(|seen| udp(seen.ip(), seen.port()));
-    let open = found.seen.zip(mapped).map(|(seen, port)| udp(seen.ip(), port));
-    let nat = if open.is_some() { Nat::Open } else { found.nat };
-    tracing::debug!(seen = ?found.seen, ?mapped, nat = nat.as_str(), silent = found.silent, "as others see this node");
-    Appearance { addrs: open.into_iter().chain(seen.filter(|seen| open != Some(*seen))).collect(), nat }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mapped_port_is_at_the_address_that_trackers_see() {
-        let found = Found { seen: "198.51.100.1:31000".parse().ok(), nat: Nat::Symmetric, silent: false };
-        let texts = |appearance: Appearance| {
-            (appearance.addrs.iter().map(PeerAddr::to_string).collect::<Vec<_>>(), appearance.nat)
-        };
-        let (addrs, nat) = texts(appearance(&found, Some(4000)));
-        assert_eq!(
-            (&addrs[..], nat),
-            (&["udp://198.51.100.1:4000".to_owned(), "udp://198.51.100.1:31000".to_owned()][..], Nat::Open)
-        );
-        let (addrs, nat) = texts(appearance(&found, None));
-        assert_eq!((addrs.len(), nat), (1, Nat::Symmetric));
-        let (addrs, nat) = texts(appearance(&Found::default(), Some(4000)));
-        assert_eq!((addrs.len(), nat), (0, Nat::Unknown), "without a tracker nobody knows where it is");
     }
 }

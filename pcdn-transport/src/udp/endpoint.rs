@@ -50,6 +50,8 @@ pub struct Endpoint {
     dials: BTreeMap<u32, Dial>,
     /// Calls that nobody here asked for: the other side of a meeting did.
     uncalled: BTreeSet<u32>,
+    /// Peers that another protocol on the socket dials.
+    wanted: BTreeSet<PeerId>,
     nat: Nat,
     appears: Found,
     timers: Timers,
@@ -88,6 +90,7 @@ impl Endpoint {
             half_open: VecDeque::new(),
             dials: BTreeMap::new(),
             uncalled: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             timers: Timers::default(),
             talkative: BTreeSet::new(),
             turns: Turns::default(),
@@ -141,7 +144,7 @@ impl Endpoint {
             now,
             (&self.me, &psk, self.config.cipher),
             peer,
-            addrs,
+            (addrs, self.nat.own()),
             index,
             timeout,
             &mut self.secrets,

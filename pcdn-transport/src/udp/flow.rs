@@ -14,7 +14,6 @@
 //! Loss below 5 % is repaired, not obeyed. Above, the window shrinks by the loss each round; if it has halved and the
 //! loss has not fallen, the loss is the path's own and only what exceeds it counts from then on.
 
-mod company;
 mod floor;
 mod least;
 mod loss;
@@ -25,9 +24,9 @@ use std::time::Duration;
 use pcdn_core::unit::Time;
 
 use super::frame::Feedback;
+pub(crate) use crate::company::Company;
+use crate::company::WINDOW_MIN;
 pub(crate) use crate::pacer::Pacer;
-pub(crate) use company::Company;
-use company::WINDOW_MIN;
 use floor::Floor;
 use least::Least;
 use loss::Loss;

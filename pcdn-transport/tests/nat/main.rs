@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod matrix;
+mod order;
 mod rebind;
 mod world;

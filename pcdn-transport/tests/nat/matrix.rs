@@ -5,7 +5,7 @@ use std::time::Duration;
 use pcdn_core::peer::Nat;
 use pcdn_transport::udp::Event;
 
-use crate::world::{ALL, Router, World};
+use crate::world::{ALL, Router, World, addr};
 
 fn meets(a: Router, b: Router) -> bool {
     let blocked = a == Router::Block || b == Router::Block;
@@ -68,6 +68,33 @@ fn a_node_knows_what_its_router_does() {
 }
 
 #[test]
+fn two_behind_one_router_meet_in_their_own_network_whether_or_not_it_turns_traffic_around() {
+    for (kind, turns) in [(Router::Port, false), (Router::Full, true), (Router::Symmetric, false)] {
+        let mut world = World::one_home(kind, turns);
+        world.run_for(Duration::from_secs(5));
+        let began = world.now;
+        world.connect(0, 1);
+        let session = |world: &World| {
+            world.took(0, |event| match event {
+                Event::Connected { session, .. } => Some(*session),
+                _ => None,
+            })
+        };
+        assert!(
+            world.run_until(began + Duration::from_millis(150), |world| session(world).is_some()),
+            "{kind:?}"
+        );
+        world.run_for(Duration::from_secs(1));
+        let path = world.nodes[0].path(world.now, session(&world).unwrap()).unwrap();
+        assert_eq!(
+            path.remote.map(|remote| remote.addr),
+            Some(addr("192.168.1.2:4000")),
+            "{kind:?}, {turns}"
+        );
+    }
+}
+
+#[test]
 fn who_answers_by_itself_needs_no_tracker() {
     let mut world = World::new([Router::Port, Router::Full]);
     world.run_for(Duration::from_secs(5));
@@ -84,4 +111,11 @@ fn a_tracker_that_restarts_knows_everybody_again_with_the_next_question() {
     world.restart_tracker();
     world.run_for(Duration::from_secs(21));
     assert_eq!(world.registered.len(), 2);
+}
+
+#[test]
+fn a_tracker_is_told_how_far_it_is() {
+    let mut world = World::new([Router::Port, Router::None]);
+    world.run_for(Duration::from_secs(25));
+    assert_eq!(world.rtts_ms.values().copied().collect::<Vec<_>>(), [20, 20]);
 }

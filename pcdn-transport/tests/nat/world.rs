@@ -91,10 +91,16 @@ pub(crate) struct World {
     pub(crate) events: Vec<Vec<Event>>,
     flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
+    /// Both nodes are behind the first router.
+    one_home: bool,
+    /// Whether that router turns around what comes from inside for its own outside.
+    pub(crate) turns_around: bool,
     pub(crate) registered: BTreeMap<PeerId, SocketAddr>,
     /// What the tracker's tickets are made with.
     key: u8,
     pub(crate) calls: usize,
+    /// What nodes say of their distance, the last word of each.
+    pub(crate) rtts_ms: BTreeMap<PeerId, u16>,
 }
 
 impl World {
@@ -107,9 +113,12 @@ impl World {
             events: vec![Vec::new(), Vec::new()],
             flying: BinaryHeap::new(),
             sent: 0,
+            one_home: false,
+            turns_around: false,
             registered: BTreeMap::new(),
             key: 1,
             calls: 0,
+            rtts_ms: BTreeMap::new(),
         };
         for (n, kind) in routers.into_iter().enumerate() {
             let me = Identity::from_secret([n as u8 + 1; 32]);
@@ -130,6 +139,14 @@ impl World {
             node.meet_at(world.now, &[addr(TRACKER)], &[addr(&inside)]);
             world.nodes.push(node);
         }
+        world
+    }
+
+    /// Two nodes behind one router, which makes a mapping of its kind for each.
+    pub(crate) fn one_home(kind: Router, turns_around: bool) -> Self {
+        let mut world = Self::new([kind, kind]);
+        world.homes[1].outside = world.homes[0].outside;
+        (world.one_home, world.turns_around) = (true, turns_around);
         world
     }
 
@@ -199,6 +216,13 @@ impl World {
             }
             out.clear();
             let Some(transmit) = self.nodes[node].poll_transmit(self.now, 1, &mut out) else { break };
+            if self.one_home && self.homes.iter().any(|home| home.inside == transmit.to) {
+                self.fly(self.homes[node].inside, transmit.to, out.clone());
+                continue;
+            }
+            if self.one_home && self.homes[node].outside == transmit.to.ip() && !self.turns_around {
+                continue;
+            }
             if let Some(from) = self.homes[node].out(transmit.to) {
                 self.fly(from, transmit.to, out.clone());
             }
@@ -214,7 +238,8 @@ impl World {
         if [TRACKER, OTHER_PORT, OTHER_ADDRESS].iter().any(|point| addr(point) == to) {
             return self.tracker(from, to, &bytes);
         }
-        if let Some(node) = self.homes.iter().position(|home| home.lets_in(from, to)) {
+        let inside = |home: &Home| self.one_home && home.inside == to;
+        if let Some(node) = self.homes.iter().position(|home| inside(home) || home.lets_in(from, to)) {
             self.nodes[node].handle(self.now, from, &mut bytes);
             self.settle(node);
         }
@@ -230,6 +255,9 @@ impl World {
         };
         match meet::decode(bytes) {
             Some(Word::Where(it)) => {
+                if it.answer_from == AnswerFrom::Here && to == addr(TRACKER) {
+                    self.rtts_ms.insert(it.id, it.rtt_ms);
+                }
                 if it.ticket == ticket(from) {
                     self.registered.insert(it.id, from);
                 }
@@ -261,7 +289,16 @@ impl World {
                     token,
                     in_ms: 0,
                     peer,
-                    addrs: vec![at],
+                    addrs: match self
+                        .homes
+                        .iter()
+                        .filter(|_| from.ip() == wanted.ip())
+                        .zip(&self.ids)
+                        .find(|(_, id)| **id == peer)
+                    {
+                        Some((home, _)) => vec![home.inside, at],
+                        None => vec![at],
+                    },
                 };
                 let both = [(from, about(it.wanted, wanted, from)), (wanted, about(it.id, from, wanted))];
                 for (to, meet) in both {

@@ -58,7 +58,7 @@ async fn quic_says_goodbye_though_udp_is_closed() {
 }
 
 #[derive(Debug)]
-struct Nothing;
+pub(crate) struct Nothing;
 
 #[pcdn_core::async_trait]
 impl Provider for Nothing {

@@ -110,6 +110,12 @@ impl Index {
         media.take(count).map(|listing| listing.id)
     }
 
+    /// All of a rendition, in the order of listing.
+    pub(crate) fn of(&self, rendition: u32) -> impl Iterator<Item = &Listing> {
+        let (first, end) = (Place { rendition, order: 0 }, Place { rendition, order: u64::MAX });
+        self.listings.range(first..end).map(|(_, listing)| listing)
+    }
+
     /// What follows `place` in its rendition.
     pub(crate) fn after(&self, place: Place) -> impl Iterator<Item = (Place, &Listing)> {
         let next = Place { order: place.order + 1, ..place };

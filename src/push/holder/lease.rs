@@ -9,8 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Desk;
+use super::held::Held;
 use crate::http::call::{Call, CallError};
-use crate::node::{Asset, OpenError, SwarmReport};
+use crate::node::{OpenError, SwarmReport};
 use crate::push::api::{NextBody, ProgressBody, unix_now};
 
 /// A stopping node has this long to give a lease back.
@@ -19,28 +20,27 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// Holds until the lease ends.
 pub(super) async fn hold(desk: &Desk, call: &Call, task: Task, report: Duration) {
     let url = task.content.url.clone();
-    let owned = desk.node.swarms().await.iter().any(|swarm| swarm.url == without_query(&url));
     match Holding::begin(desk, &task).await {
         Ok(mut holding) => {
             tracing::info!(%url, "held before its release");
-            holding.keep(desk, call, &task, report).await;
-            holding.end(desk, owned).await;
+            if let Err(error) = holding.keep(desk, call, &task, report).await {
+                tracing::warn!(%url, %error, "cannot be held");
+                give_back(desk, call, &task, holding.sums(&task).await).await;
+            }
+            holding.end(desk).await;
             tracing::info!(%url, "held no longer");
         }
         Err(error) => {
             tracing::warn!(%url, %error, "cannot be held");
-            let progress = Sums::default().body(desk, None, true);
-            // If it is not heard, the push node notices by the silence.
-            let _ = tell(desk, call, &task, &progress).await;
+            give_back(desk, call, &task, Sums::default()).await;
         }
     }
 }
 
-/// As a swarm's status has it.
-fn without_query(url: &pcdn_core::resource::Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.to_string()
+/// If it is not heard, the push node notices by the silence.
+async fn give_back(desk: &Desk, call: &Call, task: &Task, sums: Sums) {
+    let body = sums.body(desk, None, true);
+    let _ = tokio::time::timeout(GOODBYE, tell(desk, call, task, &body)).await;
 }
 
 #[derive(Clone, Copy, Default)]
@@ -51,47 +51,53 @@ struct Sums {
 }
 
 struct Holding {
-    asset: Asset,
+    held: Held,
     before: SwarmReport,
-    fetching: JoinHandle<Result<(), OpenError>>,
+    /// Until all of it is on its way.
+    fetching: Option<JoinHandle<Result<(), OpenError>>>,
     answer: Option<Digest>,
     until: Instant,
 }
 
 impl Holding {
     async fn begin(desk: &Desk, task: &Task) -> Result<Self, OpenError> {
-        let asset = desk.node.open(&task.content.url).await?;
-        if asset.len() != task.content.len {
-            return Err(OpenError::Integrity(format!("it is {} bytes long now", asset.len())));
-        }
+        let held = Held::open(&desk.node, &task.content).await?;
+        let asset = held.asset();
         let before = asset.report().await;
         asset.protect(true).await;
         asset.in_background(task.cdn_bytes, desk.rate(task)).await?;
-        let whole = asset.clone();
-        let fetching = tokio::spawn(async move { whole.complete().await });
-        Ok(Self { asset, before, fetching, answer: None, until: Instant::now() + task.hold })
+        let whole = held.clone();
+        let fetching = Some(tokio::spawn(async move { whole.fetch().await }));
+        Ok(Self { held, before, fetching, answer: None, until: Instant::now() + task.hold })
     }
 
-    /// Reports until the lease is over: by the push node's word, by its own time, or because this node stops.
-    async fn keep(&mut self, desk: &Desk, call: &Call, task: &Task, report: Duration) {
+    /// Reports until the lease is over: by the push node's word, by its own time, or because this node stops. An error is that
+    /// it cannot be had.
+    async fn keep(
+        &mut self,
+        desk: &Desk,
+        call: &Call,
+        task: &Task,
+        report: Duration,
+    ) -> Result<(), OpenError> {
         loop {
             let pause = tokio::time::sleep(report);
             if desk.stop.run_until_cancelled(pause).await.is_none() {
-                let body = self.sums(task).await.body(desk, None, true);
-                let _ = tokio::time::timeout(GOODBYE, tell(desk, call, task, &body)).await;
-                return;
+                give_back(desk, call, task, self.sums(task).await).await;
+                return Ok(());
             }
             if Instant::now() >= self.until {
-                return;
+                return Ok(());
+            }
+            if let Some(fetched) = self.fetching.take_if(|fetching| fetching.is_finished()) {
+                // A task that panicked has fetched nothing.
+                fetched.await.unwrap_or(Err(OpenError::Closed))?;
             }
             let sums = self.sums(task).await;
-            let left = task.cdn_bytes.saturating_sub(sums.from_cdn);
-            if self.asset.in_background(left, desk.rate(task)).await.is_err() {
-                return;
-            }
+            self.held.asset().in_background(task.cdn_bytes, desk.rate(task)).await?;
             let body = sums.body(desk, self.answer.take(), false);
             match tell(desk, call, task, &body).await {
-                Ok(next) if next.drop => return,
+                Ok(next) if next.drop => return Ok(()),
                 Ok(next) => {
                     self.until = Instant::now() + Duration::from_millis(next.hold_ms);
                     let challenge = next.challenge.as_ref().and_then(|challenge| challenge.challenge());
@@ -106,14 +112,9 @@ impl Holding {
     }
 
     async fn sums(&self, task: &Task) -> Sums {
-        let now = self.asset.report().await;
-        let (here, all) = now.pieces;
-        let held = match here == all && all > 0 {
-            true => task.content.len,
-            false => (u128::from(task.content.len) * u128::from(here) / u128::from(all.max(1))) as u64,
-        };
+        let now = self.held.asset().report().await;
         Sums {
-            held,
+            held: self.held.bytes(&now).min(task.content.len),
             from_cdn: now.from_origin - self.before.from_origin.min(now.from_origin),
             from_peers: now.from_peers - self.before.from_peers.min(now.from_peers),
         }
@@ -121,31 +122,25 @@ impl Holding {
 
     /// The answer to a challenge, from the bytes held here.
     async fn show(&self, challenge: &Challenge) -> Option<Digest> {
-        let range = challenge.range.start()..challenge.range.end();
-        if range.end > self.asset.len() {
-            return None;
-        }
-        let mut reader = self.asset.follow(range);
-        let mut bytes = Vec::new();
-        while let Some(chunk) = reader.next().await {
-            bytes.extend_from_slice(&chunk.ok()?);
-        }
+        let bytes = self.held.read(challenge.range.start()..challenge.range.end()).await?;
         Some(challenge.answer(&bytes))
     }
 
     /// Lets it go. What its owner had before, or somebody reads, stays as an ordinary content.
-    async fn end(self, desk: &Desk, owned: bool) {
-        self.fetching.abort();
-        self.asset.protect(false).await;
-        let read = self.asset.status().await.is_some_and(|status| status.readers > 0);
-        if owned || read {
+    async fn end(self, desk: &Desk) {
+        if let Some(fetching) = &self.fetching {
+            fetching.abort();
+        }
+        let asset = self.held.asset();
+        asset.protect(false).await;
+        if self.held.is_wanted().await {
             // A node that stops meanwhile does not mind.
-            let _ = self.asset.in_foreground().await;
-            if !owned {
-                let _ = self.asset.want_whole(false).await;
+            let _ = asset.in_foreground().await;
+            if !self.held.is_owned() {
+                let _ = asset.want_whole(false).await;
             }
         } else if !desk.stop.is_cancelled() {
-            desk.node.forget(&self.asset.swarm()).await;
+            desk.node.forget(&asset.swarm()).await;
         }
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn all() -> Vec<Scenario> {
         dead_tracker(),
         origin_outage(),
         lossy(),
+        nats(),
     ]
 }
 
@@ -169,6 +170,27 @@ fn origin_outage() -> Scenario {
         "the origin answers 503 from second 4 to second 9; who plays must not notice more than it has to";
     let mut scenario = base("origin-outage", about, "60MB");
     scenario.origin.outages = vec![Outage { from: seconds(4), until: seconds(9), status: 503 }];
+    scenario
+}
+
+/// Port-restricted and symmetric NATs are two thirds and a quarter of the homes that have one, roughly as surveys find them.
+fn nats() -> Scenario {
+    let about = "twenty homes watch a film that nobody signed; twelve are behind port-restricted NATs, six behind symmetric ones";
+    let mut scenario = base("nats", about, "32MB");
+    scenario.integrity = Integrity::Witnessed;
+    let player = PlayerSpec { bitrate: Rate(500_000), start: kib_256(), ahead: thirty_s(), told: false };
+    let home = Group {
+        join: Join::Within(seconds(5)),
+        task: Task::Play(player),
+        after: After::Stay,
+        ..Group::default()
+    };
+    let behind = |name: &str, count, nat| Group { name: name.to_owned(), count, nat, ..home.clone() };
+    scenario.viewers = vec![
+        behind("open", 2, NatKind::Open),
+        behind("port-restricted", 12, NatKind::PortRestricted),
+        behind("symmetric", 6, NatKind::Symmetric),
+    ];
     scenario
 }
 

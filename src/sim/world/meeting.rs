@@ -125,7 +125,8 @@ impl World<'_> {
         if other as usize >= self.peers.len() || other == peer || self.linked(peer, other) {
             return;
         }
-        if self.peers[other as usize].state != State::Online {
+        let [here, there] = [peer, other].map(|peer| pcdn_core::peer::Nat::from(self.group(peer).nat));
+        if self.peers[other as usize].state != State::Online || !here.meets(there) {
             return self.after(DIAL, Event::NotReached { peer, other });
         }
         let latency = self.latency(peer, other);

@@ -5,6 +5,7 @@ use pcdn_core::dice::Dice;
 use pcdn_core::fragment::Cut;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::layout::PieceKey;
+use pcdn_core::peer::Appearance;
 use pcdn_core::store::Kept;
 use pcdn_core::swarm::{Event as Fact, Input, ReaderId, Swarm, SwarmSetup};
 use pcdn_core::unit::Time;
@@ -161,6 +162,10 @@ impl World<'_> {
         state.engine = Some(Box::new(engine));
         state.state = State::Online;
         state.connections = 1;
+        let nat = pcdn_core::peer::Nat::from(self.group(peer).nat);
+        if nat != pcdn_core::peer::Nat::Open {
+            self.give(peer, Input::Appears(Appearance { addrs: vec![super::meeting::door(peer)], nat }));
+        }
         for segment in &content.segments {
             self.give(peer, Input::Cut(Cut::Segment(segment.clone())));
         }

@@ -8,6 +8,9 @@
                       │               │
                    a1 (.2) a2 (.3)  b1 (.2)        homes without NAT have 203.0.113.8/29 and .16/29
 
+With `v6`, homes, host and tracker have IPv6 as well (2001:db8:1::/64, :2::/64, host 2001:db8:ff::10), and the routers let in
+what was written to, unless they are `none`.
+
 Kinds of routers, in the words of RFC 4787: `none`; `full` (endpoint-independent mapping and filtering), `addr` and `port`
 (address-dependent, address- and port-dependent filtering), `sym` (a new random port for each destination), `block` (drops all
 UDP). Everything lives in namespaces called `<prefix>...`; a Homes is a context manager that removes them, however it ends.
@@ -28,6 +31,14 @@ WAN = {"a": "198.51.100.21", "b": "198.51.100.22"}
 KINDS = ("none", "full", "addr", "port", "sym", "block")
 # What one viewer gets from the origin where it shall depend on peers.
 SLOW = 400_000
+V6_NET = "2001:db8"
+V6_HOST = f"{V6_NET}:ff::10"
+# A home's IPv6: no NAT, and in comes only what was written to.
+RULES6 = """table ip6 t {
+    chain f { type filter hook forward priority 0; policy accept; iifname "wan" ct state new meta l4proto udp drop; }
+}"""
+# How viewers find each other.
+TRACKED = ("--tracker", f"{HOST}:{TRACKER}")
 # What nodes say of themselves, for who keeps the logs.
 LOG = "warn,pcdn_transport=debug,pcdn::node=debug"
 CLEAN_ENVIRONMENT = {
@@ -90,7 +101,9 @@ def rules(side: str, kind: str, mapped_port: int | None = None) -> str:
 
 
 class Homes:
-    def __init__(self, prefix: str, directory: Path, pcdn: str, kinds: tuple[str, str], slow: str = "b", hosts: int = 1):
+    def __init__(self, prefix: str, directory: Path, pcdn: str, kinds: tuple[str, str], slow: str = "b", hosts: int = 1,
+                 v6: bool = False):
+        self.v6 = v6
         self.prefix, self.directory, self.pcdn, self.hosts = prefix, directory, pcdn, hosts
         self.kinds = dict(zip("ab", kinds))
         self.slow = slow
@@ -143,8 +156,17 @@ class Homes:
         for address_ in (HOST, SECOND):
             self.inside("host", "ip", "addr", "add", f"{address_}/29", "dev", "eth0")
         self.inside("host", "ip", "route", "add", "default", "via", "198.51.100.9")
+        if self.v6:
+            self.inside("pub", "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+            self.route6("pub", "host0", f"{V6_NET}:ff::1/64", "host", "eth0", f"{V6_HOST}/64", f"{V6_NET}:ff::1")
         for side, kind in self.kinds.items():
             self.home(side, kind)
+
+    def route6(self, up: str, up_device: str, up_address: str, down: str, device: str, address_: str, via: str) -> None:
+        """IPv6 on both ends of a wire, and what is below sends all to what is above."""
+        self.inside(up, "ip", "-6", "addr", "add", up_address, "dev", up_device, "nodad")
+        self.inside(down, "ip", "-6", "addr", "add", address_, "dev", device, "nodad")
+        self.inside(down, "ip", "-6", "route", "add", "default", "via", via, "dev", device)
 
     def home(self, side: str, kind: str) -> None:
         router = f"r{side}"
@@ -167,12 +189,28 @@ class Homes:
             self.inside(router, "ip", "link", "set", f"h{number}", "master", "br0")
             self.inside(name, "ip", "addr", "add", f"{address(side, kind, number + 1)}/29", "dev", "eth0")
             self.inside(name, "ip", "route", "add", "default", "via", address(side, kind, 1))
+        if self.v6:
+            self.home6(side)
         self.set_router(side)
+
+    def home6(self, side: str) -> None:
+        router, number = f"r{side}", "ab".index(side) + 1
+        self.inside(router, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+        wan, home = f"{V6_NET}:fe{number}", f"{V6_NET}:{number}"
+        self.route6("pub", f"up{side}", f"{wan}::1/64", router, "wan", f"{wan}::2/64", f"{wan}::1")
+        self.inside("pub", "ip", "-6", "route", "add", f"{home}::/64", "via", f"{wan}::2", "dev", f"up{side}")
+        self.inside(router, "ip", "-6", "addr", "add", f"{home}::1/64", "dev", "br0", "nodad")
+        for host in range(1, self.hosts + 1):
+            name = f"{side}{host}"
+            self.inside(name, "ip", "-6", "addr", "add", f"{home}::{host + 1}/64", "dev", "eth0", "nodad")
+            self.inside(name, "ip", "-6", "route", "add", "default", "via", f"{home}::1", "dev", "eth0")
 
     def set_router(self, side: str, mapped_port: int | None = None) -> None:
         """(Re)starts a router: it has forgotten everything."""
         argv = ["ip", "netns", "exec", f"{self.prefix}r{side}", "nft", "-f", "-"]
         self.check(argv, rules(side, self.kinds[side], mapped_port))
+        if self.v6 and self.kinds[side] != "none":
+            self.check(argv, RULES6)
         self.inside(f"r{side}", "conntrack", "-F")
 
     def __exit__(self, *_) -> None:
@@ -239,7 +277,13 @@ class Homes:
         return json.loads(found[-1])
 
     def tracker(self, *options: str) -> None:
-        self.start("host", "tracker", self.pcdn, "tracker", "--listen", f"0.0.0.0:{TRACKER}", *options)
+        host = "[::]" if self.v6 else "0.0.0.0"
+        self.start("host", "tracker", self.pcdn, "tracker", "--listen", f"{host}:{TRACKER}", *options)
+
+    def calls_nobody(self) -> None:
+        """The tracker becomes one as others run: it takes announcements, and knows no word of meetings."""
+        self.inside("host", "nft", "add table inet w; add chain inet w i { type filter hook input priority 0; };"
+                    " add rule inet w i udp dport 7070 @th,72,56 0x7063646e6d7431 drop")
 
     def origin(self) -> None:
         slow = " ".join(f"{network} {SLOW};" for side in self.slow for network in (WAN[side], f"{lan(side, 'none')}/29"))
@@ -266,9 +310,36 @@ class Homes:
         self.sha256 = hashlib.sha256(data).hexdigest()
         return f"http://{HOST}:{PORT}/{name}"
 
-    def get(self, host: str, url: str, *options: str) -> subprocess.Popen:
+    def get(self, host: str, url: str, *options: str, listen: str = "udp://0.0.0.0:4000", by: tuple = TRACKED) -> subprocess.Popen:
+        """A viewer, which finds others `by` these options."""
         return self.start(
-            host, host, self.pcdn, "get", url, "--log-level", LOG, "--json", "--out", self.directory / f"{host}.bin", "--tracker",
-            f"{HOST}:{TRACKER}", "--origin", HOST, "--listen", "udp://0.0.0.0:4000", "--integrity", "sampled", *options,
-            ready=None,
+            host, host, self.pcdn, "get", url, "--log-level", LOG, "--json", "--out", self.directory / f"{host}.bin", *by,
+            "--origin", HOST, "--listen", listen, "--integrity", "sampled", *options, ready=None,
         )
+
+    def seeded(self, host: str, seconds: float = 30) -> None:
+        """Waits until a seeder has its file."""
+        until = time.monotonic() + seconds
+        while not (self.directory / f"{host}.bin").exists():
+            if time.monotonic() > until:
+                raise HomesError(f"the seeder {host} has not got its file")
+            time.sleep(0.05)
+
+    def narrow_uplink(self, side: str, rate: str) -> None:
+        """What a router sends to the world is capped."""
+        self.inside(f"r{side}", "tc", "qdisc", "add", "dev", "wan", "root", "tbf", "rate", rate, "burst", "16kb", "latency", "300ms")
+
+    def count(self, host: str, hook: str, what: str) -> None:
+        """From now on counts what enters or leaves a host."""
+        self.inside(host, "nft", f"add table inet n; add counter inet n c; add chain inet n i {{ type filter hook {hook} priority 0; }};"
+                    f" add rule inet n i {what} counter name c")
+
+    def counted(self, host: str) -> int:
+        """Bytes."""
+        entries = json.loads(self.inside(host, "nft", "-j", "list", "counter", "inet", "n", "c"))["nftables"]
+        return next(entry["counter"]["bytes"] for entry in entries if "counter" in entry)
+
+    def over_wan(self, side: str) -> int:
+        """Bytes that passed a router's outside so far, both ways."""
+        link = json.loads(self.inside(f"r{side}", "ip", "-j", "-s", "link", "show", "wan"))[0]["stats64"]
+        return link["rx"]["bytes"] + link["tx"]["bytes"]

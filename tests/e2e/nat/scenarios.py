@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from homes import HOST, KINDS, PORT, TRACKER, Homes, HomesError
+from homes import HOST, KINDS, PORT, TRACKED, TRACKER, V6_HOST, Homes, HomesError
 
 MIB = 1 << 20
 # A viewer that gets nothing from peers takes this long for the matrix's file: 4 MiB at 400 kB/s.
@@ -32,21 +32,17 @@ def survey_time() -> None:
     time.sleep(2.5)
 
 
-def pair(tools: "Tools", a: str, b: str) -> dict:
+def pair(tools: "Tools", a: str, b: str, scheme: str = "udp") -> dict:
     """A seeder behind one router, a viewer whose origin is slow behind the other."""
-    with tools.homes(f"{a}-{b}", (a, b)) as homes:
+    with tools.homes(f"{scheme}-{a}-{b}", (a, b)) as homes:
         url = homes.publish(FILE)
         homes.origin()
         homes.tracker()
-        homes.get("a1", url, "--seed")
-        until = time.monotonic() + 20
-        while not (homes.directory / "a1.bin").exists():
-            if time.monotonic() > until:
-                raise HomesError("the seeder has not got its file")
-            time.sleep(0.05)
+        homes.get("a1", url, "--seed", listen=f"{scheme}://0.0.0.0:4000")
+        homes.seeded("a1")
         survey_time()
         begun = time.monotonic()
-        viewer = homes.get("b1", url)
+        viewer = homes.get("b1", url, listen=f"{scheme}://0.0.0.0:4000")
         if viewer.wait(60):
             raise HomesError(f"the viewer ended with {viewer.returncode}: {homes.report('b1')}")
         seconds, report = time.monotonic() - begun, homes.report("b1")
@@ -57,6 +53,50 @@ def pair(tools: "Tools", a: str, b: str) -> dict:
         alone = FILE / 400_000 + 2.5
         right = report["sha256"] == homes.sha256 and report["stalls"] == 0
         return figures | {"ok": right and direct == meets(a, b) and seconds < alone}
+
+
+def by_neighbour(tools: "Tools", a: str, b: str, scheme: str = "udp") -> dict:
+    """A tracker that calls nobody, and a third peer that both homes reach and that gives hardly anything: it calls them together."""
+    with tools.homes(f"neighbour-{scheme}-{a}-{b}", (a, b)) as homes:
+        url = homes.publish(FILE)
+        homes.origin()
+        homes.tracker()
+        homes.calls_nobody()
+        listen = f"{scheme}://0.0.0.0:4000"
+        homes.get("host", url, "--seed", "--upload-limit", "20kB/s", listen=listen)
+        homes.seeded("host")
+        homes.get("a1", url, "--seed", listen=listen)
+        homes.seeded("a1")
+        # Until it has a link to the third.
+        survey_time()
+        viewer = homes.get("b1", url, listen=listen)
+        if viewer.wait(60):
+            raise HomesError(f"the viewer ended with {viewer.returncode}")
+        report = homes.report("b1")
+        direct = report["from_peers"] > FILE / 4
+        return {"direct": direct, "textbook": meets(a, b), "p2p_ratio": report["p2p_ratio"], "seconds": report["seconds"],
+                "ok": report["sha256"] == homes.sha256 and report["stalls"] == 0 and direct == meets(a, b)}
+
+
+def over_v6(tools: "Tools", a: str, b: str, scheme: str = "udp") -> dict:
+    """Two homes with IPv6 behind routers that let in what was written to; by IPv4 they would not meet. The tracker calls them."""
+    with tools.homes(f"v6-{scheme}-{a}-{b}", (a, b), v6=True) as homes:
+        url = homes.publish(FILE)
+        homes.origin()
+        homes.tracker()
+        by = ("--tracker", f"[{V6_HOST}]:{TRACKER}")
+        listen = f"{scheme}://[::]:4000"
+        homes.get("a1", url, "--seed", listen=listen, by=by)
+        homes.seeded("a1")
+        survey_time()
+        homes.count("b1", "input", "meta nfproto ipv6 udp length > 1000")
+        viewer = homes.get("b1", url, listen=listen, by=by)
+        if viewer.wait(60):
+            raise HomesError(f"the viewer ended with {viewer.returncode}")
+        report = homes.report("b1")
+        six = homes.counted("b1")
+        return {"p2p_ratio": report["p2p_ratio"], "bytes_v6": six,
+                "ok": report["sha256"] == homes.sha256 and report["from_peers"] > FILE / 4 and six >= report["from_peers"]}
 
 
 class Arrivals:
@@ -92,11 +132,7 @@ def rebind(tools: "Tools", a: str, b: str, side: str) -> dict:
         homes.origin()
         homes.tracker()
         homes.get("a1", url, "--seed", "--upload-limit", "2MB/s")
-        until = time.monotonic() + 30
-        while not (homes.directory / "a1.bin").exists():
-            if time.monotonic() > until:
-                raise HomesError("the seeder has not got its file")
-            time.sleep(0.05)
+        homes.seeded("a1")
         survey_time()
         viewer = homes.get("b1", url)
         time.sleep(4)
@@ -153,25 +189,72 @@ def playback(tools: "Tools", kind: str) -> dict:
         return report | {"ok": report["bytes"] > size and report["late_s"] == 0 and report["start_s"] < 3}
 
 
-def same_home(tools: "Tools") -> dict:
-    """Two viewers behind one router that does not turn traffic around: they meet in their own network."""
-    with tools.homes("same-home", ("port", "none"), hosts=2, slow="a") as homes:
+def same_home(tools: "Tools", kind: str, by: tuple) -> dict:
+    """Two viewers behind one router that does not turn traffic around and has a narrow uplink: what they exchange stays inside."""
+    with tools.homes(f"same-home-{kind}-{len(by)}", (kind, "none"), hosts=2, slow="a") as homes:
         url = homes.publish(FILE)
         homes.origin()
         homes.tracker()
-        first = homes.get("a1", url, "--seed")
-        until = time.monotonic() + 30
-        while not (homes.directory / "a1.bin").exists():
-            if time.monotonic() > until or first.poll() is not None:
-                raise HomesError("the seeder has not got its file")
-            time.sleep(0.05)
+        homes.narrow_uplink("a", "1mbit")
+        homes.get("a1", url, "--seed", by=by)
+        homes.seeded("a1")
         survey_time()
-        viewer = homes.get("a2", url, "--listen", "udp://0.0.0.0:4001")
+        before, begun = homes.over_wan("a"), time.monotonic()
+        viewer = homes.get("a2", url, by=by, listen="udp://0.0.0.0:4001")
+        if viewer.wait(90):
+            raise HomesError(f"the viewer ended with {viewer.returncode}")
+        seconds, crossed, report = time.monotonic() - begun, homes.over_wan("a") - before, homes.report("a2")
+        # What came from the origin, its headers and acknowledgements, and words with the tracker.
+        origin = report["from_origin"] * 1.15 + 64 * 1024
+        return {"p2p_ratio": report["p2p_ratio"], "seconds": round(seconds, 2), "over_wan": crossed,
+                "ok": report["sha256"] == homes.sha256 and report["p2p_ratio"] > 0.8 and crossed < origin}
+
+
+def limited(tools: "Tools", option: str, viewers: int) -> dict:
+    """A seeder whose uplink is limited, by peer or by swarm: what leaves it keeps to that, and makes use of it."""
+    rate = 300_000
+    with tools.homes(f"limit-{option}", ("none", "none"), hosts=viewers) as homes:
+        url = homes.publish(2 * FILE)
+        homes.origin()
+        homes.tracker()
+        homes.get("a1", url, "--seed", option, f"{rate}B/s")
+        homes.seeded("a1")
+        survey_time()
+        homes.count("a1", "output", "meta l4proto udp meta length > 1000")
+        begun = time.monotonic()
+        running = [homes.get(f"b{n}", url, listen=f"udp://0.0.0.0:{4000 + n}") for n in range(1, viewers + 1)]
+        running[0].wait(60)
+        seconds, given = time.monotonic() - begun, homes.counted("a1")
+        if any(viewer.wait(60) for viewer in running):
+            raise HomesError("a viewer failed")
+        reports = [homes.report(f"b{n}") for n in range(1, viewers + 1)]
+        # Headers are 5 % at most; a bucket holds a quarter of a second, and what stood in the buffers.
+        most = rate * (seconds + 0.5) * 1.05 + 128 * 1024
+        right = all(report["sha256"] == homes.sha256 for report in reports)
+        return {"given": given, "seconds": round(seconds, 2), "rate": round(given / seconds),
+                "ok": right and rate * seconds * 0.5 < given < most}
+
+
+def metered(tools: "Tools") -> dict:
+    """A viewer whose bytes cost money takes from peers and gives nothing, though nobody else has the file any more."""
+    with tools.homes("metered", ("none", "none"), hosts=2, slow="ab") as homes:
+        url = homes.publish(FILE)
+        homes.origin()
+        homes.tracker()
+        seeder = homes.get("a1", url, "--seed")
+        homes.seeded("a1")
+        homes.get("b1", url, "--seed", "--metered")
+        homes.seeded("b1")
+        seeder.terminate()
+        seeder.wait(10)
+        homes.count("b1", "output", "meta l4proto udp meta length > 1000")
+        viewer = homes.get("a2", url)
         if viewer.wait(60):
             raise HomesError(f"the viewer ended with {viewer.returncode}")
-        report = homes.report("a2")
-        return {"p2p_ratio": report["p2p_ratio"],
-                "ok": report["sha256"] == homes.sha256 and report["from_peers"] > 0}
+        report, given = homes.report("a2"), homes.counted("b1")
+        # It is dialled: hellos are long, too.
+        return {"given": given, "from_peers": report["from_peers"],
+                "ok": report["sha256"] == homes.sha256 and report["from_peers"] == 0 and given < 64 * 1024}
 
 
 def opened(tools: "Tools", upnp: bool) -> dict:
@@ -217,12 +300,27 @@ QUICK = [("none", "none"), ("full", "port"), ("port", "port"), ("addr", "sym"), 
 def scenarios(quick: bool) -> dict:
     pairs = QUICK if quick else [(a, b) for a in KINDS for b in KINDS]
     out = {f"{a}-{b}": (lambda tools, a=a, b=b: pair(tools, a, b)) for a, b in pairs}
+    out["neighbour-port-port"] = lambda tools: by_neighbour(tools, "port", "port")
+    out["v6-sym-port"] = lambda tools: over_v6(tools, "sym", "port")
+    out["limit-peer"] = lambda tools: limited(tools, "--upload-limit-peer", 1)
+    out["metered"] = metered
+    out["same-home-alone"] = lambda tools: same_home(tools, "port", ())
     if not quick:
         for a, b, side in (("port", "port", "a"), ("port", "port", "b"), ("port", "full", "a"), ("port", "none", "a")):
             out[f"rebind-{a}-{b}-{side}"] = lambda tools, a=a, b=b, side=side: rebind(tools, a, b, side)
         out["playback-block"] = lambda tools: playback(tools, "block")
         out["playback-sym"] = lambda tools: playback(tools, "sym")
-        out["same-home"] = same_home
+        out["limit-swarm"] = lambda tools: limited(tools, "--upload-limit-swarm", 2)
+        for a, b in (("full", "port"), ("port", "port"), ("addr", "sym"), ("port", "sym")):
+            out[f"quic-{a}-{b}"] = lambda tools, a=a, b=b: pair(tools, a, b, "quic")
+            out[f"neighbour-{a}-{b}"] = lambda tools, a=a, b=b: by_neighbour(tools, a, b)
+        out["neighbour-quic-port-port"] = lambda tools: by_neighbour(tools, "port", "port", "quic")
+        for a, b in (("none", "port"), ("sym", "port")):
+            out[f"v6-{a}-{b}"] = lambda tools, a=a, b=b: over_v6(tools, a, b)
+        out["v6-quic-sym-port"] = lambda tools: over_v6(tools, "sym", "port", "quic")
+        # Found and introduced by the tracker, or found in the home's own network.
+        out["same-home"] = lambda tools: same_home(tools, "port", (*TRACKED, "--lan-discovery", "off"))
+        out["same-home-sym"] = lambda tools: same_home(tools, "sym", (*TRACKED, "--lan-discovery", "off"))
         for a, b in (("none", "full"), ("addr", "port"), ("sym", "block")):
             out[f"doctor-{a}-{b}"] = lambda tools, a=a, b=b: doctor(tools, a, b)
         out["upnp"] = lambda tools: opened(tools, True)
@@ -245,7 +343,7 @@ class Tools:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pcdn", action="append", required=True)
-    parser.add_argument("--quick", action="store_true", help="six pairs, below a minute")
+    parser.add_argument("--quick", action="store_true", help="the most telling ones, a minute")
     parser.add_argument("--only", default="", help="names, with commas between")
     parser.add_argument("--jobs", type=int, default=3, help="scenarios at a time")
     parser.add_argument("--logs", type=Path, help="keep what the programs said there")

@@ -70,9 +70,10 @@ pub(super) fn alone(view: &View<'_>, plan: &mut Plan, taken: &mut Taken) {
     }
 }
 
-/// A stream's segments come one by one, and company with them: what is not due soon may yet be had from others.
+/// A stream's segments come one by one, and company with them: what is not due soon may yet be had from others. Whoever wants all
+/// of it, to hold it, waits for nobody.
 fn presses(view: &View<'_>, piece: &Piece) -> bool {
-    !view.paced || piece.due <= view.now + ALONE_AHEAD
+    !view.paced || view.whole || piece.due <= view.now + ALONE_AHEAD
 }
 
 fn fetch_ahead(view: &View<'_>, first: Slot, plan: &mut Plan, taken: &mut Taken) {

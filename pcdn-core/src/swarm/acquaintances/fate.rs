@@ -26,14 +26,17 @@ impl Acquaintances {
             tellers.for_each(|id| add_source(&mut known.sources, Source::Told(id)));
         }
         let first = !std::mem::replace(&mut known.proven, true);
+        // What others told of as well says nothing of a teller: a liar repeats what all say, to be believed the rest.
+        let answers = known.charged.or(known.alone()).filter(|_| first);
         (known.state, known.tries, known.seen, known.charged) = (State::Linked, 0, now, None);
-        let tellers: Vec<PeerId> = known.tellers().filter(|_| first).collect();
+        known.sample = false;
         self.insert(*peer, known);
-        for teller in tellers {
+        if let Some(teller) = answers {
             if let Some(ledger) = self.tellers.get_mut(&teller) {
                 ledger.was_right();
             }
             self.admit(now, teller);
+            self.corroborate(now, teller);
         }
         self.forget_oldest();
     }
@@ -70,6 +73,7 @@ impl Acquaintances {
             } else {
                 self.withhold(now, teller);
             }
+            self.doubt(now, teller);
         }
     }
 
@@ -109,6 +113,25 @@ impl Acquaintances {
             let Some(known) = ids.pop().and_then(|id| self.take(&id)) else { return };
             if let (Some(record), Some(ledger)) = (known.record, self.tellers.get_mut(&teller)) {
                 ledger.wait(now, record);
+            }
+        }
+    }
+
+    /// What was taken because this teller and another agreed goes back to its line, unless two others still do.
+    fn doubt(&mut self, now: Time, teller: PeerId) {
+        let agreed = |known: &Known| {
+            let told = known.sources.contains(&Source::Told(teller));
+            told && known.charged.is_none() && known.is_untried() && !known.busy() && !known.is_found()
+        };
+        let stands = |known: &Known| known.tellers().filter(|other| self.is_sound(now, other)).count() > 1;
+        let ids = self.peers.iter().filter(|(_, known)| agreed(known) && !stands(known)).map(|(id, _)| *id);
+        for id in ids.collect::<Vec<_>>() {
+            let Some(known) = self.take(&id) else { continue };
+            let Some(record) = &known.record else { continue };
+            for other in known.tellers() {
+                if let Some(ledger) = self.tellers.get_mut(&other) {
+                    ledger.wait(now, record.clone());
+                }
             }
         }
     }

@@ -24,6 +24,7 @@ impl Acquaintances {
             return;
         }
         if let Some(mut known) = self.take(&record.id) {
+            known.sample = false;
             add_source(&mut known.sources, Source::Found);
             // The newest word of discovery is the best of those that nobody signed.
             known.addrs.retain(|addr| !record.addrs.contains(addr));
@@ -58,6 +59,9 @@ impl Acquaintances {
         let Some(ledger) = self.teller(now, teller) else { return };
         ledger.wait(now, record);
         self.admit(now, teller);
+        if self.is_sound(now, &teller) {
+            self.agree(now, teller, id);
+        }
     }
 
     /// A neighbour has no link any more to peers it told of.
@@ -135,6 +139,42 @@ impl Acquaintances {
         }
     }
 
+    /// Whether a teller's word counts together with another's: what only it told of was there, each time somebody looked.
+    pub(super) fn is_sound(&self, now: Time, teller: &PeerId) -> bool {
+        self.tellers.get(teller).is_some_and(|ledger| ledger.is_sound(now))
+    }
+
+    /// Takes from a teller's line what another one says as well.
+    pub(super) fn corroborate(&mut self, now: Time, teller: PeerId) {
+        let Some(ledger) = self.tellers.get(&teller).filter(|ledger| ledger.is_sound(now)) else { return };
+        let ids: Vec<PeerId> = ledger.waiting.iter().map(|record| record.id()).collect();
+        ids.into_iter().for_each(|id| self.agree(now, teller, id));
+    }
+
+    /// Takes what a sound teller has in line if another one has it, too. Nobody is charged with it: both answer for it.
+    fn agree(&mut self, now: Time, teller: PeerId, id: PeerId) {
+        let has = |ledger: &Teller| ledger.waiting.iter().any(|record| record.id() == id);
+        let agrees =
+            |(other, ledger): &(&PeerId, &Teller)| **other != teller && ledger.is_sound(now) && has(ledger);
+        let others: Vec<PeerId> = self.tellers.iter().filter(agrees).map(|(other, _)| *other).collect();
+        let Some(ledger) = self.tellers.get_mut(&teller).filter(|_| !others.is_empty()) else { return };
+        let Some(at) = ledger.waiting.iter().position(|record| record.id() == id) else { return };
+        let record = ledger.waiting[at].clone();
+        if self.peers.contains_key(&id) || !self.has_place_for(&record.facts().addrs[0]) || !self.make_room()
+        {
+            return;
+        }
+        let mut known = self.stranger(now, &id, Source::Told(teller));
+        others.iter().for_each(|other| add_source(&mut known.sources, Source::Told(*other)));
+        known.sign(record);
+        self.insert(id, known);
+        for other in others.iter().chain([&teller]) {
+            if let Some(ledger) = self.tellers.get_mut(other) {
+                ledger.waiting.retain(|record| record.id() != id);
+            }
+        }
+    }
+
     /// One peer of each teller whose word is worth nothing yet.
     pub(super) fn samples(&mut self, now: Time) -> Vec<(PeerId, SignedRecord)> {
         let tellers: Vec<PeerId> =
@@ -164,7 +204,7 @@ impl Acquaintances {
         let Some(ledger) = self.tellers.get_mut(&teller) else { return false };
         ledger.waiting.retain(|waiting| waiting.id() != id);
         let mut known = self.stranger(now, &id, Source::Told(teller));
-        known.charged = Some(teller);
+        (known.charged, known.sample) = (Some(teller), true);
         known.sign(record);
         self.insert(id, known);
         true

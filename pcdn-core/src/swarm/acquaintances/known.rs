@@ -38,6 +38,8 @@ pub(in crate::swarm) struct Known {
     pub(super) seed: bool,
     /// The teller that answers for it, while it is only heard of.
     pub(super) charged: Option<PeerId>,
+    /// Nobody's word is taken for it: it is dialled to see what its teller's is worth, and is not known before it was there.
+    pub(super) sample: bool,
     /// For what it was dialled last.
     pub(super) how: How,
     /// Its place among equals; who knows no secret of this node cannot choose an id to be first.
@@ -101,14 +103,20 @@ impl Known {
 }
 
 impl Known {
-    pub(super) fn tellers(&self) -> impl Iterator<Item = PeerId> + '_ {
+    pub(in crate::swarm) fn tellers(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.sources.iter().filter_map(|source| match source {
             Source::Told(teller) => Some(*teller),
             Source::Found | Source::Met => None,
         })
     }
 
-    /// Who alone told of it.
+    /// Who told of it as the only neighbour, though it may have come by itself; discovery did not.
+    pub(super) fn alone(&self) -> Option<PeerId> {
+        let mut tellers = self.tellers();
+        tellers.next().filter(|_| tellers.next().is_none() && !self.is_found())
+    }
+
+    /// Whose word alone it is known by.
     pub(super) fn only_teller(&self) -> Option<PeerId> {
         match self.sources[..] {
             [Source::Told(teller)] => Some(teller),

@@ -13,6 +13,10 @@ const BURST: u32 = 3;
 /// A neighbour's own records may change so often: when it learns its addresses, and when it has everything.
 const OWN_EVERY: Duration = Duration::from_secs(10);
 const OWN_BURST: u32 = 6;
+/// Meetings that a neighbour asks for, is asked to and calls this node to, each: as many at once as there are dials, and one a
+/// second. It costs everybody involved a few hundred bytes.
+const MEET_EVERY: Duration = Duration::from_secs(1);
+const MEET_BURST: u32 = 8;
 /// Told of one neighbour at most; more links than this nobody has.
 const TOLD_MAX: usize = 512;
 /// A peer is told of anew once its record holds so much longer than the one told, in milliseconds: half of its life.
@@ -31,6 +35,9 @@ pub(super) struct Partner {
     own_seq: Option<u64>,
     tells: Bucket,
     renews: Bucket,
+    calls: Bucket,
+    called: Bucket,
+    introduces: Bucket,
     bytes: u64,
     active: Option<Time>,
     every: Duration,
@@ -46,6 +53,9 @@ impl Partner {
             own_seq: None,
             tells: Bucket::full(now, BURST),
             renews: Bucket::full(now, OWN_BURST),
+            calls: Bucket::full(now, MEET_BURST),
+            called: Bucket::full(now, MEET_BURST),
+            introduces: Bucket::full(now, MEET_BURST),
             bytes: 0,
             active: None,
             every,
@@ -59,6 +69,21 @@ impl Partner {
 
     pub(super) fn may_renew(&mut self, now: Time) -> bool {
         self.renews.take(now, OWN_EVERY, OWN_BURST)
+    }
+
+    /// Whether one more of its calls for others is heard.
+    pub(super) fn may_call(&mut self, now: Time) -> bool {
+        self.calls.take(now, MEET_EVERY, MEET_BURST)
+    }
+
+    /// Whether it may be called by one more.
+    pub(super) fn may_be_called(&mut self, now: Time) -> bool {
+        self.called.take(now, MEET_EVERY, MEET_BURST)
+    }
+
+    /// Whether one more of its introductions is believed.
+    pub(super) fn may_introduce(&mut self, now: Time) -> bool {
+        self.introduces.take(now, MEET_EVERY, MEET_BURST)
     }
 
     /// Whether this node's own record is news to it, which it then is not any more.

@@ -24,7 +24,10 @@ impl Swarm {
         if self.exchange.known.may_dial(now, slots) {
             let here = self.here();
             let dials = self.exchange.known.dial(now, slots, &here);
-            self.out.extend(dials.into_iter().map(Output::Connect));
+            for record in dials {
+                self.dial_began(now, record.id);
+                self.out.push_back(Output::Connect(record));
+            }
         }
         let wanted = slots.wanted.saturating_sub(slots.linked);
         // Who is complete waits to be found.

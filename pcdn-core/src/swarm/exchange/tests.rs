@@ -1,5 +1,6 @@
 //! Swarms of engines that find one another.
 
+mod meeting;
 mod world;
 
 use std::time::Duration;
@@ -86,9 +87,10 @@ fn a_swarm_that_loses_half_its_peers_stays_one() {
     assert!(links >= Some(15), "{links:?} links of 24");
 }
 
-/// The largest and the mean share of peers that are not there, of what honest peers know after a minute.
-fn fakes(lies: Lies) -> (f64, f64) {
-    let mut world = swarm(0, 200, 5, Some(lies));
+/// The largest and the mean share of peers that are not there, of what honest peers know after a minute. Known is what a peer counts
+/// as known and may dial to stay: what waits in a teller's line or is being tried is not, for nobody's word is taken for it yet.
+fn fakes(seed: u64, lies: Lies) -> (f64, f64) {
+    let mut world = swarm(seed, 200, 5, Some(lies));
     world.run_until(Time::from_secs(60));
     let share = |n: usize| world.knows(n).1 as f64 / world.peers[n].engine.known_peers().count() as f64;
     let shares: Vec<f64> = world.honest().map(share).collect();
@@ -101,22 +103,36 @@ fn fakes(lies: Lies) -> (f64, f64) {
 
 #[test]
 fn what_nobody_signed_fills_no_library() {
-    assert_eq!(fakes(Lies::Forged), (0.0, 0.0));
+    assert_eq!(fakes(0, Lies::Forged), (0.0, 0.0));
 }
 
 #[test]
 fn one_liar_in_five_with_peers_of_its_own_making_leaves_few_fakes() {
-    assert!(fakes(Lies::Minted).0 < 0.05);
+    assert!(fakes(0, Lies::Minted).0 < 0.05);
 }
 
 #[test]
 fn liars_who_agree_are_believed_no_more() {
-    assert!(fakes(Lies::Agreed).0 < 0.05);
+    assert!(fakes(0, Lies::Agreed).0 < 0.05);
 }
 
-/// Who gives a true peer for every four lies buys itself some belief; it is bounded, and trials in passing take it back.
+/// Who gives a true peer for every four lies is believed by no more than it is tried by. It once was by as many as others told of, too:
+/// then 9 % of what the worst off knew were fakes.
 #[test]
 fn lies_among_truths_leave_few_fakes() {
-    let (worst, mean) = fakes(Lies::Mixed);
-    assert!(worst < 0.1 && mean < 0.03, "{worst} {mean}");
+    // Over six seeds it was 2.9 to 3.7 % at worst.
+    for seed in 0..3 {
+        let (worst, mean) = fakes(seed, Lies::Mixed { every: 5, agreed: false });
+        assert!(worst < 0.05 && mean < 0.01, "seed {seed}: {worst} {mean}");
+    }
+}
+
+/// Liars of whom every other word is true, or who agree, are tried in vain half of the time: some are believed until they are tried
+/// again, by few, and their friends fall with them.
+#[test]
+fn better_liars_are_found_out_by_nearly_all() {
+    for (every, agreed) in [(5, true), (2, false), (2, true)] {
+        let (worst, mean) = fakes(0, Lies::Mixed { every, agreed });
+        assert!(worst < 0.15 && mean < 0.02, "one in {every} true: {worst} {mean}");
+    }
 }

@@ -45,7 +45,8 @@ fn ask(
     private: &[&str],
 ) -> (Send, Here) {
     let private = private.iter().map(|text| addr(text)).collect();
-    let it = Where { txid: [who; 12], answer_from: AnswerFrom::Here, ticket, id: id(who), private };
+    let it =
+        Where { txid: [who; 12], answer_from: AnswerFrom::Here, ticket, id: id(who), private, rtt_ms: 0 };
     let mut sent = point.handle(now, &mut Dice::new(1), &All, addr(from), &meet::encode(&Word::Where(it)));
     assert_eq!(sent.len(), 1);
     let send = sent.remove(0);
@@ -68,8 +69,15 @@ fn call_as(
     (from, who, ticket): (&str, u8, Ticket),
     (at, wanted): (&str, u8),
 ) -> Vec<(SocketAddr, Meet)> {
-    let it =
-        Call { txid: [9; 12], ticket, id: id(who), wanted: id(wanted), at: addr(at), private: Vec::new() };
+    let it = Call {
+        txid: [9; 12],
+        ticket,
+        id: id(who),
+        wanted: id(wanted),
+        at: addr(at),
+        private: Vec::new(),
+        rtt_ms: 0,
+    };
     let bytes = meet::encode(&Word::Call(it));
     let sent = point.handle(NOW, &mut Dice::new(1), members, addr(from), &bytes);
     let read = |send: &Send| match meet::decode(&send.bytes) {
@@ -103,6 +111,7 @@ fn an_answer_comes_from_where_it_was_wanted() {
         ticket: [0; 8],
         id: id(1),
         private: Vec::new(),
+        rtt_ms: 0,
     };
     let bytes = meet::encode(&Word::Where(it));
     let sent = point().handle(NOW, &mut Dice::new(1), &All, addr(A), &bytes);
@@ -182,4 +191,36 @@ fn a_ticket_is_good_at_its_address_for_some_minutes() {
     assert!(ask(&point, NOW + TICKET_SLICE, A, 1, here.ticket, &[]).1.registered);
     assert!(!ask(&point, NOW + 2 * TICKET_SLICE, A, 1, here.ticket, &[]).1.registered);
     assert!(!ask(&point, NOW, B, 1, here.ticket, &[]).1.registered);
+}
+
+#[test]
+fn both_begin_at_one_moment_whatever_their_distance() {
+    for (near, far, waits) in [(20, 220, 100), (30, 30, 0), (0, 200, 0), (1, u16::MAX, 300)] {
+        let point = point();
+        let register = |from: &str, who: u8, rtt_ms: u16| {
+            let (_, here) = ask(&point, NOW, from, who, [0; 8], &[]);
+            let private = Vec::new();
+            let it = Where {
+                txid: [1; 12],
+                answer_from: AnswerFrom::Here,
+                ticket: here.ticket,
+                id: id(who),
+                private,
+                rtt_ms,
+            };
+            point.handle(NOW, &mut Dice::new(1), &All, addr(from), &meet::encode(&Word::Where(it)));
+            here.ticket
+        };
+        register(B, 2, far);
+        let ticket = register(A, 1, near);
+        let (wanted, at) = (id(2), addr(B));
+        let it = Call { txid: [9; 12], ticket, id: id(1), wanted, at, private: Vec::new(), rtt_ms: near };
+        let sent = point.handle(NOW, &mut Dice::new(1), &All, addr(A), &meet::encode(&Word::Call(it)));
+        let in_ms = |to: &str| {
+            let send = sent.iter().find(|send| send.to == addr(to)).unwrap();
+            let Some(Word::Meet(meet)) = meet::decode(&send.bytes) else { panic!("{send:?}") };
+            meet.in_ms
+        };
+        assert_eq!((in_ms(A), in_ms(B)), (waits, 0), "{near} and {far} ms");
+    }
 }

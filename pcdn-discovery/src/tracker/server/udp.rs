@@ -113,25 +113,26 @@ fn serve(
         (0..BATCH).map(|_| (Vec::with_capacity(DATAGRAM_MAX), ([0, 0, 0, 0], 0).into())).collect();
     while !stop.load(Ordering::Relaxed) {
         let mut filled = 0;
-        // One look at the clock a batch.
-        let mut clock = None;
-        let received = batch.receive(socket, |bytes, from| {
-            let now = *clock.get_or_insert_with(|| watch.now());
-            let (answer, to) = &mut answers[filled];
-            *to = from;
-            if is_word(bytes) {
-                meetings.word(now, &mut dice, socket, (from, bytes), answer);
+        let received = batch.receive(socket, |datagrams| {
+            // One look at the clock a batch.
+            let now = watch.now();
+            service.warm(datagrams.iter().map(|(bytes, _)| *bytes));
+            for (bytes, from) in datagrams {
+                let (answer, to) = &mut answers[filled];
+                *to = *from;
+                if is_word(bytes) {
+                    meetings.word(now, &mut dice, socket, (*from, bytes), answer);
+                } else {
+                    let elsewhere = defer.filter(|defer| {
+                        service.must_look_elsewhere(now, *from, bytes) && defer(bytes, *from)
+                    });
+                    if elsewhere.is_some() {
+                        continue;
+                    }
+                    service.datagram(now, &mut dice, *from, bytes, answer);
+                }
                 filled += usize::from(!answer.is_empty());
-                return;
             }
-            if let Some(defer) = defer
-                && service.must_look_elsewhere(now, from, bytes)
-                && defer(bytes, from)
-            {
-                return;
-            }
-            service.datagram(now, &mut dice, from, bytes, answer);
-            filled += usize::from(!answer.is_empty());
         });
         match received {
             Ok(()) => batch.send(socket, &answers[..filled]),

@@ -210,6 +210,10 @@ impl Elsewhere for Redis {
 }
 
 impl PeerStore for Redis {
+    fn warm(&self, swarms: &[InfoHash]) {
+        self.memory.warm(swarms);
+    }
+
     fn put(
         &self,
         now: Time,

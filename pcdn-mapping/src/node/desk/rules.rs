@@ -1,8 +1,8 @@
 //! Rules as they are served, and which hosts are read.
 
+use pcdn_core::glob::glob;
 use pcdn_core::resource::Url;
 
-use crate::glob::glob;
 use crate::node::Parts;
 use crate::signed::{Kind, Signature, sign};
 use crate::template::{RuleError, Template};

@@ -1,11 +1,18 @@
-//! How many sessions of the node are sending, and when they ebb.
+//! What the sessions of a node know of each other: who is sending how much, the queue all of them see, and when they ebb.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::company::Company;
+
 /// A session that has not filled its window for this long sends no more.
 const LATELY: Duration = Duration::from_secs(1);
+/// What was seen longer ago says nothing of the queue there is: some round trips.
+const FRESH: Duration = Duration::from_millis(250);
+/// What a session sees more than all others may be the way back: the other home keeps that much in its own uplink, where
+/// acknowledgements wait, too.
+const WAY_BACK: Duration = Duration::from_millis(12);
 /// All sessions ebb so often. Each takes part for two round trips: the queue drains in one, and the next shows it.
 const EBB_EVERY: Duration = Duration::from_secs(5);
 /// And no more often than this, however many sessions begin.
@@ -25,7 +32,15 @@ struct State {
     ebb: Option<Instant>,
     next: Option<Instant>,
     joined: u64,
-    sending: BTreeMap<u64, Instant>,
+    sending: BTreeMap<u64, Sender>,
+    seen: BTreeMap<u64, (Instant, Duration)>,
+}
+
+#[derive(Debug)]
+struct Sender {
+    at: Instant,
+    /// Packets.
+    window: f64,
 }
 
 impl Shares {
@@ -37,15 +52,32 @@ impl Shares {
         state.joined
     }
 
-    pub(super) fn sending(&self, now: Instant, number: u64) {
-        self.state().sending.insert(number, now);
+    /// Session `number` has filled its window of so many packets.
+    pub(super) fn sending(&self, now: Instant, number: u64, window: f64) {
+        self.state().sending.insert(number, Sender { at: now, window });
     }
 
-    /// Sessions that are sending, at least one. What has stopped is forgotten here, which bounds the table.
-    pub(super) fn count(&self, now: Instant) -> usize {
+    /// Those that are sending. What has stopped is forgotten here, which bounds the table.
+    pub(super) fn company(&self, now: Instant) -> Company {
         let mut state = self.state();
-        state.sending.retain(|_, at| now.duration_since(*at) < LATELY);
-        state.sending.len().max(1)
+        state.sending.retain(|_, sender| now.duration_since(sender.at) < LATELY);
+        let senders = state.sending.len();
+        let sum: f64 = state.sending.values().map(|sender| sender.window).sum();
+        if senders == 0 { Company::ALONE } else { Company { senders, window: sum / senders as f64 } }
+    }
+
+    /// Session `number` saw so much queue; gives what it is to obey. All sessions see the node's own uplink, so all obey one that is
+    /// a little below the middle of what they see: the least would be that of whoever took a queue for the path, and everybody
+    /// would follow it; the middle is disturbed where machines are busy. What one sees far beyond is elsewhere, and obeyed, but for
+    /// what the way back may add.
+    pub(super) fn queue(&self, now: Instant, number: u64, queue: Duration) -> Duration {
+        let mut state = self.state();
+        state.seen.insert(number, (now, queue));
+        state.seen.retain(|_, (at, _)| now.duration_since(*at) < FRESH);
+        let mut all: Vec<Duration> = state.seen.values().map(|(_, queue)| *queue).collect();
+        let third = (all.len() - 1) / 3;
+        let (_, common, _) = all.select_nth_unstable(third);
+        queue.saturating_sub(WAY_BACK).max(*common)
     }
 
     /// A session has found its window, beside others perhaps whose queue it takes for the path's: an ebb will show.
@@ -75,16 +107,32 @@ impl Shares {
 mod tests {
     use super::*;
 
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
     #[test]
     fn who_has_stopped_is_not_counted() {
         let (shares, begun) = (Shares::default(), Instant::now());
         let numbers: Vec<u64> = (0..3).map(|_| shares.join(begun)).collect();
-        assert_eq!(shares.count(begun), 1);
-        numbers.iter().for_each(|number| shares.sending(begun, *number));
-        assert_eq!(shares.count(begun), 3);
-        let later = begun + Duration::from_millis(900);
-        shares.sending(later, numbers[0]);
-        assert_eq!(shares.count(begun + LATELY), 1);
+        assert_eq!(shares.company(begun).senders, 1);
+        for (number, window) in numbers.iter().zip([10.0, 20.0, 60.0]) {
+            shares.sending(begun, *number, window);
+        }
+        let all = shares.company(begun);
+        assert_eq!((all.senders, all.window), (3, 30.0));
+        shares.sending(begun + ms(900), numbers[0], 10.0);
+        assert_eq!(shares.company(begun + LATELY).senders, 1);
+    }
+
+    #[test]
+    fn the_own_uplink_is_what_most_see_and_the_way_back_is_forgiven() {
+        let (shares, now) = (Shares::default(), Instant::now());
+        assert_eq!(shares.queue(now, 1, ms(20)), ms(20), "nobody else to compare with");
+        assert_eq!(shares.queue(now, 2, ms(8)), ms(8));
+        assert_eq!(shares.queue(now, 1, ms(20)), ms(8), "another home's uplink");
+        assert_eq!(shares.queue(now, 1, ms(60)), ms(60) - WAY_BACK, "a queue at the other end");
+        assert_eq!(shares.queue(now + FRESH, 1, ms(20)), ms(20), "old news");
     }
 
     #[test]

@@ -16,7 +16,7 @@ impl Path {
     fn new(window: f64) -> Self {
         let now = Instant::now();
         let mut delay = Delay::new(now, MTU, Arc::default());
-        delay.base.see(now, ms(20));
+        delay.trips.see(now, ms(20), ms(20), ms(20));
         (delay.starting, delay.window) = (false, window * f64::from(MTU));
         // Far from any ebb.
         let now = now + ms(1_000);
@@ -30,8 +30,8 @@ impl Path {
         let sent = self.now;
         self.now += took;
         self.delay.lost(self.now, false, (before * lost) as u64);
-        self.delay.acked(self.now, sent, (before * (1.0 - lost)) as u64, !filled);
-        self.delay.acks_end(self.now);
+        self.delay.acked(self.now, sent, (before * (1.0 - lost)) as u64, !filled, (ms(20), ms(20)));
+        self.delay.acks_end(self.now, 0, false);
         self.delay.window / before
     }
 }
@@ -76,15 +76,15 @@ fn at_ebb_a_session_sends_half_of_what_the_path_alone_holds() {
     let mut path = Path::new(100.0);
     path.now += ms(3_990);
     path.delay.round = Round::new(path.now);
-    path.delay.acked(path.now + ms(40), path.now, 1_350, false);
-    path.delay.acks_end(path.now + ms(15));
-    let share = path.delay.window() as f64 / path.delay.window;
+    path.delay.acked(path.now + ms(40), path.now, 1_350, false, (ms(20), ms(20)));
+    path.delay.acks_end(path.now + ms(15), 0, false);
+    let share = path.delay.told / path.delay.window;
     assert!((0.2..=0.5).contains(&share), "{share}");
     let window = path.delay.window;
-    path.delay.acks_end(path.now + ms(16));
+    path.delay.acks_end(path.now + ms(16), 0, false);
     assert_eq!(path.delay.window, window, "what is seen at ebb steers nothing");
-    path.delay.acks_end(path.now + ms(100));
-    assert_eq!(path.delay.window(), path.delay.window as u64);
+    path.delay.acks_end(path.now + ms(100), 0, false);
+    assert_eq!(path.delay.told as u64, path.delay.window as u64);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn after_silence_it_begins_anew_with_little() {
     let mut path = Path::new(100.0);
     path.delay.lost(path.now, true, 135_000);
     assert!(path.delay.starting);
-    assert_eq!(path.delay.window(), 2 * u64::from(MTU));
+    assert_eq!(path.delay.told as u64, 2 * u64::from(MTU));
 }
 
 proptest::proptest! {
@@ -104,11 +104,11 @@ proptest::proptest! {
         for (took, acked, lost, odd, mtu) in events {
             let sent = path.now;
             path.now += ms(took);
-            path.delay.acked(path.now, sent, acked, odd);
+            path.delay.acked(path.now, sent, acked, odd, (ms(20), ms(20)));
             path.delay.lost(path.now, odd && lost > 90_000, lost);
-            path.delay.acks_end(path.now);
+            path.delay.acks_end(path.now, 0, false);
             path.delay.on_mtu_update(mtu);
-            let window = path.delay.window() as f64;
+            let window = path.delay.told;
             assert!((2.0 * 1_200.0 - 1.0..=WINDOW_MAX).contains(&window), "{window}");
         }
     }

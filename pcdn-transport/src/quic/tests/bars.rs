@@ -32,7 +32,7 @@ fn addr(n: u8) -> SocketAddr {
 
 /// A home behind 20 Mbit/s with 300 ms of buffer and 20 ms of round trip gives to eight peers at once.
 async fn home(congestion: Congestion, loss: u64, busy: Duration) -> Felt {
-    let link = Link::new(addr(1), LINE.0 as f64, loss, busy);
+    let link = Link::new(&[addr(1)], LINE.0 as f64, loss, busy);
     let config = QuicConfig { congestion, ..QuicConfig::default() };
     let on =
         |n: u8| Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), config.clone(), unlimited()).unwrap();
@@ -42,29 +42,54 @@ async fn home(congestion: Congestion, loss: u64, busy: Duration) -> Felt {
     for n in 10..10 + PEERS {
         let taker = on(n);
         let session = taker.connect(&record).await.unwrap();
-        for _ in 0..UNDER_WAY {
-            let (session, got) = (Arc::clone(&session), Arc::clone(&got));
-            tasks.push(tokio::spawn(async move {
-                loop {
-                    let mut piece = session.fetch(fetch(1));
-                    while let Some(chunk) = piece.next().await {
-                        got.fetch_add(chunk.unwrap().bytes.len() as u64, Ordering::Relaxed);
-                    }
-                }
-            }));
-        }
+        tasks.extend(keep_fetching(session, Arc::clone(&got)));
         takers.push((taker, giver.accept().await.unwrap()));
     }
     let (begun, before) = (Instant::now(), got.load(Ordering::Relaxed));
     let (mut waited, mut pings) = (Duration::ZERO, 0);
     while begun.elapsed() < SPAN {
         tokio::time::sleep(Duration::from_millis(7)).await;
-        waited += link.queue();
+        waited += link.queue(addr(1));
         pings += 1;
     }
     tasks.iter().for_each(|task| task.abort());
     let content = got.load(Ordering::Relaxed) - before;
     Felt { goodput: content as f64 / begun.elapsed().as_secs_f64() / LINE.0 as f64, queue: waited / pings }
+}
+
+/// What is left to the sessions of a home beside somebody's greedy download, which keeps 250 ms in the queue, of the line.
+async fn beside_a_greedy_flow(first: Duration) -> f64 {
+    let link = Link::new(&[addr(1)], LINE.0 as f64, 0, Duration::ZERO);
+    let on = |n: u8| {
+        Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default(), unlimited()).unwrap()
+    };
+    let giver = on(1);
+    let record = PeerRecord { id: id(1).peer_id(), addrs: giver.local(), seed: false };
+    let (got, mut kept) = (Arc::new(AtomicU64::new(0)), Vec::new());
+    for n in 10..10 + PEERS {
+        let taker = on(n);
+        let session = taker.connect(&record).await.unwrap();
+        let tasks = keep_fetching(session, Arc::clone(&got));
+        kept.push((taker, giver.accept().await.unwrap(), tasks));
+    }
+    tokio::time::sleep(first).await;
+    let (begun, before) = (Instant::now(), read(&got));
+    while begun.elapsed() < Duration::from_secs(10) {
+        link.flood(addr(1), Duration::from_millis(250));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let content = read(&got) - before;
+    kept.iter().flat_map(|(.., tasks)| tasks).for_each(|task| task.abort());
+    content as f64 / begun.elapsed().as_secs_f64() / LINE.0 as f64
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_a_greedy_flow_it_yields() {
+    for first in [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(7)] {
+        let taken = beside_a_greedy_flow(first).await;
+        println!("beside a greedy flow {first:?} later: {taken:.3} of the line");
+        assert!(taken < 0.15, "{taken}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,11 +116,78 @@ async fn loss_of_the_path_is_repaired_and_not_obeyed() {
     }
 }
 
+/// Eight homes behind 30 Mbit/s each take from all others: an acknowledgement waits in the uplink of the other home, too. Once
+/// one session in each took nearly the whole line, the others starved, and 88 % of the lines were used.
+#[tokio::test(start_paused = true)]
+async fn in_a_swarm_of_homes_every_line_is_used_and_shared() {
+    const HOMES: u8 = 8;
+    let homes: Vec<SocketAddr> = (1..=HOMES).map(addr).collect();
+    let line = 3_750_000.0;
+    let link = Link::new(&homes, line, 0, Duration::from_millis(3));
+    let on = |n: u8| {
+        Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default(), unlimited()).unwrap()
+    };
+    let nodes: Vec<Quic> = (1..=HOMES).map(on).collect();
+    let (mut got, mut kept) = (Vec::new(), Vec::new());
+    for one in 0..nodes.len() {
+        for two in one + 1..nodes.len() {
+            let record =
+                PeerRecord { id: id(two as u8 + 1).peer_id(), addrs: nodes[two].local(), seed: false };
+            let (there, back) = tokio::join!(nodes[one].connect(&record), nodes[two].accept());
+            for session in [there.unwrap(), back.unwrap()] {
+                let count = Arc::new(AtomicU64::new(0));
+                got.push(Arc::clone(&count));
+                kept.push(keep_fetching(session, count));
+            }
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let total = |link: &Link| link.state.lock().unwrap().carried.clone();
+    let (before, got_before) = (total(&link), got.iter().map(read).collect::<Vec<u64>>());
+    let mut waited = Duration::ZERO;
+    for _ in 0..500 {
+        tokio::time::sleep(SPAN / 500).await;
+        waited += homes.iter().map(|home| link.queue(*home)).sum::<Duration>() / u32::from(HOMES);
+    }
+    println!("lines' queue {:?}", waited / 500);
+    let used: Vec<f64> = total(&link)
+        .iter()
+        .map(|(home, bytes)| (bytes - before[home]) as f64 / line / SPAN.as_secs_f64())
+        .collect();
+    let mut each: Vec<u64> = got.iter().zip(got_before).map(|(got, before)| read(got) - before).collect();
+    each.sort_unstable();
+    kept.iter().flatten().for_each(|task| task.abort());
+    println!("lines used {used:.2?}; sessions got {each:?}");
+    assert!(used.iter().all(|used| *used > 0.85), "{used:.2?}");
+    let fair = SPAN.as_secs_f64() * line / f64::from(HOMES - 1);
+    assert!(each[0] as f64 > fair / 3.0, "nobody starves: {each:?}");
+}
+
+fn read(count: &Arc<AtomicU64>) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+/// Four pieces are always asked for.
+fn keep_fetching(session: Arc<dyn Session>, got: Arc<AtomicU64>) -> Vec<tokio::task::JoinHandle<()>> {
+    let one = || {
+        let (session, got) = (Arc::clone(&session), Arc::clone(&got));
+        tokio::spawn(async move {
+            loop {
+                let mut piece = session.fetch(fetch(1));
+                while let Some(chunk) = piece.next().await {
+                    got.fetch_add(chunk.unwrap().bytes.len() as u64, Ordering::Relaxed);
+                }
+            }
+        })
+    };
+    (0..UNDER_WAY).map(|_| one()).collect()
+}
+
 /// A piece now and then, as a neighbour asks that has others to ask: the window must not be taken for too large because it is
 /// not always used.
 #[tokio::test(start_paused = true)]
 async fn a_piece_now_and_then_comes_as_fast_as_the_line_allows() {
-    let link = Link::new(addr(1), LINE.0 as f64, 0, Duration::ZERO);
+    let link = Link::new(&[addr(1)], LINE.0 as f64, 0, Duration::ZERO);
     let on = |n: u8| {
         Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default(), unlimited()).unwrap()
     };

@@ -1,6 +1,6 @@
-//! Sockets in memory behind one home's uplink: with time paused, quinn runs in virtual time.
+//! Sockets in memory behind homes' uplinks: with time paused, quinn runs in virtual time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -17,10 +17,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Headers of IP and UDP, which take time on the line, too.
 const HEADERS: usize = 28;
 
-/// The home's line: one address sends through it, all others are next to its far end.
+/// Lines of homes, all alike: each of these addresses sends through its own, all others are next to the far end.
 #[derive(Debug)]
 pub(super) struct Link {
-    pub(super) home: SocketAddr,
+    pub(super) homes: Vec<SocketAddr>,
     /// Bytes a second.
     pub(super) rate: f64,
     pub(super) buffer: Duration,
@@ -35,25 +35,32 @@ pub(super) struct Link {
 
 #[derive(Debug)]
 pub(super) struct State {
-    free_at: Instant,
+    /// When the line of a home has sent what waits.
+    free_at: BTreeMap<SocketAddr, Instant>,
+    /// Bytes that each home's line has carried.
+    pub(super) carried: BTreeMap<SocketAddr, u64>,
     dice: Dice,
     inboxes: BTreeMap<SocketAddr, Arc<Mutex<Inbox>>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    datagrams: VecDeque<(Instant, SocketAddr, Vec<u8>)>,
-    busy_until: Option<Instant>,
+    /// By when they come, and in the order they were sent in.
+    datagrams: BTreeMap<(Instant, u64), (SocketAddr, Vec<u8>)>,
+    count: u64,
+    /// From when to when the machine is busy next, or was last.
+    busy: Option<(Instant, Instant)>,
     reader: Option<Waker>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Link {
     /// 20 ms of round trip and 300 ms of buffer, as homes have it.
-    pub(super) fn new(home: SocketAddr, rate: f64, loss: u64, busy: Duration) -> Arc<Self> {
-        let state = State { free_at: Instant::now(), dice: Dice::new(7), inboxes: BTreeMap::new() };
+    pub(super) fn new(homes: &[SocketAddr], rate: f64, loss: u64, busy: Duration) -> Arc<Self> {
+        let (free_at, carried, inboxes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let state = Mutex::new(State { free_at, carried, dice: Dice::new(7), inboxes });
         let (buffer, delay) = (Duration::from_millis(300), Duration::from_millis(10));
-        Arc::new(Self { home, rate, buffer, delay, loss, busy, state: Mutex::new(state) })
+        Arc::new(Self { homes: homes.to_vec(), rate, buffer, delay, loss, busy, state })
     }
 
     pub(super) fn socket(self: &Arc<Self>, addr: SocketAddr) -> Arc<dyn AsyncUdpSocket> {
@@ -62,9 +69,19 @@ impl Link {
         Arc::new(Socket { addr, link: Arc::clone(self), inbox })
     }
 
-    /// What a packet that goes into the line now would wait.
-    pub(super) fn queue(&self) -> Duration {
-        self.state.lock().unwrap().free_at.saturating_duration_since(Instant::now())
+    /// What a packet that goes into the line of `home` now would wait.
+    pub(super) fn queue(&self, home: SocketAddr) -> Duration {
+        let now = Instant::now();
+        let state = self.state.lock().unwrap();
+        state.free_at.get(&home).map_or(Duration::ZERO, |free_at| free_at.saturating_duration_since(now))
+    }
+
+    /// Somebody else in `home` sends so much that whatever comes next waits for `queue`.
+    pub(super) fn flood(&self, home: SocketAddr, queue: Duration) {
+        let mut state = self.state.lock().unwrap();
+        let full = Instant::now() + queue;
+        let free_at = state.free_at.entry(home).or_insert(full);
+        *free_at = full.max(*free_at);
     }
 
     fn send(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
@@ -73,23 +90,30 @@ impl Link {
         if state.dice.next_u64() % 1_000 < self.loss {
             return;
         }
-        if from == self.home {
-            let free_at = state.free_at.max(at);
+        if self.homes.contains(&from) {
+            let free_at = state.free_at.get(&from).map_or(at, |free_at| at.max(*free_at));
             if free_at - at > self.buffer {
                 return;
             }
-            state.free_at = free_at + Duration::from_secs_f64((bytes.len() + HEADERS) as f64 / self.rate);
-            at = state.free_at;
+            let size = bytes.len() + HEADERS;
+            at = free_at + Duration::from_secs_f64(size as f64 / self.rate);
+            state.free_at.insert(from, at);
+            *state.carried.entry(from).or_default() += size as u64;
         }
         at += self.delay;
         let busy = if state.dice.chance(0.5) { self.busy.mul_f64(state.dice.unit()) } else { Duration::ZERO };
         let Some(inbox) = state.inboxes.get(&to) else { return };
         let mut inbox = inbox.lock().unwrap();
-        if inbox.busy_until.is_none_or(|until| until < at) {
-            inbox.busy_until = Some(at + busy);
+        match inbox.busy {
+            Some((from, until)) if at <= until => at = if at < from { at } else { until },
+            _ => {
+                inbox.busy = Some((at, at + busy));
+                at += busy;
+            }
         }
-        at = inbox.busy_until.map_or(at, |until| until.max(at));
-        inbox.datagrams.push_back((at, from, bytes.to_vec()));
+        inbox.count += 1;
+        let key = (at, inbox.count);
+        inbox.datagrams.insert(key, (from, bytes.to_vec()));
         if let Some(reader) = inbox.reader.take() {
             reader.wake();
         }
@@ -132,9 +156,10 @@ impl AsyncUdpSocket for Socket {
         loop {
             let mut count = 0;
             while count < bufs.len()
-                && inbox.datagrams.front().is_some_and(|(at, ..)| *at <= Instant::now())
-                && let Some((_, from, bytes)) = inbox.datagrams.pop_front()
+                && let Some(first) = inbox.datagrams.first_entry()
+                && first.key().0 <= Instant::now()
             {
+                let (from, bytes) = first.remove();
                 bufs[count][..bytes.len()].copy_from_slice(&bytes);
                 metas[count] =
                     RecvMeta { addr: from, len: bytes.len(), stride: bytes.len(), ..RecvMeta::default() };
@@ -144,7 +169,7 @@ impl AsyncUdpSocket for Socket {
                 return Poll::Ready(Ok(count));
             }
             inbox.reader = Some(cx.waker().clone());
-            let Some((at, ..)) = inbox.datagrams.front() else { return Poll::Pending };
+            let Some(((at, _), _)) = inbox.datagrams.first_key_value() else { return Poll::Pending };
             let mut timer = Box::pin(sleep_until(*at));
             if timer.as_mut().poll(cx).is_pending() {
                 inbox.timer = Some(timer);

@@ -158,6 +158,7 @@ impl Peers {
             Event::Connected { .. }
             | Event::Unreachable { .. }
             | Event::Accepted { .. }
+            | Event::Reached { .. }
             | Event::Appears(_) => {}
         }
     }

@@ -1,12 +1,13 @@
-//! A call under way: hellos to all known addresses until one answers or the time is over.
+//! A call under way: hellos to all known addresses, the nearest kind of them first, until one answers or the time is over.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::unit::Time;
 
+use crate::nat::order::Way;
 use crate::udp::cipher::Cipher;
 use crate::udp::noise::{Calling, Keyed, Secrets};
 
@@ -31,37 +32,52 @@ pub(super) struct Dial {
     strange: bool,
     /// The highest version of one that speaks none of ours.
     version: Option<u8>,
-    began: Time,
+    sent: Sent,
+    own: Option<IpAddr>,
     until: Time,
 }
 
+/// When hellos went out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Never,
+    At(Time),
+    /// More than once: an answer does not say to which of them it is one.
+    Often,
+}
+
 impl Dial {
-    /// `None` if there is no address or the id is no key.
+    /// `None` if there is no address or the id is no key. `own` is this node's public address, if it is known.
     pub(super) fn new(
         now: Time,
         (me, psk, cipher): (&Identity, &[u8; 32], Cipher),
         peer: PeerId,
-        addrs: &[SocketAddr],
+        (addrs, own): (&[SocketAddr], Option<IpAddr>),
         index: u32,
         timeout: Duration,
         secrets: &mut Secrets,
     ) -> Option<Self> {
-        let addrs: Vec<_> = addrs.iter().copied().take(PeerRecord::ADDRS_MAX).collect();
+        let mut addrs: Vec<_> = addrs.iter().copied().take(PeerRecord::ADDRS_MAX).collect();
+        addrs.sort_by_key(|addr| Way::to(*addr, own));
         if addrs.is_empty() {
             return None;
         }
         let calling = Calling::new(me, &peer, index, psk, cipher, secrets)?;
+        // Where nothing but the way around is known, the local network is asked for by way of a tracker meanwhile.
+        let around = Way::to(addrs[0], own) == Way::Around;
+        let first = if around { now + Way::Around.head_start() } else { now };
         Some(Self {
             peer,
             addrs,
             calling,
             at: 0,
-            repeat_at: now,
+            repeat_at: first,
             pause: REPEAT_FIRST,
             repetitions: 0,
             strange: false,
             version: None,
-            began: now,
+            sent: Sent::Never,
+            own,
             until: now + timeout,
         })
     }
@@ -72,12 +88,26 @@ impl Dial {
             return None;
         }
         let to = self.addrs[self.at];
+        self.sent = match self.sent {
+            Sent::Never => Sent::At(now),
+            Sent::At(at) if at == now => Sent::At(at),
+            _ => Sent::Often,
+        };
         self.at += 1;
-        if self.at == self.addrs.len() {
-            self.at = 0;
-            self.repetitions += 1;
-            self.repeat_at = now + self.pause;
-            self.pause = (self.pause * 3 / 2).min(REPEAT_MAX);
+        match self.addrs.get(self.at) {
+            None => {
+                self.at = 0;
+                self.repetitions += 1;
+                self.repeat_at = now + self.pause;
+                self.pause = (self.pause * 3 / 2).min(REPEAT_MAX);
+            }
+            Some(next) if self.repetitions == 0 => {
+                let (way, next) = (Way::to(to, self.own), Way::to(*next, self.own));
+                if way != next {
+                    self.repeat_at = now + next.head_start();
+                }
+            }
+            Some(_) => {}
         }
         Some((to, self.calling.hello()))
     }
@@ -109,7 +139,11 @@ impl Dial {
         let keyed = self.calling.finish(noise);
         self.strange |= keyed.is_none();
         let keyed = keyed?;
-        Some((keyed, (self.repetitions == 1).then(|| now.since(self.began))))
+        let clear = match self.sent {
+            Sent::At(at) => Some(now.since(at)),
+            _ => None,
+        };
+        Some((keyed, clear))
     }
 
     /// Whether it was answered by somebody who is not the peer or does not have our swarm's secret.

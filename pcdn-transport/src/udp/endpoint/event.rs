@@ -49,6 +49,13 @@ pub enum Event {
     },
     /// Trackers see this node otherwise than before.
     Appears(Found),
+    /// A peer that another protocol dials came through from there.
+    Reached {
+        /// Who.
+        peer: PeerId,
+        /// From where.
+        at: SocketAddr,
+    },
     /// A session is over; everything that waited on it has failed before this.
     Closed {
         /// Which session.

@@ -1,9 +1,11 @@
 //! Links through NATs: what the endpoint does with what its [`Nat`](crate::nat::Nat) finds.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use pcdn_core::id::PeerId;
 use pcdn_core::unit::Time;
+use pcdn_core::wire::meet::Token;
 
 use super::dial::Dial;
 use super::{Endpoint, Event};
@@ -12,12 +14,36 @@ use crate::secret::SwarmSecret;
 
 /// Calls at once that others asked for by way of a tracker.
 const UNCALLED_MAX: usize = 32;
+/// Peers that other protocols dial at once and that are met for them.
+const WANTED_MAX: usize = 64;
 
 impl Endpoint {
     /// From now on these trackers are asked where this node is seen, and peers that do not answer are met by way of them.
     /// `private` are its addresses in its own network, told to those that are behind the same public one.
     pub fn meet_at(&mut self, now: Time, trackers: &[SocketAddr], private: &[SocketAddr]) {
         self.nat.meet_at(now, trackers, private);
+    }
+
+    /// A neighbour of both calls this node and `peer` together: both punch, in `begin_in` from now. The caller bounds whose word is
+    /// taken; meetings are bounded here.
+    pub fn introduced(&mut self, now: Time, peer: PeerId, token: Token, begin_in: Duration, at: SocketAddr) {
+        self.nat.introduced(now, peer, token, begin_in, &[at]);
+    }
+
+    /// Another protocol on this socket dials a peer: it is met as if this one did. [`Event::Reached`] follows where it comes
+    /// through, until [`unwant`](Self::unwant).
+    pub fn want(&mut self, now: Time, peer: PeerId, addrs: &[SocketAddr]) {
+        if self.wanted.len() < WANTED_MAX {
+            self.wanted.insert(peer);
+            self.nat.want(now, peer, addrs);
+        }
+    }
+
+    /// It does not any more.
+    pub fn unwant(&mut self, peer: &PeerId) {
+        if self.wanted.remove(peer) && !self.dials.values().any(|dial| dial.peer == *peer) {
+            self.nat.done(peer);
+        }
     }
 
     pub(super) fn word(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
@@ -38,9 +64,12 @@ impl Endpoint {
         }
     }
 
-    /// A punch of `peer` came from `at`: the way is open. The lower id says hello; a link there is asks the new address to prove
+    /// A punch of `peer` came from `at`: the way is open, in both directions. The lower id says hello; a link there is asks the new address to prove
     /// itself.
     fn reached(&mut self, now: Time, peer: PeerId, at: SocketAddr) {
+        if self.wanted.contains(&peer) {
+            self.events.push_back(Event::Reached { peer, at });
+        }
         let mut linked = false;
         let secrets = &mut self.secrets;
         for (index, connection) in self.sessions.iter_mut().filter(|(_, connection)| connection.peer == peer)
@@ -74,7 +103,7 @@ impl Endpoint {
             now,
             (&self.me, &psk, self.config.cipher),
             peer,
-            &[at],
+            (&[at], None),
             index,
             punch::LASTS,
             &mut self.secrets,

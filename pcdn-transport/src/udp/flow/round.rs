@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use pcdn_core::unit::Time;
 
-use super::company::{Company, WINDOW_MIN};
 use super::loss::LOSS_FELT;
 use super::{Flow, INITIAL, TARGET, WINDOW_MAX};
+use crate::company::{Company, WINDOW_MIN};
 
 /// The first doubling ends at this much queue.
 pub(super) const START_QUEUE: Duration = Duration::from_millis(10);

@@ -101,7 +101,7 @@ fn words() -> Vec<Vec<u8>> {
     let (txid, ticket, id, wanted) = ([7; 12], [8; 8], PeerId([1; 32]), PeerId([2; 32]));
     let private = vec![at; meet::PRIVATE_MAX];
     let words = [
-        Word::Where(Where { txid, answer_from: AnswerFrom::OtherPort, ticket, id, private: private.clone() }),
+        Word::Where(Where { txid, answer_from: AnswerFrom::OtherPort, ticket, id, private: private.clone(), rtt_ms: 40 }),
         Word::Here(Here {
             txid,
             ticket,
@@ -110,7 +110,7 @@ fn words() -> Vec<Vec<u8>> {
             other_port: Some(at),
             other_address: None,
         }),
-        Word::Call(Call { txid, ticket, id, wanted, at, private }),
+        Word::Call(Call { txid, ticket, id, wanted, at, private, rtt_ms: 0 }),
         Word::Meet(Meet { txid, ticket, token: Some([9; 8]), in_ms: 1, peer: wanted, addrs: vec![at] }),
         Word::Punch([9; 8]),
     ];

@@ -56,6 +56,13 @@ pub fn messages() -> Vec<Vec<u8>> {
         Message::AskManifest { at: 0 },
         Message::ManifestPart { at: 0, total: manifest().len() as u32, bytes: manifest().into() },
         Message::Receipt(Receipt::sign(&key, [6; 16], PeerId([8; 32]), SWARM, 29_000_000, tally)),
+        Message::Call { wanted: PeerId([6; 32]) },
+        Message::Meet {
+            peer: PeerId([6; 32]),
+            token: [7; 8],
+            in_ms: 40,
+            at: "udp://192.0.2.1:4000".parse().expect("an address"),
+        },
         Message::Bye,
     ];
     messages.iter().map(|message| wire::encode(&SWARM, message).to_vec()).collect()

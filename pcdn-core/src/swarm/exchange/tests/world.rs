@@ -1,6 +1,6 @@
 //! Engines with 20 ms between them, in virtual time. A tracker answers each of them once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::layout::SegmentId;
 use crate::peer::{Facts, PeerAddr, PeerRecord, Scheme, SignedRecord};
 use crate::resource::Url;
 use crate::schedule::{Handle, Hybrid};
-use crate::swarm::{Input, Limits, Output, Swarm, SwarmSetup};
+use crate::swarm::{Input, Introduction, Limits, Output, Swarm, SwarmSetup};
 use crate::unit::Time;
 use crate::wire::{Message, PEERS_MAX};
 
@@ -30,6 +30,7 @@ enum Event {
     Wake(usize),
     Give(usize, Input),
     Dialled { by: usize, to: PeerId },
+    Silent { by: usize, to: PeerId },
 }
 
 /// What a hostile peer tells of instead of its neighbours.
@@ -41,8 +42,8 @@ pub(super) enum Lies {
     Minted,
     /// The same, but all hostile peers tell of the same ones.
     Agreed,
-    /// Every fifth is a true one, to be believed the others.
-    Mixed,
+    /// One in so many is a true one, to be believed the others; the others are each its own, or those of all liars.
+    Mixed { every: usize, agreed: bool },
 }
 
 pub(super) struct Peer {
@@ -67,6 +68,14 @@ pub(super) struct World {
     fakes: Vec<SignedRecord>,
     pub(super) exchanges: u64,
     pub(super) dials: u64,
+    /// Nobody gets through to these who is not called together with them.
+    pub(super) behind_nats: BTreeSet<usize>,
+    /// Dials that a NAT holds up.
+    held_up: Vec<(usize, PeerId)>,
+    /// Messages that tell of a meeting.
+    pub(super) meets: usize,
+    /// Who was told to punch to whom, and when that begins.
+    pub(super) introduced: Vec<(usize, Introduction, Time)>,
 }
 
 impl World {
@@ -83,6 +92,10 @@ impl World {
             fakes: Vec::new(),
             exchanges: 0,
             dials: 0,
+            behind_nats: BTreeSet::new(),
+            held_up: Vec::new(),
+            meets: 0,
+            introduced: Vec::new(),
         }
     }
 
@@ -123,6 +136,12 @@ impl World {
                 }
                 Event::Give(n, input) => self.give(n, input),
                 Event::Dialled { by, to } => self.dialled(by, to),
+                Event::Silent { by, to } => {
+                    if let Some(dial) = self.held_up.iter().position(|dial| *dial == (by, to)) {
+                        self.held_up.swap_remove(dial);
+                        self.give(by, Input::NotReached(to));
+                    }
+                }
             }
         }
         self.now = end;
@@ -174,6 +193,7 @@ impl World {
             Output::Send { link, message } => {
                 let Some(message) = self.said(n, message) else { return };
                 let to = self.other(n, link);
+                self.meets += usize::from(matches!(message, Message::Meet { .. }));
                 self.later(LATENCY, Event::Give(to, Input::Message { link, message }));
             }
             Output::Close(link) => {
@@ -185,6 +205,7 @@ impl World {
                 self.dials += 1;
                 self.later(2 * LATENCY, Event::Dialled { by: n, to: record.id });
             }
+            Output::Meet(meeting) => self.introduce(n, meeting),
             Output::Find { want } => self.find(n, want),
             Output::Fetch { run, range, .. } => {
                 let bytes = Bytes::from(vec![7; range.len() as usize]);
@@ -225,6 +246,27 @@ impl World {
         let Some(other) = there else {
             return self.later(SILENCE, Event::Give(by, Input::NotReached(to)));
         };
+        if self.behind_nats.contains(&other) {
+            self.held_up.push((by, to));
+            return self.later(SILENCE, Event::Silent { by, to });
+        }
+        self.link(by, other);
+    }
+
+    /// Two that punch with one token get through to each other, and the dial that was held up, too.
+    fn introduce(&mut self, n: usize, meeting: Introduction) {
+        self.introduced.push((n, meeting, self.now + meeting.begin_in));
+        let Some(other) = self.peers.iter().position(|peer| peer.id == meeting.peer) else { return };
+        let both = self.introduced.iter().any(|(of, its, _)| *of == other && its.token == meeting.token);
+        let pairs = [(n, meeting.peer), (other, self.peers[n].id)];
+        let held_up = self.held_up.iter().position(|dial| pairs.contains(dial));
+        if let Some(dial) = held_up.filter(|_| both) {
+            let (by, _) = self.held_up.swap_remove(dial);
+            self.link(by, if by == n { other } else { n });
+        }
+    }
+
+    fn link(&mut self, by: usize, other: usize) {
         let link = Handle(self.links.len() as u32);
         self.links.push([by, other]);
         for (n, peer) in [(by, other), (other, by)] {
@@ -240,14 +282,14 @@ impl World {
         self.exchanges += 1;
         let Some(lies) = self.peers[n].lies else { return Some(message) };
         let first = match lies {
-            Lies::Agreed => self.peers[n].told_lies,
-            Lies::Forged | Lies::Minted | Lies::Mixed => n * 200 + self.peers[n].told_lies,
+            Lies::Agreed | Lies::Mixed { agreed: true, .. } => self.peers[n].told_lies,
+            Lies::Forged | Lies::Minted | Lies::Mixed { .. } => n * 200 + self.peers[n].told_lies,
         };
         self.peers[n].told_lies += PEERS_MAX;
         let mut added: Vec<SignedRecord> =
             (first..first + PEERS_MAX).map(|fake| self.fake(fake, lies)).collect();
-        if lies == Lies::Mixed {
-            added.iter_mut().zip(truth).step_by(5).for_each(|(lie, truth)| *lie = truth);
+        if let Lies::Mixed { every, .. } = lies {
+            added.iter_mut().zip(truth).step_by(every).for_each(|(lie, truth)| *lie = truth);
         }
         Some(Message::Peers { hungry: true, added, dropped: Vec::new() })
     }

@@ -24,22 +24,21 @@ impl Batch {
         }
     }
 
-    /// Waits for a datagram and calls `each` for it and those that wait behind it, [`BATCH`] at most.
+    /// Waits for a datagram and calls `all` with it and those that wait behind it, [`BATCH`] at most.
     pub(super) fn receive(
         &mut self,
         socket: &UdpSocket,
-        mut each: impl FnMut(&[u8], SocketAddr),
+        all: impl FnOnce(&[(&[u8], SocketAddr)]),
     ) -> io::Result<()> {
         let mut slices: Vec<[IoSliceMut<'_>; 1]> =
             self.room.iter_mut().map(|room| [IoSliceMut::new(room)]).collect();
         let flags = MsgFlags::MSG_WAITFORONE;
         let results = recvmmsg(socket.as_raw_fd(), &mut self.incoming, slices.iter_mut(), flags, None)?;
-        for message in results {
-            let Some(from) = message.address.as_ref().and_then(address) else { continue };
-            if let Some(bytes) = message.iovs().next() {
-                each(bytes, from);
-            }
-        }
+        let received = results.filter_map(|message| {
+            let from = message.address.as_ref().and_then(address)?;
+            Some((message.iovs().next()?, from))
+        });
+        all(&received.collect::<Vec<_>>());
         Ok(())
     }
 

@@ -15,14 +15,14 @@ impl Batch {
         Self { room: [0; RECEIVE_BYTES] }
     }
 
-    /// Waits for a datagram and calls `each` for it.
+    /// Waits for a datagram and calls `all` with it.
     pub(super) fn receive(
         &mut self,
         socket: &UdpSocket,
-        mut each: impl FnMut(&[u8], SocketAddr),
+        all: impl FnOnce(&[(&[u8], SocketAddr)]),
     ) -> io::Result<()> {
         let (len, from) = socket.recv_from(&mut self.room)?;
-        each(&self.room[..len], from);
+        all(&[(&self.room[..len], from)]);
         Ok(())
     }
 

@@ -1,23 +1,28 @@
 //! Whom to tell of: the choice itself, on nothing but columns and dice.
 //!
-//! Memory is read in runs: 16 of them, of 8 entries each, at random places spread over the swarm. That costs a quarter of as many
-//! single draws (measured: 3.4 to 4.1 µs against 8 to 9), and each entry is as likely as any other.
+//! Memory is read in runs at random places spread over the swarm, and each entry is as likely as any other. Runs cost a quarter of as
+//! many single draws, and fewer runs less than many: each begins with memory that is in no cache. So who is told of any peers is
+//! told of 4 runs, and who is told of the best ones of the best in 16.
 
+use std::hint::black_box;
 use std::ops::{ControlFlow, Range};
 
 use pcdn_core::dice::Dice;
 
 use super::super::Ask;
-use super::columns::{Hot, Sieve};
+use super::columns::{Family, Hot, Seen, Sieve};
 use crate::tracker::wire::Nat;
 
 /// Entries of one network in one answer, as long as others exist: a network is what one party can fill.
 const PER_NETWORK: u8 = 3;
-const RUNS: usize = 16;
-const RUN: usize = 8;
 /// Candidates of one choice at most.
-pub(super) const DRAWN: usize = RUNS * RUN;
-/// From one run to the next, so that those read one after the other do not lie side by side. Has no factor in common with `RUNS`.
+pub(super) const DRAWN: usize = 128;
+/// Runs of a choice of the best: of 8 entries each.
+const RUNS_OF_BEST: usize = 16;
+/// Runs of a choice of any, as long as are wanted together.
+const RUNS_OF_ANY: usize = 4;
+/// From one of the 16 runs to the next, so that those read one after the other do not lie side by side. Has no factor in common with
+/// the numbers of runs.
 const STRIDE: usize = 5;
 
 /// Of 30 told: these many of the asker's network or region, superpeers, and useful ones. The rest is uniform, at least 8.
@@ -26,27 +31,59 @@ const SUPERPEERS: usize = 6;
 const USEFUL: usize = 8;
 const OF: usize = 30;
 
-/// Calls `visit` for runs of indices below `len`, at most [`DRAWN`] together, each index once at most and all equally likely.
-fn runs(len: usize, dice: &mut Dice, mut visit: impl FnMut(Range<usize>) -> ControlFlow<()>) {
-    let mut around = |low: usize, high: usize, most: usize, dice: &mut Dice| {
-        let start = low + dice.below((high - low) as u64) as usize;
-        let end = (start + most).min(high);
-        visit(start..end)?;
-        let left = most.min(high - low) - (end - start);
-        if left > 0 { visit(low..low + left) } else { ControlFlow::Continue(()) }
-    };
+/// Calls `visit` for `RUNS` runs of `run` indices, and for what follows each of them until it has enough: at most [`DRAWN`]
+/// indices, each once at most and all equally likely, but for strata that differ by one.
+fn runs<const RUNS: usize, F: Family>(
+    seen: &[Seen<F>],
+    run: usize,
+    dice: &mut Dice,
+    mut visit: impl FnMut(Range<usize>) -> ControlFlow<()>,
+) {
+    let len = seen.len();
     if len <= DRAWN {
-        let _ = around(0, len, DRAWN, dice);
+        let _ = around(0..len, dice.below(len as u64) as usize, len, &mut visit);
         return;
     }
     let first = dice.below(RUNS as u64) as usize;
-    for nth in 0..RUNS {
+    // A stratum each, none shorter than its part of `DRAWN`.
+    let mut strata: [(Range<usize>, usize); RUNS] = std::array::from_fn(|nth| {
         let stratum = (first + nth * STRIDE) % RUNS;
         let (low, high) = (stratum * len / RUNS, (stratum + 1) * len / RUNS);
-        if around(low, high, RUN, dice).is_break() {
-            return;
+        (low..high, low + dice.below((high - low) as u64) as usize)
+    });
+    // Memory that is asked for at once comes at once: both ends of each run before any of them is looked at.
+    let touch = |(stratum, start): &(Range<usize>, usize)| {
+        let last = (start + run - 1).min(stratum.end - 1);
+        seen[*start].hot.have ^ seen[last].hot.have
+    };
+    black_box(strata.iter().map(touch).fold(0, |sum, byte| sum ^ byte));
+    let mut left = DRAWN / RUNS;
+    while left > 0 {
+        let most = run.min(left);
+        left -= most;
+        for (stratum, start) in &mut strata {
+            if around(stratum.clone(), *start, most, &mut visit).is_break() {
+                return;
+            }
+            *start += most;
+            if *start >= stratum.end {
+                *start -= stratum.end - stratum.start;
+            }
         }
     }
+}
+
+/// `most` indices of `stratum` from `start` on, after its last one its first.
+fn around(
+    stratum: Range<usize>,
+    start: usize,
+    most: usize,
+    visit: &mut impl FnMut(Range<usize>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let end = (start + most).min(stratum.end);
+    visit(start..end)?;
+    let left = most - (end - start);
+    if left > 0 { visit(stratum.start..stratum.start + left) } else { ControlFlow::Continue(()) }
 }
 
 /// Places in the columns, without heap.
@@ -95,26 +132,26 @@ impl Crowds {
 }
 
 /// Up to `want`, all equally likely. Half as many more are looked at where a few networks fill the swarm.
-pub(super) fn uniform(
+pub(super) fn uniform<F: Family>(
     dice: &mut Dice,
-    hot: &[Hot],
+    seen: &[Seen<F>],
     sieve: &Sieve,
     want: usize,
-    network: impl Fn(usize) -> u64,
     is_asker: impl Fn(usize) -> bool,
 ) -> Picked<TOLD_MAX> {
     let want = want.min(TOLD_MAX);
+    let run = want.div_ceil(RUNS_OF_ANY).max(1);
     let (mut picked, mut crowded) = (Picked::<TOLD_MAX>::new(), Picked::<TOLD_MAX>::new());
     let mut crowds = Crowds([0; 256]);
-    runs(hot.len(), dice, |run| {
+    runs::<RUNS_OF_ANY, F>(seen, run, dice, |run| {
         for at in run {
             if picked.len == want || picked.len + crowded.len >= want + want / 2 || crowded.len == want {
                 return ControlFlow::Break(());
             }
-            if !sieve.lets_pass(hot[at]) || is_asker(at) {
+            if !sieve.lets_pass(seen[at].hot) || is_asker(at) {
                 continue;
             }
-            if crowds.has_room(network(at)) { picked.push(at) } else { crowded.push(at) }
+            if crowds.has_room(F::network(&seen[at].at)) { picked.push(at) } else { crowded.push(at) }
         }
         ControlFlow::Continue(())
     });
@@ -133,10 +170,10 @@ pub(super) struct Pool {
 const _: () = assert!(DRAWN == 128, "one bit of `taken` each");
 
 impl Pool {
-    pub(super) fn drawn(dice: &mut Dice, hot: &[Hot], sieve: &Sieve) -> Self {
+    pub(super) fn drawn<F: Family>(dice: &mut Dice, seen: &[Seen<F>], sieve: &Sieve) -> Self {
         let mut list = Picked::new();
-        runs(hot.len(), dice, |run| {
-            run.filter(|at| sieve.lets_pass(hot[*at])).for_each(|at| list.push(at));
+        runs::<RUNS_OF_BEST, F>(seen, DRAWN / RUNS_OF_BEST, dice, |run| {
+            run.filter(|at| sieve.lets_pass(seen[*at].hot)).for_each(|at| list.push(at));
             ControlFlow::Continue(())
         });
         dice.shuffle(&mut list.list[..list.len]);
@@ -146,13 +183,12 @@ impl Pool {
 
 /// Up to `want`: some near, some superpeers, some with what `ask` lacks, the rest uniform. In this order, so that who dials from
 /// the front dials the nearest first. Who cannot be met through both NATs comes last, and only if others are too few.
-pub(super) fn mix(
+pub(super) fn mix<F: Family>(
     pool: &mut Pool,
-    hot: &[Hot],
+    seen: &[Seen<F>],
     ask: &Ask,
     want: usize,
     same_region: impl Fn(Hot) -> bool,
-    network: impl Fn(usize) -> u64,
     is_asker: impl Fn(usize) -> bool,
 ) -> Picked<TOLD_MAX> {
     let want = want.min(TOLD_MAX);
@@ -168,11 +204,12 @@ pub(super) fn mix(
                 // The uniform rest comes from the other end: the front has lost those that fitted something.
                 let nth = if fits.is_some() { step } else { pool.list.len - 1 - step };
                 let at = pool.list.list[nth] as usize;
+                let one = &seen[at];
                 if pool.taken >> nth & 1 == 1
-                    || pool.apart == Some(hot[at].nat())
-                    || fits.is_some_and(|fits| !fits(hot[at]))
+                    || pool.apart == Some(one.hot.nat())
+                    || fits.is_some_and(|fits| !fits(one.hot))
                     || is_asker(at)
-                    || !crowds.has_room(network(at))
+                    || !crowds.has_room(F::network(&one.at))
                 {
                     continue;
                 }
@@ -220,5 +257,51 @@ fn fill(pool: &mut Pool, picked: &mut Picked<TOLD_MAX>, want: usize, is_asker: i
             pool.taken |= 1 << nth;
             picked.push(at);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::columns::V4;
+    use super::*;
+
+    /// How often each of `len` entries is among the first `most` of a choice, in 20,000 choices.
+    fn drawn<const RUNS: usize>(len: usize, run: usize, most: usize) -> Vec<u32> {
+        let seen = vec![Seen::<V4>::nobody(); len];
+        let (mut dice, mut count) = (Dice::new(1), vec![0; len]);
+        for _ in 0..20_000 {
+            let mut list = Vec::new();
+            runs::<RUNS, V4>(&seen, run, &mut dice, |run| {
+                list.extend(run);
+                if list.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            list.truncate(most);
+            list.iter().for_each(|at| count[*at] += 1);
+            list.sort_unstable();
+            list.dedup();
+            assert_eq!(list.len(), most.min(len).min(DRAWN), "each once");
+        }
+        count
+    }
+
+    #[test]
+    fn every_entry_is_as_likely_as_any_other() {
+        for (len, most) in [(7, 30), (100, 30), (129, 30), (1_000, 30), (1_000, 100), (1_003, DRAWN)] {
+            let any = (RUNS_OF_ANY, drawn::<RUNS_OF_ANY>(len, 8, most));
+            let best = (RUNS_OF_BEST, drawn::<RUNS_OF_BEST>(len, 8, most));
+            for (runs, count) in [any, best] {
+                let wanted = 20_000.0 * most.min(len).min(DRAWN) as f64 / len as f64;
+                // Six standard deviations of a single one; and one stratum may have an entry more than another.
+                let uneven = if len > DRAWN { wanted * runs as f64 / len as f64 } else { 0.0 };
+                let least = wanted - uneven - 6.0 * wanted.sqrt();
+                assert!(count.iter().all(|n| f64::from(*n) > least), "{len} {most}: {wanted} {count:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_choice_looks_on_until_it_has_enough_or_has_seen_its_part() {
+        assert_eq!(drawn::<RUNS_OF_ANY>(10_000, 8, 500).iter().sum::<u32>(), 20_000 * DRAWN as u32);
+        assert_eq!(drawn::<RUNS_OF_BEST>(10_000, 8, 500).iter().sum::<u32>(), 20_000 * DRAWN as u32);
     }
 }

@@ -1,7 +1,8 @@
 //! The entries of one swarm and family, as columns.
 //!
-//! A choice looks at many entries and takes few. What it looks at ([`Hot`], 8 bytes) lies together; addresses lie together as
-//! BEP 15 writes them, so that an answer copies them whole; the rest is touched for the chosen alone.
+//! A choice looks at many entries and takes few. What it looks at lies together ([`Seen`], 14 bytes of an IPv4 entry: four or five in
+//! one line of the processor's cache), with the address as BEP 15 writes it, so that an answer copies it whole. The rest is touched
+//! for the chosen alone.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
@@ -29,7 +30,7 @@ const GROW_BY: usize = 8;
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// An address family, with the bytes of an address and port on BEP 15's wire.
-pub(super) trait Family: Debug + Default {
+pub(super) trait Family: Copy + Debug + Default {
     type At: Copy + Debug + AsRef<[u8]>;
     fn at(ip: IpAddr, port: u16) -> Self::At;
     fn ip(at: &Self::At) -> IpAddr;
@@ -37,9 +38,9 @@ pub(super) trait Family: Debug + Default {
     fn network(at: &Self::At) -> u64;
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct V4;
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct V6;
 
 impl Family for V4 {
@@ -83,7 +84,14 @@ impl Family for V6 {
     }
 }
 
-/// What a choice looks at.
+/// What a choice looks at. Answers of BEP 15 are made of nothing else.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<F: Family> {
+    pub(super) hot: Hot,
+    pub(super) at: F::At,
+}
+
+/// What an entry is like, as far as a choice goes by it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hot {
     /// Seconds since the start, of which 16 bits are enough: entries live for minutes and are swept every few seconds.
@@ -110,7 +118,7 @@ struct Cold {
     spare: u8,
 }
 
-const _: () = assert!(size_of::<Hot>() == 8 && size_of::<Cold>() == 44);
+const _: () = assert!(size_of::<Seen<V4>>() == 14 && size_of::<Seen<V6>>() == 26 && size_of::<Cold>() == 44);
 
 /// An entry that was removed.
 pub(super) struct Gone {
@@ -121,10 +129,18 @@ pub(super) struct Gone {
 
 #[derive(Debug, Default)]
 pub(super) struct Columns<F: Family> {
-    hot: Vec<Hot>,
-    at: Vec<F::At>,
+    seen: Vec<Seen<F>>,
     cold: Vec<Cold>,
     index: HashTable<u32>,
+}
+
+#[cfg(test)]
+impl<F: Family> Seen<F> {
+    /// For tests of what does not look at it.
+    pub(super) fn nobody() -> Self {
+        let hot = Hot { expires: 0, network: 0, position: 0, have: 0, flags: 0 };
+        Self { hot, at: F::at(Ipv4Addr::UNSPECIFIED.into(), 0) }
+    }
 }
 
 impl Hot {
@@ -230,13 +246,17 @@ impl Sieve {
 
 impl<F: Family> Columns<F> {
     pub(super) fn len(&self) -> usize {
-        self.hot.len()
+        self.seen.len()
     }
 
-    /// Where an entry is. The few of a small swarm are looked through, by their addresses first: those of ten lie in one line of the
-    /// processor's cache, their ids in seven.
+    /// A look at the first entry.
+    pub(super) fn touch(&self) -> u8 {
+        self.seen.first().map_or(0, |seen| seen.hot.have) ^ self.cold.first().map_or(0, |cold| cold.class)
+    }
+
+    /// Where an entry is. The few of a small swarm are looked through, by their addresses first, which a choice looks at anyway.
     pub(super) fn slot(&self, id: &PeerId, ip: IpAddr) -> Option<usize> {
-        let same_ip = |at: usize| F::ip(&self.at[at]) == ip;
+        let same_ip = |at: usize| F::ip(&self.seen[at].at) == ip;
         if self.index.is_empty() {
             return (0..self.len()).find(|at| same_ip(*at) && self.cold[*at].id == *id);
         }
@@ -250,34 +270,32 @@ impl<F: Family> Columns<F> {
             return self.slot(&member.id, member.ip);
         }
         let at = F::at(member.ip, member.ports.first());
-        let same = |slot: usize| self.at[slot].as_ref() == at.as_ref() && self.cold[slot].id == member.id;
+        let same =
+            |slot: usize| self.seen[slot].at.as_ref() == at.as_ref() && self.cold[slot].id == member.id;
         (0..self.len()).find(|slot| same(*slot))
     }
 
     /// Renews the entry at `slot`, or adds one; where it is now, and whether it was a seed before.
     pub(super) fn put(&mut self, member: &Member, slot: Option<usize>) -> (usize, bool) {
-        let hot = Hot::of(member);
-        let at = F::at(member.ip, member.ports.first());
+        let seen = Seen { hot: Hot::of(member), at: F::at(member.ip, member.ports.first()) };
         let Traits { class, spare, .. } = member.traits;
         let cold = Cold { id: member.id, ports: member.ports, class, spare };
         if let Some(slot) = slot {
-            let was_seed = self.hot[slot].is_seed();
-            (self.hot[slot], self.at[slot], self.cold[slot]) = (hot, at, cold);
+            let was_seed = self.seen[slot].hot.is_seed();
+            (self.seen[slot], self.cold[slot]) = (seen, cold);
             return (slot, was_seed);
         }
-        grow(&mut self.hot);
-        grow(&mut self.at);
+        grow(&mut self.seen);
         grow(&mut self.cold);
-        self.hot.push(hot);
-        self.at.push(at);
+        self.seen.push(seen);
         self.cold.push(cold);
         self.index_newest();
         (self.len() - 1, false)
     }
 
     fn index_newest(&mut self) {
-        let Self { at, cold, index, .. } = self;
-        let hash = |slot: &u32| hash_of(&cold[*slot as usize].id, F::ip(&at[*slot as usize]));
+        let Self { seen, cold, index } = self;
+        let hash = |slot: &u32| hash_of(&cold[*slot as usize].id, F::ip(&seen[*slot as usize].at));
         let from = match cold.len() {
             len if index.is_empty() && len < INDEXED_FROM => return,
             len if index.is_empty() => 0..len as u32,
@@ -290,7 +308,7 @@ impl<F: Family> Columns<F> {
 
     pub(super) fn renew(&mut self, id: &PeerId, ip: IpAddr, expires: Time, superpeer: bool) -> bool {
         let Some(slot) = self.slot(id, ip) else { return false };
-        let hot = &mut self.hot[slot];
+        let hot = &mut self.seen[slot].hot;
         hot.expires = seconds(expires);
         hot.flags = if superpeer { hot.flags | SUPERPEER } else { hot.flags & !SUPERPEER };
         true
@@ -300,7 +318,7 @@ impl<F: Family> Columns<F> {
     pub(super) fn remove_at(&mut self, slot: usize) -> Gone {
         let last = self.len() as u32 - 1;
         if !self.index.is_empty() {
-            let hash = |at: usize| hash_of(&self.cold[at].id, F::ip(&self.at[at]));
+            let hash = |at: usize| hash_of(&self.cold[at].id, F::ip(&self.seen[at].at));
             if let Ok(found) = self.index.find_entry(hash(slot), |at| *at == slot as u32) {
                 found.remove();
             }
@@ -308,8 +326,7 @@ impl<F: Family> Columns<F> {
                 *moved = slot as u32;
             }
         }
-        let hot = self.hot.swap_remove(slot);
-        let at = self.at.swap_remove(slot);
+        let Seen { hot, at } = self.seen.swap_remove(slot);
         let cold = self.cold.swap_remove(slot);
         Gone { id: cold.id, ip: F::ip(&at), seed: hot.is_seed() }
     }
@@ -319,25 +336,24 @@ impl<F: Family> Columns<F> {
         let clock = (now.0 / 1_000_000) as u16;
         let mut at = 0;
         while at < self.len() {
-            if self.hot[at].has_expired(clock) { gone.push(self.remove_at(at)) } else { at += 1 }
+            if self.seen[at].hot.has_expired(clock) { gone.push(self.remove_at(at)) } else { at += 1 }
         }
         self.shrink();
-        let left = self.hot.iter().map(|hot| hot.expires.wrapping_sub(clock)).min();
+        let left = self.seen.iter().map(|seen| seen.hot.expires.wrapping_sub(clock)).min();
         left.map(|seconds| Time((now.0 / 1_000_000 + u64::from(seconds)) * 1_000_000))
     }
 
     /// Gives memory back once most of it is empty.
     fn shrink(&mut self) {
-        if self.hot.capacity() > 2 * self.len() + INDEXED_FROM {
-            self.hot.shrink_to_fit();
-            self.at.shrink_to_fit();
+        if self.seen.capacity() > 2 * self.len() + INDEXED_FROM {
+            self.seen.shrink_to_fit();
             self.cold.shrink_to_fit();
             if self.len() < INDEXED_FROM / 2 {
                 self.index = HashTable::new();
             } else {
-                let (at, cold) = (&self.at, &self.cold);
+                let (seen, cold) = (&self.seen, &self.cold);
                 self.index
-                    .shrink_to_fit(|slot| hash_of(&cold[*slot as usize].id, F::ip(&at[*slot as usize])));
+                    .shrink_to_fit(|slot| hash_of(&cold[*slot as usize].id, F::ip(&seen[*slot as usize].at)));
             }
         }
     }
@@ -346,7 +362,6 @@ impl<F: Family> Columns<F> {
     pub(super) fn choose(&self, choice: &Choice<'_>, dice: &mut Dice, told: &mut Told<'_>) -> usize {
         let Choice { networks, ask, own, want, .. } = *choice;
         let sieve = Sieve::new(choice.now, ask, told);
-        let network = |at: usize| F::network(&self.at[at]);
         // An id is looked at only where the place is not known: it lies in a column of its own.
         let is_asker = |at: usize| match own {
             Some(own) => own == at,
@@ -354,19 +369,19 @@ impl<F: Family> Columns<F> {
         };
         match told {
             Told::Records(list) => {
-                let mut pool = Pool::drawn(dice, &self.hot, &sieve);
+                let mut pool = Pool::drawn(dice, &self.seen, &sieve);
                 let near = |a: Hot| networks.same_region(ask.network, NetworkId(a.network));
-                let picked = choose::mix(&mut pool, &self.hot, ask, want, near, network, is_asker);
+                let picked = choose::mix(&mut pool, &self.seen, ask, want, near, is_asker);
                 list.extend(picked.iter().map(|at| self.listed(at)));
                 picked.len()
             }
             Told::Addresses(out) => {
-                let picked = choose::uniform(dice, &self.hot, &sieve, want, network, is_asker);
-                picked.iter().for_each(|at| out.extend_from_slice(self.at[at].as_ref()));
+                let picked = choose::uniform(dice, &self.seen, &sieve, want, is_asker);
+                picked.iter().for_each(|at| out.extend_from_slice(self.seen[at].at.as_ref()));
                 picked.len()
             }
             Told::Named(list) => {
-                let picked = choose::uniform(dice, &self.hot, &sieve, want, network, is_asker);
+                let picked = choose::uniform(dice, &self.seen, &sieve, want, is_asker);
                 list.extend(picked.iter().map(|at| self.named(at)));
                 picked.len()
             }
@@ -374,24 +389,24 @@ impl<F: Family> Columns<F> {
     }
 
     fn listed(&self, at: usize) -> Listed {
-        let (hot, Cold { id, ports, class, spare }) = (self.hot[at], self.cold[at]);
+        let (Seen { hot, at: place }, Cold { id, ports, class, spare }) = (self.seen[at], self.cold[at]);
         let position = hot.is_live().then_some(hot.position.into());
         let (nat, superpeer, have) = (hot.nat(), hot.is_superpeer(), hot.have);
         let traits = Traits { nat, superpeer, class, spare, have, position, ..Traits::default() };
-        Listed { id, ip: F::ip(&self.at[at]), ports, seed: hot.is_seed(), traits }
+        Listed { id, ip: F::ip(&place), ports, seed: hot.is_seed(), traits }
     }
 
     /// An entry, whether it speaks BEP 15 only, and its network.
     #[cfg(feature = "redis")]
     pub(super) fn entry(&self, at: usize) -> (Listed, bool, NetworkId) {
-        (self.listed(at), self.hot[at].flags & PLAIN != 0, NetworkId(self.hot[at].network))
+        (self.listed(at), self.seen[at].hot.flags & PLAIN != 0, NetworkId(self.seen[at].hot.network))
     }
 
     fn named(&self, at: usize) -> (SocketAddr, [u8; 20]) {
         let Cold { id, ports, .. } = self.cold[at];
         let mut name = [0; 20];
         name.copy_from_slice(&id.0[..20]);
-        (SocketAddr::new(F::ip(&self.at[at]), ports.first()), name)
+        (SocketAddr::new(F::ip(&self.seen[at].at), ports.first()), name)
     }
 }
 

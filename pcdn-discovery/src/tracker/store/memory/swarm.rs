@@ -13,10 +13,11 @@ use crate::tracker::wire::Counts;
 #[cfg(feature = "redis")]
 use crate::tracker::wire::{InfoHash, Listed};
 
-/// Most swarms live in one family alone, and there are up to a million: the other costs a pointer.
+/// Most swarms have members in IPv4, whose columns lie beside the rest, so that one look at memory finds both. IPv6 costs a pointer
+/// until somebody has it.
 #[derive(Debug, Default)]
 pub(super) struct Swarm {
-    v4: Option<Box<Columns<V4>>>,
+    v4: Columns<V4>,
     v6: Option<Box<Columns<V6>>>,
     seeds: u32,
     completed: u32,
@@ -29,13 +30,19 @@ pub(super) struct Swarm {
 macro_rules! family {
     ($self:ident, $ip:expr, $columns:ident => $do:expr, $none:expr) => {
         match $ip {
-            IpAddr::V4(_) => $self.v4.as_deref().map_or($none, |$columns| $do),
+            IpAddr::V4(_) => {
+                let $columns = &$self.v4;
+                $do
+            }
             IpAddr::V6(_) => $self.v6.as_deref().map_or($none, |$columns| $do),
         }
     };
     (mut $self:ident, $ip:expr, $columns:ident => $do:expr, $none:expr) => {
         match $ip {
-            IpAddr::V4(_) => $self.v4.as_deref_mut().map_or($none, |$columns| $do),
+            IpAddr::V4(_) => {
+                let $columns = &mut $self.v4;
+                $do
+            }
             IpAddr::V6(_) => $self.v6.as_deref_mut().map_or($none, |$columns| $do),
         }
     };
@@ -43,8 +50,12 @@ macro_rules! family {
 
 impl Swarm {
     pub(super) fn len(&self) -> usize {
-        self.v4.as_ref().map_or(0, |columns| columns.len())
-            + self.v6.as_ref().map_or(0, |columns| columns.len())
+        self.v4.len() + self.v6.as_ref().map_or(0, |columns| columns.len())
+    }
+
+    /// Looks at what a request looks at first, for its sake alone.
+    pub(super) fn touch(&self) -> u8 {
+        self.v4.touch() ^ self.v6.as_ref().map_or(0, |columns| columns.touch())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -80,7 +91,7 @@ impl Swarm {
             self.tail = member.tail;
         }
         let (slot, was_seed) = match member.ip {
-            IpAddr::V4(_) => self.v4.get_or_insert_default().put(member, slot),
+            IpAddr::V4(_) => self.v4.put(member, slot),
             IpAddr::V6(_) => self.v6.get_or_insert_default().put(member, slot),
         };
         self.seeds = self.seeds + u32::from(member.seed) - u32::from(was_seed);
@@ -108,9 +119,8 @@ impl Swarm {
 
     pub(super) fn remove_random(&mut self, dice: &mut Dice) -> Option<(PeerId, IpAddr)> {
         let at = dice.below(self.len() as u64) as usize;
-        let v4 = self.v4.as_ref().map_or(0, |columns| columns.len());
-        let gone = match at.checked_sub(v4) {
-            None => self.v4.as_mut().map(|columns| columns.remove_at(at)),
+        let gone = match at.checked_sub(self.v4.len()) {
+            None => Some(self.v4.remove_at(at)),
             Some(at) => {
                 self.v6.as_mut().filter(|columns| at < columns.len()).map(|columns| columns.remove_at(at))
             }
@@ -130,10 +140,9 @@ impl Swarm {
             return;
         }
         let mut expired = Vec::new();
-        let v4 = self.v4.as_deref_mut().and_then(|columns| columns.expire(now, &mut expired));
+        let v4 = self.v4.expire(now, &mut expired);
         let v6 = self.v6.as_deref_mut().and_then(|columns| columns.expire(now, &mut expired));
         self.quiet_until = v4.into_iter().chain(v6).min().unwrap_or(Time::NEVER);
-        self.v4.take_if(|columns| columns.len() == 0);
         self.v6.take_if(|columns| columns.len() == 0);
         for one in expired {
             gone.extend(self.count_gone(Some(one)));
@@ -158,7 +167,7 @@ impl Swarm {
         if choice.want > 0 && matches!(told, Told::Records(_)) {
             match ask.ip {
                 IpAddr::V4(_) => self.v6.as_deref().map_or(0, |columns| columns.choose(&choice, dice, told)),
-                IpAddr::V6(_) => self.v4.as_deref().map_or(0, |columns| columns.choose(&choice, dice, told)),
+                IpAddr::V6(_) => self.v4.choose(&choice, dice, told),
             };
         }
     }

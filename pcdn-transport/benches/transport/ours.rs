@@ -1,4 +1,4 @@
-//! Our UDP transport as a contender.
+//! Our transports as contenders, as a node uses them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use pcdn_core::layout::{Layout, PieceKey, SegmentId};
 use pcdn_core::peer::{PeerAddr, PeerRecord, Scheme};
 use pcdn_core::transport::{Class, Fetch, Grant, Provider, Refuse, Session, Transport};
 use pcdn_core::verify::Verified;
+use pcdn_transport::quic::{Quic, QuicConfig};
 use pcdn_transport::udp::{Udp, UdpConfig};
 
 use crate::contender::{Puller, SIZES};
@@ -47,15 +48,20 @@ fn asker() -> Identity {
     identity((1 << 32) + std::process::id() as usize)
 }
 
-pub(crate) async fn serve(peers: usize, ip: IpAddr) -> (Vec<SocketAddr>, Box<dyn Send>) {
-    let shelf = Shelf::new();
+async fn bind(scheme: Scheme, ip: IpAddr, me: &Identity) -> Arc<dyn Transport> {
+    let addr = SocketAddr::new(ip, 0);
+    match scheme {
+        Scheme::Udp => Arc::new(Udp::bind(addr, me, Shelf::new(), UdpConfig::default()).await.unwrap()),
+        _ => Arc::new(Quic::bind(addr, me, Shelf::new(), QuicConfig::default()).await.unwrap()),
+    }
+}
+
+pub(crate) async fn serve(scheme: Scheme, peers: usize, ip: IpAddr) -> (Vec<SocketAddr>, Box<dyn Send>) {
     let mut transports = Vec::new();
     for n in 0..peers {
-        let (provider, addr): (Arc<dyn Provider>, _) = (shelf.clone(), SocketAddr::new(ip, 0));
-        let transport = Udp::bind(addr, &identity(n), provider, UdpConfig::default()).await.unwrap();
-        transports.push(Arc::new(transport));
+        transports.push(bind(scheme, ip, &identity(n)).await);
     }
-    let addrs = transports.iter().map(|udp| udp.local()[0].addr).collect();
+    let addrs = transports.iter().map(|transport| transport.local()[0].addr).collect();
     for transport in &transports {
         let transport = Arc::clone(transport);
         tokio::spawn(async move {
@@ -68,40 +74,38 @@ pub(crate) async fn serve(peers: usize, ip: IpAddr) -> (Vec<SocketAddr>, Box<dyn
     (addrs, Box::new(Served(transports)))
 }
 
-struct Served(Vec<Arc<Udp>>);
+struct Served(Vec<Arc<dyn Transport>>);
 
 impl Drop for Served {
     fn drop(&mut self) {
-        for udp in self.0.drain(..) {
-            tokio::spawn(async move { udp.close(Duration::from_secs(1)).await });
+        for transport in self.0.drain(..) {
+            tokio::spawn(async move { transport.close(Duration::from_secs(1)).await });
         }
     }
 }
 
-pub(crate) async fn connect(peers: &[SocketAddr]) -> Vec<Arc<dyn Puller>> {
-    let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-    let udp = Udp::bind(any, &asker(), Shelf::new(), UdpConfig::default()).await.unwrap();
-    let udp = Arc::new(udp);
+pub(crate) async fn connect(scheme: Scheme, peers: &[SocketAddr]) -> Vec<Arc<dyn Puller>> {
+    let transport = bind(scheme, Ipv4Addr::UNSPECIFIED.into(), &asker()).await;
     let calls = peers.iter().enumerate().map(|(n, addr)| {
-        let udp = Arc::clone(&udp);
-        let addrs = vec![PeerAddr { scheme: Scheme::Udp, addr: *addr }];
+        let transport = Arc::clone(&transport);
+        let addrs = vec![PeerAddr { scheme, addr: *addr }];
         let record = PeerRecord { id: identity(n).peer_id(), addrs, seed: true };
         async move {
-            let session = udp.connect(&record).await.unwrap();
-            Arc::new(Spp { _udp: udp, session, segment: AtomicU64::new(0) }) as Arc<dyn Puller>
+            let session = transport.connect(&record).await.unwrap();
+            Arc::new(Ours { _transport: transport, session, segment: AtomicU64::new(0) }) as Arc<dyn Puller>
         }
     });
     futures_util::future::join_all(calls).await
 }
 
-struct Spp {
+struct Ours {
     session: Arc<dyn Session>,
-    _udp: Arc<Udp>,
+    _transport: Arc<dyn Transport>,
     segment: AtomicU64,
 }
 
 #[async_trait]
-impl Puller for Spp {
+impl Puller for Ours {
     async fn pull(&self, size: usize, bytes: &AtomicU64) {
         let segment = SegmentId(self.segment.fetch_add(1, Ordering::Relaxed));
         let mut fetching = self.session.fetch(fetch(segment, size));

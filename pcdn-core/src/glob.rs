@@ -1,7 +1,8 @@
-//! Host globs: `*` stands for any run of characters, dots included.
+//! Patterns of hosts: `*` stands for any run of characters, dots included.
 
-/// Whether `text` matches `pattern`. At most `pattern × text` steps; only the last star backtracks.
-pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+/// Whether `text` matches `pattern`, to the letter but for its stars. At most `pattern × text` steps; only the last star
+/// backtracks.
+pub fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t, mut star) = (0, 0, None);
     while t < text.len() {

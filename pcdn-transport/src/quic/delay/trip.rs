@@ -1,0 +1,107 @@
+//! How long a round trip takes, without what the other end waits before it acknowledges.
+//!
+//! An acknowledgement comes after ten packets or 25 ms. A session with two packets under way would see 25 ms of "queue", keep
+//! its small window because of that, and see them again: in a swarm of eight homes one session of each took the line and the
+//! others starved. What the other end says it waited is known to quinn alone, which tells its smoothed estimate; the newest
+//! sample in it can be told from two of them (RFC 9002, section 5.3: smoothed ← ⅞ smoothed + ⅛ sample).
+
+use std::time::{Duration, Instant};
+
+/// Samples are forgotten after one to two of these: longer than the pause between two ebbs.
+const BASE_SPAN: Duration = Duration::from_secs(15);
+
+/// The round trips of one session.
+#[derive(Clone, Debug)]
+pub(super) struct Trips {
+    smoothed: Option<Duration>,
+    since: Instant,
+    now: Option<Duration>,
+    before: Option<Duration>,
+}
+
+impl Trips {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { smoothed: None, since: now, now: None, before: None }
+    }
+
+    /// A packet took `took` until its acknowledgement came; gives what the path had of it. `smoothed` and `least` are quinn's
+    /// estimates, as the acknowledgement before this one left them.
+    pub(super) fn see(
+        &mut self,
+        now: Instant,
+        took: Duration,
+        smoothed: Duration,
+        least: Duration,
+    ) -> Duration {
+        let newest = match self.smoothed.replace(smoothed) {
+            Some(before) if before != smoothed => (smoothed * 8).saturating_sub(before * 7).max(least),
+            _ => took,
+        };
+        let trip = newest.min(took);
+        if now.duration_since(self.since) >= BASE_SPAN {
+            (self.since, self.before) = (now, self.now.take());
+        }
+        self.now = Some(self.now.map_or(trip, |least| least.min(trip)));
+        trip
+    }
+
+    /// quinn's estimate, when it was seen last.
+    pub(super) fn smoothed(&self) -> Option<Duration> {
+        self.smoothed
+    }
+
+    /// The least of the last 15 to 30 seconds.
+    pub(super) fn base(&self) -> Duration {
+        let least = [self.now, self.before].into_iter().flatten().min();
+        // Below the grain of any clock that sends packets; the law divides by it.
+        least.unwrap_or_default().max(Duration::from_micros(10))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn what_the_other_end_waits_is_no_queue() {
+        let now = Instant::now();
+        let (mut trips, mut smoothed) = (Trips::new(now), ms(40));
+        let mut seen = Vec::new();
+        // 40 ms of path, and 25 ms until two packets are acknowledged.
+        for _ in 0..20 {
+            seen.push(trips.see(now, ms(65), smoothed, ms(40)));
+            smoothed = (smoothed * 7 + ms(40)) / 8;
+            smoothed += Duration::from_nanos(8); // as clocks have it
+        }
+        assert!(seen[1..].iter().all(|trip| *trip < ms(41)), "{seen:?}");
+        assert!(trips.base() < ms(41));
+    }
+
+    #[test]
+    fn a_queue_is_seen() {
+        let now = Instant::now();
+        let (mut trips, mut smoothed) = (Trips::new(now), ms(40));
+        trips.see(now, ms(40), smoothed, ms(40));
+        for _ in 0..20 {
+            smoothed = (smoothed * 7 + ms(60)) / 8;
+            let trip = trips.see(now, ms(85), smoothed, ms(40));
+            assert!(trip > ms(59) && trip < ms(61), "{trip:?}");
+        }
+        assert_eq!(trips.base(), ms(40));
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten() {
+        let begun = Instant::now();
+        let mut trips = Trips::new(begun);
+        trips.see(begun, ms(10), ms(10), ms(10));
+        for second in 1..40 {
+            trips.see(begun + ms(second * 1_000), ms(30), ms(30), ms(10));
+        }
+        assert_eq!(trips.base(), ms(30));
+    }
+}
