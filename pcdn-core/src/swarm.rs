@@ -159,7 +159,7 @@ impl Swarm {
             Input::OriginBytes { run, bytes } => self.origin_bytes(now, run, bytes),
             Input::OriginEnd { run, result } => self.origin_end(now, run, result),
             Input::Ask { link, ask, piece } => self.asked(now, link, ask, piece),
-            Input::AskGone { ask } => self.ask_gone(ask),
+            Input::AskGone { ask } => self.ask_gone(now, ask),
             Input::Found(records) => self.discovered(now, records),
             Input::Appears(appearance) => self.appears(appearance),
             Input::NotReached(peer) => self.not_reached(now, &peer),

@@ -15,6 +15,7 @@
 //! Players keep about a second, and begin at the live edge as they do at the origin: a part is here 0.3 to 0.4 s after it is whole
 //! at a feeder.
 
+mod crowd;
 mod deck;
 mod feed;
 mod listener;

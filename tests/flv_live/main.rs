@@ -247,3 +247,29 @@ async fn where_uplinks_are_thin_nodes_turn_to_the_origin_in_time() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn probe() {
+    let env = |name: &str, or: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(or);
+    let thin = Link { latency: Duration::from_millis(15), upload: Rate(env("RATE", 130_000)) };
+    let joins: Vec<f64> = (0..env("N", 16)).map(|viewer| 0.3 + viewer as f64 * 0.9).collect();
+    for gop_ms in [2_000, 480] {
+        if env("GOP", gop_ms) != gop_ms {
+            continue;
+        }
+        for seed in env("SEED", 0)..env("SEED", 0) + env("SEEDS", 1) {
+            let all = Audience::gather_over(thin, seed, Server::new(gop_ms, Habit::Absolute), &joins).await;
+            let mut ratios = Vec::new();
+            let mut at = 20.0;
+            while at < env("UNTIL", 120) as f64 {
+                ratios.push((all.ratio(at, at + 20.0).await * 100.0) as u64);
+                at += 20.0;
+            }
+            let stalls: Vec<u64> = all.viewers.iter().map(|v| v.faults().longest_stall_ms).collect();
+            let lost: u64 = all.viewers.iter().map(|v| v.faults().lost).sum();
+            let back: u64 = all.viewers.iter().map(|v| v.faults().backward).sum();
+            eprintln!("PROBE {gop_ms} {seed} ratios {ratios:?} lost {lost} back {back} stalls {stalls:?}");
+            all.end().await;
+        }
+    }
+}

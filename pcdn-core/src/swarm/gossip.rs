@@ -174,7 +174,7 @@ impl Swarm {
             Message::AskManifest { at } => self.tell_manifest(link, at),
             Message::ManifestPart { at, total, bytes } => self.manifest_part(link, at, total, &bytes),
             Message::Slice(note) => self.slice_noted(link, note),
-            Message::Receipt(receipt) => self.receipt_came(link, receipt),
+            Message::Receipt(receipt) => self.receipt_came(now, link, receipt),
             Message::Call { wanted } => self.call_came(now, link, wanted),
             Message::Meet { peer, token, in_ms, at } => {
                 let (over, begin_in) = (at.scheme, Duration::from_millis(in_ms.into()));

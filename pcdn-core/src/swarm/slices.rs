@@ -4,6 +4,7 @@
 //! pieces from whoever has them, and read the origin themselves only to start at once or when nobody feeds.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -96,6 +97,18 @@ impl Swarm {
         };
         let all = self.links.all().iter().filter(|_| !slots.is_empty());
         all.filter(backs).map(|neighbour| neighbour.peer).collect()
+    }
+
+    /// How many neighbours have all of `old` from others, as far as is known, and how many of them do not have all of `new`.
+    pub fn reach(&self, old: SegmentId, new: SegmentId) -> (usize, usize) {
+        let (old, new) = (self.board.slots_of(old), self.board.slots_of(new));
+        let has =
+            |neighbour: &Neighbour, slots: &Range<u32>| slots.clone().all(|slot| neighbour.holds.get(slot));
+        let follows = |neighbour: &&Neighbour| {
+            !old.is_empty() && has(neighbour, &old) && !self.proof.vouches(&neighbour.peer, old.clone())
+        };
+        let followers = self.links.all().iter().filter(follows);
+        followers.fold((0, 0), |(all, late), neighbour| (all + 1, late + usize::from(!has(neighbour, &new))))
     }
 
     /// Whether every piece of a segment could be proven by what others say of it.

@@ -169,7 +169,7 @@ impl Deck {
             self.reserve = None;
             return self.take(slice, None).await;
         }
-        self.role.cut(slice.segment.id, false, true);
+        self.role.cut(slice.segment.id, false, true, None);
         let Some(reserve) = &mut self.reserve else { return true };
         reserve.push_back(slice);
         if reserve.len() > RESERVE_MAX {
@@ -242,7 +242,8 @@ impl Deck {
         let note = of_it.max_by_key(|note| note.before.is_some()).cloned();
         // What neighbours tell of is where everybody cuts, though this connection is too young to know.
         let provisional = flv::provisional(&slice) && note.is_none();
-        self.role.cut(told.id, slice.offset.is_zero(), provisional);
+        let left = self.broadcast.tape().in_hand();
+        self.role.cut(told.id, slice.offset.is_zero(), provisional, left);
         tracing::debug!(slice = ?told.id, before = ?told.before, provisional, "cut a slice");
         self.broadcast.tape().own(OWN, told, kept);
         self.broadcast.inner.news.notify_waiters();
@@ -388,9 +389,10 @@ impl Deck {
         } else if self.lonely_since.elapsed() > IDLE {
             return false;
         }
+        let low = if signed { LOW_SIGNED } else { LOW };
         let (answer, backing) = oneshot::channel();
         let doubted = self.broadcast.tape().wanted_since(if signed { DOUBT_SIGNED } else { DOUBT });
-        let ask = ToSwarm::Backing { of: self.role.recent(), doubted, answer };
+        let ask = ToSwarm::Backing { of: self.role.recent(), doubted, reach: self.role.asks(low), answer };
         if inner.asset.tell(ask).await.is_err() {
             return false;
         }
@@ -398,7 +400,7 @@ impl Deck {
         if self.reserve.is_some() && self.is_needed() && !self.sew().await {
             return false;
         }
-        let want = self.want(if signed { LOW_SIGNED } else { LOW });
+        let want = self.want(low);
         match self.role.decide(&backing, want, signed, self.feed.is_on()) {
             role::Step::Connect => {
                 tracing::debug!(?want, unproven = backing.unproven, "reads the origin again");

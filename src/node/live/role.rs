@@ -12,6 +12,7 @@ use pcdn_core::id::{PeerId, Rid};
 use pcdn_core::layout::SegmentId;
 use tokio::time::Instant;
 
+use super::crowd::Crowd;
 use crate::node::driver::Backing;
 
 /// The last slices of its own connection that all feeders must vouch for before a node leaves it: so many that whoever follows
@@ -23,7 +24,8 @@ const SPARE_FROM: usize = 15;
 /// Nothing for so long, beyond what a part lasts: the origin is read again. A follower has a part up to 0.4 s later than a feeder,
 /// and a player that keeps a second runs dry 0.2 s after this.
 const STARVING: Duration = Duration::from_millis(600);
-/// A connection is kept at least so long: every one costs the origin a burst.
+/// A connection is kept at least so long, and up to two thirds longer, by lot: every one costs the origin a burst, and who leaves
+/// together falls short together.
 const STAY: Duration = Duration::from_secs(6);
 /// So long if a player nearly ran dry: neighbours cannot give this node enough soon enough. Twice as long each time that happens
 /// within [`STEADY`] after the last, up to [`STAY_MAX`].
@@ -69,6 +71,9 @@ pub(super) struct Role {
     left: Instant,
     failures: u32,
     quiet_until: Instant,
+    /// How often this node connected: the lot's number.
+    connects: u64,
+    crowd: Crowd,
 }
 
 impl Role {
@@ -87,14 +92,17 @@ impl Role {
             left: now,
             failures: 0,
             quiet_until: now,
+            connects: 0,
+            crowd: Crowd::new(),
         }
     }
 
-    /// The own connection cut a part; whether a slice begins with it.
-    pub(super) fn cut(&mut self, id: SegmentId, begins: bool, provisional: bool) {
+    /// The own connection cut a part; whether a slice begins with it, and what the player with least has left.
+    pub(super) fn cut(&mut self, id: SegmentId, begins: bool, provisional: bool, left: Option<Duration>) {
         self.failures = 0;
         self.beat();
         if !provisional {
+            self.crowd.cut(id, left);
             self.remember(id, begins);
         }
     }
@@ -153,15 +161,27 @@ impl Role {
         self.recent.iter().copied().chain(self.newest).collect()
     }
 
-    /// `backing` is of [`recent`](Self::recent).
+    /// Parts whose reach decides, too, if there is anything new to see.
+    pub(super) fn asks(&mut self, low: Duration) -> Option<(SegmentId, SegmentId)> {
+        self.crowd.asks(low)
+    }
+
+    /// `backing` is of [`recent`](Self::recent) and [`asks`](Self::asks).
     pub(super) fn decide(&mut self, backing: &Backing, want: Want, signed: bool, on: bool) -> Step {
         let needed = if signed { 1 } else { self.witnesses };
         let spare = usize::from(backing.peers.len() >= SPARE_FROM);
+        if let Some((all, late)) = backing.reach {
+            self.crowd.reached(all, late);
+        }
         if on {
             // Those that are there but feed nothing do not count.
             let backs = |peer: &&PeerId| backing.of.iter().all(|backers| backers.contains(peer));
-            let settled = self.recent.len() >= VOUCHED && self.connected.elapsed() >= self.stay;
-            if !settled || self.rank(backing.peers.iter().filter(backs)) < needed + spare {
+            let stays = self.stay + (self.stay * 2 / 3).mul_f64(self.lot());
+            let settled = self.recent.len() >= VOUCHED && self.connected.elapsed() >= stays;
+            if !settled
+                || !self.crowd.has_room()
+                || self.rank(backing.peers.iter().filter(backs)) < needed + spare
+            {
                 return Step::Stay;
             }
             self.forget();
@@ -181,6 +201,8 @@ impl Role {
                 false => STAY,
             };
             self.forget();
+            self.crowd = Crowd::new();
+            self.connects += 1;
             self.connected = now;
             self.quiet_until = now + PAUSE;
             return Step::Connect;
@@ -191,6 +213,14 @@ impl Role {
     fn rank<'p>(&self, peers: impl IntoIterator<Item = &'p PeerId>) -> usize {
         let mine = self.weight(&self.me);
         peers.into_iter().filter(|peer| self.weight(peer) < mine).count()
+    }
+
+    /// In `0..1`, another with every connection.
+    fn lot(&self) -> f64 {
+        let mut hasher = blake3::Hasher::new_derive_key("pcdn feeder's lot v1");
+        hasher.update(&self.rid.0).update(&self.me.0).update(&self.connects.to_le_bytes());
+        let [a, b, ..] = *hasher.finalize().as_bytes();
+        f64::from(u16::from_le_bytes([a, b])) / 65_536.0
     }
 
     fn weight(&self, peer: &PeerId) -> [u8; 32] {
@@ -205,7 +235,7 @@ mod tests {
     use super::*;
 
     fn backing(peers: &[PeerId], backers: &[PeerId]) -> Backing {
-        Backing { of: vec![backers.to_vec(); VOUCHED], unproven: 0, peers: peers.to_vec() }
+        Backing { of: vec![backers.to_vec(); VOUCHED], unproven: 0, reach: None, peers: peers.to_vec() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -215,8 +245,8 @@ mod tests {
         for me in &all {
             let mut role = Role::new(*me, Rid([1; 32]), 2);
             let others: Vec<PeerId> = all.iter().filter(|peer| *peer != me).copied().collect();
-            (0..3).for_each(|i| role.cut(SegmentId(i), true, false));
-            tokio::time::advance(STAY).await;
+            (0..3).for_each(|i| role.cut(SegmentId(i), true, false, None));
+            tokio::time::advance(STAY * 2).await;
             let nobody = role.decide(&backing(&others, &[]), Want::default(), false, true);
             assert_eq!(nobody, Step::Stay, "nobody vouches");
             let all = role.decide(&backing(&others, &others), Want::default(), false, true);
@@ -251,8 +281,8 @@ mod tests {
             let mine = role.weight(me);
             let (before, behind): (Vec<PeerId>, Vec<PeerId>) =
                 others.iter().partition(|peer| role.weight(peer) < mine);
-            (0..3).for_each(|i| role.cut(SegmentId(i), true, false));
-            tokio::time::advance(STAY).await;
+            (0..3).for_each(|i| role.cut(SegmentId(i), true, false, None));
+            tokio::time::advance(STAY * 2).await;
             let mut step =
                 |backers: &[PeerId]| role.decide(&backing(&others, backers), Want::default(), false, true);
             assert_eq!(step(&behind), Step::Stay);

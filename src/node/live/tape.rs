@@ -114,9 +114,13 @@ impl Tape {
         (ahead(self) || self.order.add(source, told) && ahead(self)) && self.want(told.id)
     }
 
-    /// The own connection ended or was left.
+    /// The own connection ended or was left. What neighbours told of before its last part nobody waits for.
     pub(crate) fn lost(&mut self, source: u64) {
         self.order.forget(source);
+        if let Some(last) = self.last_own.and_then(|id| self.order.find(id)) {
+            let order = &self.order;
+            self.wanted.retain(|id, _| order.find(*id).is_some_and(|place| place > last));
+        }
         self.last_own = None;
     }
 
@@ -207,6 +211,11 @@ impl Tape {
     /// Whether some player has no more than `left` to play.
     pub(crate) fn is_low(&self, left: Duration) -> bool {
         self.dry.values().min().is_some_and(|dry| *dry <= Instant::now() + left)
+    }
+
+    /// What the player with least has left, if any plays.
+    pub(crate) fn in_hand(&self) -> Option<Duration> {
+        self.dry.values().min().map(|dry| dry.saturating_duration_since(Instant::now()))
     }
 
     /// Whether some player has had nothing left for so long.
@@ -340,6 +349,20 @@ mod tests {
         assert!(matches!(tape.after(place, true), Next::Slice(_, kept) if kept.bytes[0] == 6));
         tape.missing(SegmentId(4));
         assert!(matches!(tape.after(place, false), Next::Slice(_, kept) if kept.bytes[0] == 6));
+    }
+
+    /// A node that left the origin was once back after a moment, again and again: neighbours had told of a part that its connection had
+    /// cut otherwise, and nobody could prove it.
+    #[tokio::test(start_paused = true)]
+    async fn what_the_own_connection_went_past_is_waited_for_no_more() {
+        let mut tape = Tape::default();
+        tape.own(9, told(1, None), kept(1));
+        assert!(tape.told(7, told(2, Some(1)), State::Silent));
+        tape.own(9, told(3, Some(1)), kept(3));
+        tape.own(9, told(4, Some(3)), kept(4));
+        assert!(tape.take_over(8, told(5, Some(4))));
+        tape.lost(9);
+        assert_eq!(tape.wanted_since(Duration::ZERO), [SegmentId(5)]);
     }
 
     #[test]
