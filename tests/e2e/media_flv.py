@@ -26,7 +26,7 @@ SIGNED_RATIO, QUICK_SIGNED_RATIO = 0.65, 0.72
 # A player that keeps no more than a second has these hiccups while a viewer changes from the origin to its peers.
 LONGEST_STALL_MS = 500
 # A viewer's player starts so much later than one without pcdn that joins with it: it waits for a part of 0.4 s to be whole.
-LATER_START_MS = 500
+LATER_START_MS = 300
 # This server has a client wait for the next keyframe: of two that join at nearly the same moment one may see an earlier one.
 WAITS_FOR_KEYFRAMES = "nginx_rtmp"
 # The slice that a killed feeder was about to vouch for may be lost: two seconds of 25 frames or of 47 sounds.

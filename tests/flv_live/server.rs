@@ -97,6 +97,12 @@ impl Server {
         Self { begun: self.begun + by, ..self.clone() }
     }
 
+    /// The same server, for a player beside the nodes: its connection is as far behind as theirs that comes next.
+    pub(crate) fn apart(&self) -> Self {
+        let next = self.connections.load(Ordering::Relaxed);
+        Self { connections: Arc::new(next.into()), ..self.clone() }
+    }
+
     /// As the next connection sees it.
     fn connection(&self) -> Self {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
