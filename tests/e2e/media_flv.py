@@ -25,7 +25,7 @@ RATIO = 0.45
 SIGNED_RATIO, QUICK_SIGNED_RATIO = 0.65, 0.72
 # A player that keeps no more than a second has these hiccups while a viewer changes from the origin to its peers.
 LONGEST_STALL_MS = 500
-# A viewer's player starts so much later than one without pcdn that joins with it: it waits for a part of 0.4 s to be whole.
+# A viewer's player starts so much later than one without pcdn that joins with it: it waits for the end of a part of 0.4 s.
 LATER_START_MS = 300
 # This server has a client wait for the next keyframe: of two that join at nearly the same moment one may see an earlier one.
 WAITS_FOR_KEYFRAMES = "nginx_rtmp"

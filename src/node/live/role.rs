@@ -2,8 +2,8 @@
 //!
 //! The nodes of a swarm are ordered by a hash of their keys and the content; the first ones are its feeders: as many as witnesses
 //! are wanted, or one where a publisher signs the slices. Everybody computes that from the neighbours it has. A node that is no
-//! feeder leaves the origin once enough of those before it vouch for what it reads itself, and comes back whenever slices stop to
-//! come or to be proven.
+//! feeder leaves the origin once enough of those before it vouch for what it reads itself and there is room for one more follower
+//! ([`Crowd`]), and comes back whenever slices stop to come or to be proven, or a player has hardly anything left.
 
 use std::collections::VecDeque;
 use std::time::Duration;
