@@ -18,6 +18,7 @@
 mod crowd;
 mod deck;
 mod feed;
+mod hunger;
 mod listener;
 mod role;
 mod signed;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::feed::{Fed, Feed};
+use super::hunger::{COMES_IN, Hunger};
 use super::listener::GRACE;
 use super::role::{self, Role};
 use super::signed::{self, Signed};
@@ -44,6 +45,7 @@ pub(super) struct Deck {
     feed: Feed,
     signed: Option<Signed>,
     role: Role,
+    hunger: Hunger,
     /// Where the next slice is laid in the swarm.
     end: u64,
     fetched: (mpsc::Sender<Fetched>, Option<mpsc::Receiver<Fetched>>),
@@ -88,6 +90,7 @@ impl Deck {
             feed,
             signed: manifest.map(Signed::new),
             role,
+            hunger: Hunger::default(),
             end: 0,
             fetched: (to, Some(fetched)),
             lonely_since: Instant::now(),
@@ -189,9 +192,10 @@ impl Deck {
         true
     }
 
-    fn want(&self, low: Duration) -> role::Want {
+    fn want(&mut self, low: Duration) -> role::Want {
         let tape = self.broadcast.tape();
-        role::Want { overdue: tape.overdue(), low: tape.is_low(low) }
+        let waits = !tape.wanted_since(COMES_IN).is_empty();
+        role::Want { overdue: tape.overdue(), low: self.hunger.is_felt(tape.is_low(low), waits) }
     }
 
     /// Whether neighbours may still bring what players want next.

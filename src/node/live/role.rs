@@ -48,7 +48,7 @@ pub(super) enum Step {
 pub(super) struct Want {
     /// How long the next part has been missed, beyond what it may last.
     pub(super) overdue: Duration,
-    /// A player has little left.
+    /// A player has little left, and neighbours do not bring what there is.
     pub(super) low: bool,
 }
 
