@@ -166,7 +166,9 @@ impl Deck {
         let low = if signed { LOW_SIGNED } else { LOW };
         let (answer, backing) = oneshot::channel();
         let doubted = self.broadcast.tape().wanted_since(if signed { DOUBT_SIGNED } else { DOUBT });
-        let ask = ToSwarm::Backing { of: self.role.recent(), doubted, reach: self.role.asks(low), answer };
+        let awaited = self.broadcast.tape().wanted_since(COMES_IN);
+        let (of, reach) = (self.role.recent(), self.role.asks(low));
+        let ask = ToSwarm::Backing { of, doubted, awaited, reach, answer };
         if inner.asset.tell(ask).await.is_err() {
             return false;
         }
