@@ -21,6 +21,7 @@ mod sign;
 mod sim;
 mod stop;
 mod tell;
+mod top;
 mod tracker;
 
 use std::io::Write as _;
@@ -114,6 +115,7 @@ async fn run_verb(verb: &str, matches: &ArgMatches, loaded: &Loaded) -> Result<E
         "cache" => cache::run(&argument(matches, "ACTION"), matches.get_one("SWARM"), &loaded.config).await,
         "demo" => demo::run(&loaded.config).await,
         "doctor" => doctor::run(&loaded.config).await,
+        "top" => top::run(&loaded.config).await,
         "healthcheck" => health::run(&loaded.config).await,
         _ => Err(Failure::other(format!("{verb} has no body"))),
     }

@@ -1,37 +1,51 @@
 //! `pcdn demo`: everything in one process and no network beyond loopback.
 //!
-//! An origin with a cap, a tracker or a DHT, and viewers with real sockets that start together. It ends with who got what from where,
-//! and succeeds only if every byte of every viewer is right.
+//! An origin with a cap, a tracker or a DHT, a mapping node, and viewers with real sockets that start together. What they watch is
+//! made here: a file, or a film on demand or live, that players play through the viewers' gateways. It ends with who got what from
+//! where, and succeeds only if every byte of every viewer is right.
+//!
+//! | module | is |
+//! |---|---|
+//! | `site` | what is published: by `origin`, which serves it; `packager` and `channel`, which make it as time goes on; `film`, which draws it |
+//! | `meeting`, `names` | what viewers meet by, and what contents are called |
+//! | `viewer`, `player` | a node, and who watches at it |
+//! | `table` | the result, for people |
 
+mod channel;
+mod film;
 mod meeting;
+mod names;
 mod origin;
+mod packager;
+mod player;
+mod site;
 mod table;
+mod viewer;
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use pcdn_core::id::Identity;
 use pcdn_core::schedule::Policy;
 use pcdn_core::unit::{ByteSize, Rate};
-use pcdn_transport::origin::{Http, HttpConfig};
-use pcdn_transport::quic::{Quic, QuicConfig};
-use pcdn_transport::udp::{Udp, UdpConfig};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use crate::node::{ManifestFrom, Settings, SwarmReport};
-use crate::{Node, media, store};
+use crate::Node;
+use crate::node::SwarmReport;
 
 pub use origin::DemoOrigin;
+use site::Site;
 pub use table::{bars, text};
+use viewer::Viewer;
 
 /// What the demo shows.
 #[derive(Clone, Debug)]
 pub struct DemoOptions {
+    /// What is watched. Default a file.
+    pub media: DemoMedia,
     /// Viewers. Default 8.
     pub peers: usize,
-    /// Length of the content. Default 64 MiB.
+    /// Length of the content. Default 64 MiB. A film of 30 s, or a live stream watched for 24, has at most this, and at most what
+    /// a quarter of [`origin_rate`](Self::origin_rate) and half of [`peer_up`](Self::peer_up) can give while it plays.
     pub size: ByteSize,
     /// What the origin gives to all together. Default 5 MB/s.
     pub origin_rate: Rate,
@@ -45,6 +59,22 @@ pub struct DemoOptions {
     pub transport: DemoTransport,
     /// Whether progress is drawn on stderr.
     pub progress: bool,
+}
+
+/// What is watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DemoMedia {
+    /// A file, downloaded as fast as it comes.
+    #[default]
+    File,
+    /// A film listed by an HLS playlist.
+    Hls,
+    /// A live HLS playlist.
+    HlsLive,
+    /// A live stream over HTTP-FLV.
+    FlvLive,
+    /// A film listed by a DASH manifest.
+    Dash,
 }
 
 /// How viewers find one another.
@@ -71,6 +101,7 @@ pub enum DemoTransport {
 impl Default for DemoOptions {
     fn default() -> Self {
         Self {
+            media: DemoMedia::File,
             peers: 8,
             size: ByteSize::mib(64),
             origin_rate: Rate(5_000_000),
@@ -88,13 +119,13 @@ impl Default for DemoOptions {
 pub struct DemoReport {
     /// Each viewer's final report.
     pub viewers: Vec<ViewerReport>,
-    /// Body bytes the origin gave, manifests included.
+    /// Body bytes the origin gave, playlists and manifests included.
     pub origin_bytes: u64,
-    /// `origin_bytes ÷ length of the content`; the ideal is 1.
+    /// `origin_bytes ÷ length of the content`, which of a film is what a viewer watched; the ideal is 1.
     pub origin_amplification: f64,
     /// Of all viewers together.
     pub p2p_ratio: f64,
-    /// Whether every viewer got exactly the origin's bytes.
+    /// Whether every viewer got exactly the origin's bytes, all of them and in order.
     pub all_bytes_correct: bool,
     /// From the start of the first to the end of the last viewer.
     pub seconds: f64,
@@ -113,9 +144,12 @@ pub struct ViewerReport {
     pub seconds: f64,
     /// What its bytes hash to.
     pub sha256: String,
-    /// Figures.
+    /// Figures. Start and stalls of a film are its player's.
     #[serde(flatten)]
     pub report: SwarmReport,
+    /// Whether its bytes are the origin's.
+    #[serde(skip)]
+    pub(crate) right: bool,
 }
 
 /// Why the demo could not be run.
@@ -132,45 +166,35 @@ fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     move |error| DemoError { what, source: error.into() }
 }
 
-/// The name of the demo's file on its origin.
-const FILE: &str = "film.bin";
-
 /// A running demo: origin, viewers and what they meet by, before anything is fetched.
 #[derive(Debug)]
 pub struct Demo {
     options: DemoOptions,
-    origin: DemoOrigin,
+    site: Site,
     meeting: meeting::Meeting,
+    names: names::Names,
+    viewers: Vec<Viewer>,
     nodes: Vec<Node>,
-    sha256: String,
 }
 
 impl Demo {
     /// Makes the content, signs it, and starts everyone.
     ///
     /// # Errors
-    /// If a port, a socket or random bytes cannot be had.
+    /// If a port, a socket, a temporary directory or random bytes cannot be had.
     pub async fn start(options: DemoOptions) -> Result<Self, DemoError> {
-        let size = options.size.0 as usize;
-        let content =
-            tokio::task::spawn_blocking(move || generate(size)).await.map_err(failed("the content"))?;
-        let (sha256, manifest) = {
-            let content = content.clone();
-            let made = tokio::task::spawn_blocking(move || (hex_sha256(&content), sign(&content))).await;
-            let (sha256, manifest) = made.map_err(failed("the manifest"))?;
-            (sha256, manifest?)
-        };
-        let files = vec![(FILE.to_owned(), content), (format!("{FILE}.pcdn"), manifest)];
-        let origin = DemoOrigin::start(files, options.origin_rate).await.map_err(failed("the origin"))?;
+        let site = Site::publish(&options).await?;
+        let names = names::Names::start(site.origin()).await?;
         let mut meeting = meeting::Meeting::start(options.discovery).await?;
-        let mut nodes = Vec::new();
-        for _ in 0..options.peers {
-            nodes.push(viewer(&options, &origin, &mut meeting).await?);
+        let mut viewers = Vec::new();
+        for number in 1..=options.peers {
+            viewers.push(Viewer::start(number, &options, &site, &mut meeting, &names).await?);
         }
-        Ok(Self { options, origin, meeting, nodes, sha256 })
+        let nodes = viewers.iter().map(|viewer| viewer.node().clone()).collect();
+        Ok(Self { options, site, meeting, names, viewers, nodes })
     }
 
-    /// Lets all viewers download at once and waits for the last.
+    /// Lets all viewers begin at once and waits for the last.
     ///
     /// # Errors
     /// If a viewer cannot finish.
@@ -178,7 +202,7 @@ impl Demo {
         let begun = Instant::now();
         let (progress, watched) = watch::channel(());
         let drawing = self.options.progress.then(|| tokio::spawn(table::draw(self.nodes.clone(), watched)));
-        let viewers = self.nodes.iter().map(|node| view(node.clone(), self.origin.url(FILE), begun));
+        let viewers = self.viewers.iter().map(|viewer| viewer.watch(&self.site));
         let viewers = futures_util::future::try_join_all(viewers).await;
         drop(progress);
         if let Some(drawing) = drawing {
@@ -188,34 +212,38 @@ impl Demo {
         let viewers = viewers?;
         let sum = |of: fn(&SwarmReport) -> u64| viewers.iter().map(|v| of(&v.report)).sum::<u64>();
         let (peers, cdn) = (sum(|r| r.from_peers), sum(|r| r.from_origin));
-        let origin_bytes = self.origin.given();
+        let length = viewers.iter().map(|viewer| viewer.report.bytes).max().unwrap_or(0);
+        let origin_bytes = self.site.origin().given();
         Ok(DemoReport {
             origin_bytes,
-            origin_amplification: origin_bytes as f64 / (self.options.size.0 as f64).max(1.0),
+            origin_amplification: origin_bytes as f64 / (length as f64).max(1.0),
             p2p_ratio: peers as f64 / ((peers + cdn) as f64).max(1.0),
-            all_bytes_correct: viewers.iter().all(|viewer| viewer.sha256 == self.sha256),
+            all_bytes_correct: viewers.iter().all(|viewer| viewer.right),
             seconds: begun.elapsed().as_secs_f64(),
             viewers,
         })
     }
 
-    /// The viewers, for a gateway or a dashboard on one of them.
+    /// The viewers' nodes, for a gateway or a dashboard on one of them.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
     /// The content's URL on the demo's origin.
     pub fn url(&self) -> String {
-        self.origin.url(FILE)
+        self.site.url()
     }
 
     /// Ends everyone.
     pub async fn stop(self) {
-        let grace = Duration::from_secs(3);
-        futures_util::future::join_all(self.nodes.iter().map(|node| node.shutdown(grace))).await;
+        futures_util::future::join_all(self.viewers.into_iter().map(Viewer::stop)).await;
         self.meeting.end().await;
+        self.names.end().await;
     }
 }
+
+/// How long a node may take to say goodbye.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Starts, runs and ends a demo.
 ///
@@ -226,89 +254,6 @@ pub async fn run(options: DemoOptions) -> Result<DemoReport, DemoError> {
     let report = demo.run().await;
     demo.stop().await;
     report
-}
-
-async fn viewer(
-    options: &DemoOptions,
-    origin: &DemoOrigin,
-    meeting: &mut meeting::Meeting,
-) -> Result<Node, DemoError> {
-    let me = crate::identity::ephemeral().map_err(failed("the identity"))?;
-    let settings =
-        Settings { policy: options.policy, manifest: ManifestFrom::Sidecar, ..Settings::default() };
-    let allow = origin.addr().to_string().parse().map_err(failed("the origin's address"))?;
-    let http = HttpConfig { allow: vec![allow], ..HttpConfig::default() };
-    let dice = crate::dice().map_err(failed("random bytes"))?;
-    let builder = Node::builder(me.clone()).settings(settings);
-    let (any, upload_limit) = (([127, 0, 0, 1], 0).into(), options.peer_up);
-    let builder = match options.transport {
-        DemoTransport::Udp => {
-            let config = UdpConfig { upload_limit, ..UdpConfig::default() };
-            let udp = Udp::bind(any, &me, builder.provider(), config).await;
-            builder.transport(udp.map_err(failed("the UDP socket"))?)
-        }
-        DemoTransport::Quic => {
-            let config = QuicConfig { upload_limit, ..QuicConfig::default() };
-            let quic = Quic::bind(any, &me, builder.provider(), config).await;
-            builder.transport(quic.map_err(failed("the QUIC socket"))?)
-        }
-    };
-    builder
-        .shared_discovery(meeting.discovery(&me).await?)
-        .mapper(pcdn_mapping::UrlHash::default())
-        .fragmenters(media::standard())
-        .store(store::Memory::of(ByteSize(options.size.0 + ByteSize::mib(16).0)))
-        .origin(Http::new(http, dice).map_err(failed("the HTTP client"))?)
-        .build()
-        .map_err(failed("the node"))
-}
-
-async fn view(node: Node, url: String, begun: Instant) -> Result<ViewerReport, DemoError> {
-    let parsed = url.parse().map_err(failed("the URL"))?;
-    let asset = node.open(&parsed).await.map_err(failed("opening the film"))?;
-    let mut follower = asset.follow(0..asset.len());
-    let hashing = async {
-        let mut hasher = Sha256::new();
-        while let Some(bytes) = follower.next().await {
-            hasher.update(&bytes.map_err(failed("reading the film"))?);
-        }
-        Ok(hex(&hasher.finalize()))
-    };
-    let whole = async { asset.complete().await.map_err(failed("downloading the film")) };
-    let (sha256, ()) = tokio::try_join!(hashing, whole)?;
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(ViewerReport {
-        url,
-        rid: asset.rid().to_string(),
-        swarm: asset.swarm().to_string(),
-        seconds,
-        sha256,
-        report: asset.report().await,
-    })
-}
-
-/// Bytes that compress to nothing and repeat on every run.
-fn generate(len: usize) -> Bytes {
-    let mut dice = pcdn_core::dice::Dice::new(len as u64);
-    let mut content = vec![0; len];
-    for chunk in content.chunks_mut(8) {
-        let bytes = dice.next_u64().to_le_bytes();
-        chunk.copy_from_slice(&bytes[..chunk.len()]);
-    }
-    content.into()
-}
-
-fn sign(content: &Bytes) -> Result<Bytes, DemoError> {
-    let dir = tempfile::tempdir().map_err(failed("a temporary directory"))?;
-    let path = dir.path().join(FILE);
-    std::fs::write(&path, content).map_err(failed("a temporary file"))?;
-    let publisher: Identity = crate::identity::ephemeral().map_err(failed("the publisher's key"))?;
-    let signed = crate::publish::sign_file(&path, &media::File::default(), &publisher, None);
-    signed.map(Bytes::from).map_err(failed("signing"))
-}
-
-fn hex_sha256(content: &[u8]) -> String {
-    hex(&Sha256::digest(content))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -77,6 +77,7 @@ pub(super) async fn status(snapshots: &Snapshots) -> Value {
         "wasted": totals.wasted,
         "p2p_ratio": p2p_ratio,
         "rejected_pieces": totals.rejected_pieces,
+        "start_ms": totals.mean_start_ms(),
         "stalls": totals.stalls,
         "stalled_ms": totals.stalled_ms,
         "origin_http": snapshots.counted.traffic(),
@@ -136,6 +137,7 @@ pub(super) async fn follow(snapshots: &Snapshots) -> impl Stream<Item = String> 
                 "from_peers": totals.from_peers,
                 "from_origin": totals.from_origin,
                 "uploaded": totals.uploaded,
+                "start_ms": totals.mean_start_ms(),
                 "stalls": totals.stalls,
                 "swarms": *swarms,
             });

@@ -36,10 +36,12 @@ const URL: &[Argument] = &[argument("URL", "The content: http://â€¦ or https://â
 const VERBS: &[Verb] = &[
     Verb {
         name: "demo",
-        about: "Show it: origin, tracker and viewers in one process, over loopback",
+        about: "Show it: origin, tracker, mapping node and viewers in one process, over loopback",
         manual: "Needs no configuration and no network. Generates content, lets all viewers download it at once from an origin with \
-                 a cap, prints who got what from where, and checks every byte. Status 0 only if all bytes are right.",
-        examples: "pcdn demo\npcdn demo --peers 20 --size 16MiB --origin-rate 2MB/s --json\npcdn demo --keep-running",
+                 a cap, prints who got what from where, and checks every byte. Status 0 only if all bytes are right. With --media it \
+                 is a film of half a minute, listed by HLS or DASH, or live as HLS or HTTP-FLV, that players play through the \
+                 viewers' gateways; --size is then the most it may have.",
+        examples: "pcdn demo\npcdn demo --peers 20 --size 16MiB --origin-rate 2MB/s --json\npcdn demo --media hls-live --keep-running",
         arguments: &[],
         defaults: &[],
     },
@@ -198,6 +200,15 @@ const VERBS: &[Verb] = &[
                  ports, whether trackers and the DHT answer, the clock, the disk, the system's socket buffers. Says of each how it is, \
                  and what to do where it is not right. Status 0 if peers can be had, 1 if not.",
         examples: "pcdn doctor --tracker tracker.example:7070\npcdn doctor --config /etc/pcdn.toml --json",
+        arguments: &[],
+        defaults: &[],
+    },
+    Verb {
+        name: "top",
+        about: "Watch a running node in the terminal",
+        manual: "Shows what the node at --admin takes from peers and from the origin, its swarms, and its neighbours, once a second \
+                 until it is interrupted. Where the output is no terminal, and with --json, it shows that once.",
+        examples: "pcdn top\npcdn top --admin 10.0.0.7:7480\npcdn top --json | jq .status.p2p_ratio",
         arguments: &[],
         defaults: &[],
     },

@@ -4,7 +4,7 @@ use super::stop::Stop;
 use super::{Exit, Failure, tell};
 use crate::admin::Admin;
 use crate::config::{Config, DemoConfig};
-use crate::demo::{self, Demo, DemoDiscovery, DemoOptions, DemoTransport};
+use crate::demo::{self, Demo, DemoDiscovery, DemoMedia, DemoOptions, DemoTransport};
 use crate::gateway::Gateway;
 
 /// Runs the verb.
@@ -59,10 +59,17 @@ async fn keep_running(demo: &Demo, config: &Config, stop: &mut Stop) -> Result<(
 }
 
 fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> {
-    if config.media != "file" {
-        let line = format!("--media {}: this build knows --media file", config.media);
-        return Err(Failure::new(Exit::Config, line));
-    }
+    let media = match config.media.as_str() {
+        "file" => DemoMedia::File,
+        "hls" => DemoMedia::Hls,
+        "hls-live" => DemoMedia::HlsLive,
+        "flv-live" => DemoMedia::FlvLive,
+        "dash" => DemoMedia::Dash,
+        other => {
+            let line = format!("--media {other}: write file, hls, hls-live, flv-live or dash");
+            return Err(Failure::new(Exit::Config, line));
+        }
+    };
     let transport = match config.transport.as_str() {
         "udp" => DemoTransport::Udp,
         "quic" => DemoTransport::Quic,
@@ -87,6 +94,7 @@ fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> 
         ));
     }
     Ok(DemoOptions {
+        media,
         peers: config.peers as usize,
         size: config.size,
         origin_rate: config.origin_rate,
@@ -113,7 +121,8 @@ mod tests {
             options(&config, false).map_err(|failure| failure.exit)
         };
         assert!(with(|_| ()).is_ok());
-        assert_eq!(with(|c| c.media = "hls".into()).err(), Some(Exit::Config));
+        assert!(with(|c| c.media = "flv-live".into()).is_ok());
+        assert_eq!(with(|c| c.media = "avi".into()).err(), Some(Exit::Config));
         assert!(with(|c| c.transport = "quic".into()).is_ok());
         assert_eq!(with(|c| c.transport = "tcp".into()).err(), Some(Exit::Config));
         assert_eq!(with(|c| c.peers = 0).err(), Some(Exit::Config));

@@ -15,20 +15,24 @@ const WIDTH: usize = 40;
 /// The final table, with a bar for each viewer: `█` from peers, `▒` from the origin.
 pub fn text(report: &DemoReport) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "viewer   from peers  from origin  ratio   seconds  █ peers ▒ origin");
+    let _ =
+        writeln!(out, "viewer   from peers  from origin  ratio   start  stalls  seconds  █ peers ▒ origin");
     for (number, viewer) in report.viewers.iter().enumerate() {
         let r = &viewer.report;
         let _ = writeln!(
             out,
-            "{:>6}  {:>8.1} MB  {:>8.1} MB  {:>4.0} %  {:>7.1}   {}",
+            "{:>6}  {:>8.1} MB  {:>8.1} MB  {:>4.0} %  {:>4.2} s  {:>6}  {:>7.1}  {}",
             number + 1,
             r.from_peers as f64 / 1e6,
             r.from_origin as f64 / 1e6,
             r.p2p_ratio * 100.0,
+            r.start_ms as f64 / 1e3,
+            r.stalls,
             viewer.seconds,
             bars(r.from_peers, r.from_origin, r.bytes, WIDTH),
         );
     }
+    let stalled_ms: u64 = report.viewers.iter().map(|v| v.report.stalled_ms).sum();
     let wasted: u64 = report.viewers.iter().map(|v| v.report.wasted).sum();
     let _ = writeln!(
         out,
@@ -39,8 +43,9 @@ pub fn text(report: &DemoReport) -> String {
     );
     let _ = writeln!(
         out,
-        "P2P ratio {:.1} %, wasted {:.2} MB, {:.1} s, {}.",
+        "P2P ratio {:.1} %, stalled {:.1} s, wasted {:.2} MB, {:.1} s, {}.",
         report.p2p_ratio * 100.0,
+        stalled_ms as f64 / 1e3,
         wasted as f64 / 1e6,
         report.seconds,
         if report.all_bytes_correct { "every byte of every viewer is right" } else { "WRONG BYTES" },

@@ -16,6 +16,9 @@ pub(crate) struct Totals {
     pub(crate) wasted: u64,
     pub(crate) rejected_pieces: u64,
     pub(crate) banned: u64,
+    /// Contents of which a reader got its first byte, and how long all of those took.
+    pub(crate) starts: u64,
+    pub(crate) start_ms: u64,
     pub(crate) stalls: u64,
     pub(crate) stalled_ms: u64,
 }
@@ -31,9 +34,16 @@ impl Totals {
             wasted: report.wasted,
             rejected_pieces: report.rejected_pieces,
             banned: report.banned.len() as u64,
+            starts: u64::from(report.start_ms > 0),
+            start_ms: report.start_ms,
             stalls: report.stalls.into(),
             stalled_ms: report.stalled_ms,
         }
+    }
+
+    /// From opening a content to its first byte, in the mean; 0 before the first.
+    pub(crate) fn mean_start_ms(&self) -> u64 {
+        self.start_ms.checked_div(self.starts).unwrap_or(0)
     }
 
     fn zip(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
@@ -45,6 +55,8 @@ impl Totals {
             wasted: with(self.wasted, other.wasted),
             rejected_pieces: with(self.rejected_pieces, other.rejected_pieces),
             banned: with(self.banned, other.banned),
+            starts: with(self.starts, other.starts),
+            start_ms: with(self.start_ms, other.start_ms),
             stalls: with(self.stalls, other.stalls),
             stalled_ms: with(self.stalled_ms, other.stalled_ms),
         }

@@ -60,6 +60,17 @@ pub(crate) fn render(
         &[("corrupt", totals.rejected_pieces)],
     );
     page.counter("pcdn_peer_bans", "Peers banned for wrong bytes.", totals.banned as f64);
+    page.counter(
+        "pcdn_reader_starts",
+        "Contents of which a reader got its first byte.",
+        totals.starts as f64,
+    );
+    let started = totals.start_ms as f64 / 1e3;
+    page.counter(
+        "pcdn_reader_start_seconds",
+        "From opening those to their first byte, all together.",
+        started,
+    );
     page.counter("pcdn_reader_stalls", "Times a reader had to wait after its start.", totals.stalls as f64);
     let stalled = totals.stalled_ms as f64 / 1e3;
     page.counter("pcdn_reader_stalled_seconds", "How long readers had to wait after their start.", stalled);

@@ -51,7 +51,7 @@ pub struct SwarmReport {
     pub stalls: u32,
     /// How long it waited in all, milliseconds.
     pub stalled_ms: u64,
-    /// From opening to the first byte a reader got, milliseconds.
+    /// From opening to the first byte a reader got, milliseconds: at least 1, and 0 before it.
     pub start_ms: u64,
     /// Pieces held and pieces in all.
     pub pieces: (u32, u32),
@@ -136,7 +136,7 @@ impl SwarmReport {
             integrity: report.integrity.as_str().to_owned(),
             stalls: report.stalls,
             stalled_ms: report.stalled.as_millis() as u64,
-            start_ms: report.start.map_or(0, |start| start.as_millis() as u64),
+            start_ms: report.start.map_or(0, |start| start.as_millis().max(1) as u64),
             pieces: report.pieces,
             neighbours: report.neighbours,
             known: report.known,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from media_assets import Assets
 from media_browser import browsers
+from media_demo import demo
 from media_flv import live_flv
 from media_identity import identity
 from media_live import live
@@ -37,7 +38,7 @@ def scenarios() -> dict:
         "live_flv_feeder_killed": partial(live_flv, name="live_flv_feeder_killed", kill=True),
     }
     table |= {f"live_{kind}": partial(live, kind=kind) for kind in ("hls", "dash")}
-    table |= {"browsers": browsers, "identity": identity}
+    table |= {"browsers": browsers, "identity": identity, "demo": demo}
     return table | {f"vod_{kind}": partial(vod, kind=kind) for kind in KINDS}
 
 

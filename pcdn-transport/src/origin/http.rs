@@ -136,8 +136,8 @@ impl Http {
         Ok(OriginBody { head, bytes: body.stream() })
     }
 
-    /// HEAD, and where that leaves something open (refused by signed URLs, silent on ranges) the first byte: its answer proves
-    /// what HEAD only claims.
+    /// HEAD, and where that leaves something open (refused by signed URLs, silent on ranges, empty) the first byte: its answer
+    /// proves what HEAD only claims.
     async fn head_once(&self, url: &Url, host: &str) -> Result<ResourceHead, OriginError> {
         let response = self.send(Method::HEAD, url, HeaderMap::new()).await?;
         let status = response.status().as_u16();
@@ -146,7 +146,8 @@ impl Http {
                 let answer = head::answer(status, response.headers())?;
                 let len = answer.content_length.filter(|_| answer.encoding.is_none());
                 let said = head::accepts_ranges(response.headers());
-                if said.is_some() || len.is_none_or(|len| len == 0) {
+                // Servers that make no body for HEAD often tell the length of that, 0, as if it were the content's.
+                if len != Some(0) && (said.is_some() || len.is_none()) {
                     let ranges = said == Some(true) && !self.without_ranges(host);
                     return Ok(head::resource_head(response.headers(), len, ranges));
                 }

@@ -347,17 +347,21 @@ async fn head_asks_for_a_byte_where_head_says_too_little() {
     let server = Faulty::start(move |seen| match (seen.method(), seen.path()) {
         ("HEAD", "/signed") => vec![Act::Send(answer("403 Forbidden", &[("Content-Length", "0")], b""))],
         ("HEAD", "/silent") => vec![Act::Send(answer("200 OK", &[("Content-Length", "1000")], b""))],
+        ("HEAD", "/bodiless") => vec![Act::Send(answer("200 OK", &[("Content-Length", "0")], b""))],
         ("HEAD", "/empty") => vec![Act::Send(answer("405 No", &[("Content-Length", "0")], b""))],
-        (_, "/empty") => right(seen, b"", "\"e\""),
+        ("HEAD", "/void") => vec![Act::Send(answer("200 OK", &[("Content-Length", "0")], b""))],
+        (_, "/empty" | "/void") => right(seen, b"", "\"e\""),
         _ => right(seen, &served, "\"a\""),
     })
     .await;
     let origin = http(config());
-    for path in ["/signed", "/silent"] {
+    for path in ["/signed", "/silent", "/bodiless"] {
         let head = origin.head(&server.url(path)).await.unwrap();
         assert_eq!((head.len, head.ranges), (Some(1000), true), "{path}");
     }
-    assert_eq!(origin.head(&server.url("/empty")).await.unwrap().len, Some(0));
+    for path in ["/empty", "/void"] {
+        assert_eq!(origin.head(&server.url(path)).await.unwrap().len, Some(0), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -347,7 +347,7 @@ pub const OPTIONS: &[Opt] = &[
         "admin",
         "IP:PORT|off",
         Text,
-        &["get", "peer", "play", "push", "healthcheck"],
+        &["get", "peer", "play", "push", "top", "healthcheck"],
         "Where the dashboard, /metrics, /healthz and the API are served. Off for get unless asked for.",
     ),
     opt(
@@ -710,7 +710,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("push.hosts", "push-host", "NAME", List, &["push"], "A further name the push node may be called by."),
     opt("demo.peers", "peers", "N", Number, &["demo"], "Viewers."),
     opt("demo.size", "size", "SIZE", Text, &["demo"], "Length of the generated content."),
-    opt("demo.media", "media", "file", Text, &["demo"], "What is generated."),
+    opt("demo.media", "media", "file|hls|hls-live|flv-live|dash", Text, &["demo"], "What is generated."),
     opt("demo.transport", "transport", "udp|quic", Text, &["demo"], "What peers speak."),
     opt("demo.discovery", "discovery", "tracker|dht", Text, &["demo"], "How viewers find one another."),
     opt(

@@ -3,6 +3,7 @@
 //! The homes of the first four are those other systems were measured in: 100 Mbit/s down, 30 up, 20 ms to the origin, queues
 //! of 100 ms. With all uplinks full, makespan T and CDN share s of `crowd8` obey T ≥ 26.7 s · (1 − s).
 
+use super::group::{half, kib_256, thirty_s};
 use super::*;
 
 pub(super) fn all() -> Vec<Scenario> {

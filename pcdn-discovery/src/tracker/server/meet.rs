@@ -9,10 +9,11 @@ use std::thread::{self, JoinHandle};
 use pcdn_core::dice::Dice;
 use pcdn_core::peer::Reach;
 use pcdn_core::unit::Time;
-use pcdn_core::wire::meet::{AnswerFrom, WORD_MAX, is_word};
+use pcdn_core::wire::meet::{AnswerFrom, is_word};
 use socket2::SockRef;
 
-use super::{ERROR_PAUSE, Watch, udp};
+use super::udp::{self, Batch};
+use super::{ERROR_PAUSE, Watch};
 use crate::tracker::meet::{MeetingPoint, Members, Points};
 use crate::tracker::service::Service;
 
@@ -129,16 +130,20 @@ impl std::fmt::Debug for Desk {
 }
 
 fn serve(socket: &UdpSocket, meetings: &Meetings, watch: Watch, stop: &AtomicBool) {
-    // One byte more than any word, so that what is longer is seen to be.
-    let mut room = [0; WORD_MAX + 1];
+    // A socket that is shut down wakes its reader with a datagram from nobody, of which the standard library makes a panic now
+    // and then; a batch leaves it out.
+    let mut batch = Batch::new();
     while !stop.load(Ordering::Relaxed) {
-        match socket.recv_from(&mut room) {
-            Ok((len, from)) if is_word(&room[..len]) => {
-                if let Some(answer) = meetings.point.elsewhere(watch.now(), from, &room[..len]) {
-                    let _ = socket.send_to(&answer, from);
-                }
-            }
-            Ok(_) => {}
+        let mut answers = Vec::new();
+        let received = batch.receive(socket, |datagrams| {
+            let words = datagrams.iter().filter(|(bytes, _)| is_word(bytes));
+            let answer = |(word, from): &(&[u8], SocketAddr)| {
+                Some((meetings.point.elsewhere(watch.now(), *from, word)?, *from))
+            };
+            answers.extend(words.filter_map(answer));
+        });
+        match received {
+            Ok(()) => batch.send(socket, &answers),
             Err(error)
                 if matches!(
                     error.kind(),

@@ -19,7 +19,7 @@ use super::meet::Meetings;
 use super::{ERROR_PAUSE, Watch};
 use crate::tracker::service::Service;
 use crate::tracker::wire::DATAGRAM_MAX;
-use batch::Batch;
+pub(super) use batch::Batch;
 
 #[cfg_attr(not(target_os = "linux"), path = "udp/portable.rs")]
 #[cfg_attr(target_os = "linux", path = "udp/linux.rs")]

@@ -9,14 +9,14 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmm
 use super::{BATCH, RECEIVE_BYTES};
 
 /// Room for a batch of datagrams, and what the system calls want besides.
-pub(super) struct Batch {
+pub(in crate::tracker::server) struct Batch {
     room: Vec<[u8; RECEIVE_BYTES]>,
     incoming: MultiHeaders<SockaddrStorage>,
     outgoing: MultiHeaders<SockaddrStorage>,
 }
 
 impl Batch {
-    pub(super) fn new() -> Self {
+    pub(in crate::tracker::server) fn new() -> Self {
         Self {
             room: vec![[0; RECEIVE_BYTES]; BATCH],
             incoming: MultiHeaders::preallocate(BATCH, None),
@@ -25,7 +25,7 @@ impl Batch {
     }
 
     /// Waits for a datagram and calls `all` with it and those that wait behind it, [`BATCH`] at most.
-    pub(super) fn receive(
+    pub(in crate::tracker::server) fn receive(
         &mut self,
         socket: &UdpSocket,
         all: impl FnOnce(&[(&[u8], SocketAddr)]),
@@ -43,7 +43,7 @@ impl Batch {
     }
 
     /// Sends `answers`, [`BATCH`] at most. What the system will not take is lost: clients ask again.
-    pub(super) fn send(&mut self, socket: &UdpSocket, answers: &[(Vec<u8>, SocketAddr)]) {
+    pub(in crate::tracker::server) fn send(&mut self, socket: &UdpSocket, answers: &[(Vec<u8>, SocketAddr)]) {
         let mut left = answers;
         while !left.is_empty() {
             let slices: Vec<[IoSlice<'_>; 1]> = left.iter().map(|(bytes, _)| [IoSlice::new(bytes)]).collect();

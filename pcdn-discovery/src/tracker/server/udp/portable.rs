@@ -6,17 +6,17 @@ use std::net::{SocketAddr, UdpSocket};
 use super::RECEIVE_BYTES;
 
 /// Room for a datagram.
-pub(super) struct Batch {
+pub(in crate::tracker::server) struct Batch {
     room: [u8; RECEIVE_BYTES],
 }
 
 impl Batch {
-    pub(super) fn new() -> Self {
+    pub(in crate::tracker::server) fn new() -> Self {
         Self { room: [0; RECEIVE_BYTES] }
     }
 
     /// Waits for a datagram and calls `all` with it.
-    pub(super) fn receive(
+    pub(in crate::tracker::server) fn receive(
         &mut self,
         socket: &UdpSocket,
         all: impl FnOnce(&[(&[u8], SocketAddr)]),
@@ -27,7 +27,7 @@ impl Batch {
     }
 
     /// Sends `answers`. What the system will not take is lost: clients ask again.
-    pub(super) fn send(&mut self, socket: &UdpSocket, answers: &[(Vec<u8>, SocketAddr)]) {
+    pub(in crate::tracker::server) fn send(&mut self, socket: &UdpSocket, answers: &[(Vec<u8>, SocketAddr)]) {
         for (bytes, to) in answers {
             let _ = socket.send_to(bytes, to);
         }
