@@ -28,6 +28,7 @@ mod asset;
 mod builder;
 mod driver;
 mod error;
+mod freshness;
 mod keeper;
 mod links;
 pub(crate) mod live;
@@ -72,7 +73,7 @@ pub use stream::{SegmentItem, Stream};
 
 use driver::ToSwarm;
 use links::Links;
-pub(crate) use throttle::Throttle;
+pub(crate) use throttle::{Taken, Throttle};
 
 /// A running node. Cheap to clone; all clones are one node.
 #[derive(Clone, Debug)]
@@ -98,6 +99,7 @@ pub(crate) struct Shared {
     keeper: mpsc::Sender<keeper::Job>,
     links: Arc<Links>,
     throttle: Arc<Throttle>,
+    checks: freshness::Checks,
     dice: std::sync::Mutex<Dice>,
     assets: Mutex<Vec<Asset>>,
     streams: stream::Streams,

@@ -86,6 +86,10 @@ impl Origin for Impatient {
         self.0.head(url).await
     }
 
+    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        self.0.confirm(url, known).await
+    }
+
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         let OriginBody { head, bytes } = self.0.get(want).await?;
         let watched = futures_util::stream::unfold((bytes, false), |(mut bytes, over)| async move {

@@ -20,6 +20,9 @@ pub trait Origin: Send + Sync + Debug + 'static {
     /// Opens a transfer. An implementation retries what is transient within its budget before it reports it, and promises
     /// that the body is exactly what was asked: the asked range of the asked version, or an error.
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError>;
+    /// Whether `url` still has the content that `known` tells of, asked as cheaply as it can be: what the origin says of it now,
+    /// or [`OriginError::Changed`]. An origin that says neither fails.
+    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError>;
 }
 
 /// What to fetch.

@@ -35,6 +35,58 @@ pub struct ResourceHead {
     pub headers: Vec<(String, String)>,
 }
 
+impl ResourceHead {
+    /// The first header called `name` (lower case).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The entity tag, strong or weak, with its quotes.
+    pub fn tag(&self) -> Option<&str> {
+        self.validator.as_deref().filter(|validator| is_tag(validator)).or_else(|| self.header("etag"))
+    }
+
+    /// `Last-Modified`, as sent.
+    pub fn modified(&self) -> Option<&str> {
+        self.validator
+            .as_deref()
+            .filter(|validator| !is_tag(validator))
+            .or_else(|| self.header("last-modified"))
+    }
+
+    /// What differs between the content this head tells of and that of a `later` head of the same URL; `None` if nothing says that
+    /// it is another. Two strong tags and the length decide alone; else a weak tag and the date must agree where both heads have
+    /// one.
+    pub fn differs_from(&self, later: &ResourceHead) -> Option<String> {
+        if let (Some(known), Some(now)) = (self.len, later.len)
+            && known != now
+        {
+            return Some(format!("length {known} is now {now}"));
+        }
+        let changed = |name: &str, known: Option<&str>, now: Option<&str>| {
+            let (known, now) = (known?, now?);
+            (known != now).then(|| format!("{name} {} is now {}", clip(known), clip(now)))
+        };
+        let strong = |head: &Self| head.tag().is_some_and(|tag| tag.starts_with('"'));
+        if strong(self) && strong(later) {
+            return changed("ETag", self.tag(), later.tag());
+        }
+        let opaque = |tag: Option<&'_ str>| tag.map(|tag| tag.trim_start_matches("W/").to_owned());
+        changed("ETag", opaque(self.tag()).as_deref(), opaque(later.tag()).as_deref())
+            .or_else(|| changed("Last-Modified", self.modified(), later.modified()))
+    }
+}
+
+/// Whether a validator is an entity tag rather than a date.
+fn is_tag(validator: &str) -> bool {
+    validator.starts_with('"') || validator.starts_with("W/")
+}
+
+/// A stranger's header in an error message, cut short.
+fn clip(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
 /// What is known before anything is fetched; a fragmenter says from it whether it fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceHint {
@@ -128,6 +180,29 @@ fn generation(rid: &Rid, len: &str, tag: &str) -> Rid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contents_are_told_apart_by_the_strongest_of_what_both_heads_say() {
+        let head = |len: Option<u64>, validator: &str, etag: &str, date: &str| {
+            let header =
+                |name: &str, value: &str| (!value.is_empty()).then(|| (name.to_owned(), value.to_owned()));
+            let headers = header("etag", etag).into_iter().chain(header("last-modified", date)).collect();
+            let validator = (!validator.is_empty()).then(|| validator.to_owned());
+            ResourceHead { len, validator, headers, ..ResourceHead::default() }
+        };
+        let same =
+            |a: &ResourceHead, b: &ResourceHead| a.differs_from(b).is_none() && b.differs_from(a).is_none();
+        let (mon, tue) = ("Mon, 23 Nov 2026 10:00:00 GMT", "Tue, 24 Nov 2026 10:00:00 GMT");
+        let strong = head(Some(7), "\"a\"", "", mon);
+        assert!(same(&strong, &head(Some(7), "\"a\"", "", tue)), "a strong tag is the content");
+        assert!(!same(&strong, &head(Some(7), "\"b\"", "", mon)));
+        assert!(!same(&strong, &head(Some(8), "\"a\"", "", mon)));
+        let weak = head(Some(7), mon, "W/\"a\"", mon);
+        assert!(same(&weak, &head(Some(7), mon, "W/\"a\"", mon)));
+        assert!(!same(&weak, &head(Some(7), mon, "W/\"b\"", mon)));
+        assert!(!same(&weak, &head(Some(7), tue, "W/\"a\"", tue)));
+        assert!(same(&strong, &head(None, "", "", "")), "nothing says that it is another");
+    }
 
     #[test]
     fn a_generation_is_named_by_what_the_rule_looks_at() {

@@ -47,7 +47,7 @@ use crate::dice::Dice;
 use crate::id::PeerId;
 use crate::layout::{PieceIndex, PieceKey, SegmentId};
 use crate::transport::Class;
-use crate::unit::Time;
+use crate::unit::{Rate, Time};
 
 pub use hybrid::Hybrid;
 pub use origin_only::OriginOnly;
@@ -125,6 +125,11 @@ pub struct View<'v> {
     pub missing_bytes: u64,
     /// Bytes per second from peers, lately.
     pub peer_rate: u64,
+    /// What the node's own bound lets through for this swarm, from neighbours and the origin together.
+    pub limit: Rate,
+    /// Bytes that may be asked for now so that no more is under way than `limit` lets through soon; `u64::MAX` without one. The
+    /// engine carries out the steps of a plan in order as far as it reaches, and the last one beyond.
+    pub budget: u64,
 }
 
 /// One piece.
@@ -315,9 +320,15 @@ impl View<'_> {
         1 + self.neighbours.iter().filter(|n| !n.complete).count() as u64
     }
 
-    /// What the origin would give this node if nobody had peers: its capacity shared by all downloaders.
+    /// What the origin would give this node if nobody had peers: its capacity shared by all downloaders, as far as the node's own
+    /// bound lets it through.
     pub fn fair_share(&self) -> u64 {
-        self.origin.capacity / self.downloaders()
+        (self.origin.capacity / self.downloaders()).min(self.limit.0)
+    }
+
+    /// Whether the node bounds what it takes in.
+    pub fn is_limited(&self) -> bool {
+        !self.limit.is_unlimited()
     }
 }
 

@@ -21,6 +21,7 @@ mod flight;
 mod front;
 mod gossip;
 mod input;
+mod limit;
 mod links;
 mod meter;
 mod origin;
@@ -104,6 +105,7 @@ pub struct Swarm {
     told_complete: bool,
     /// What is fetched is fetched in the background, with a bound on what the origin gives.
     background: Option<background::Background>,
+    limit: limit::Limit,
 }
 
 impl Swarm {
@@ -137,6 +139,7 @@ impl Swarm {
             whole: false,
             told_complete: false,
             background: None,
+            limit: limit::Limit::default(),
             dice: dice.fork("scheduler"),
             exchange: exchange::Exchange::new(&setup, now, dice.fork("exchange")),
             setup,
@@ -147,7 +150,11 @@ impl Swarm {
     pub fn handle(&mut self, now: Time, input: Input) {
         let told = matches!(
             input,
-            Input::Message { .. } | Input::Path { .. } | Input::AskGone { .. } | Input::Ask { .. }
+            Input::Message { .. }
+                | Input::Path { .. }
+                | Input::AskGone { .. }
+                | Input::Ask { .. }
+                | Input::Sent { .. }
         ) && !self.dirty;
         match input {
             Input::LinkUp { link, peer, remote, rtt } => self.link_up(now, link, peer, remote, rtt),
@@ -174,6 +181,8 @@ impl Swarm {
             Input::Whole(whole) => self.set_whole(whole),
             Input::OriginBegun { bytes } => self.origin_begun(now, bytes),
             Input::Background(origin_bytes) => self.set_background(origin_bytes),
+            Input::Limit { rate, neighbour } => self.set_limit(now, rate, neighbour),
+            Input::Sent { flight } => self.sent(now, flight),
             Input::Read { reader, at, end, playing } => self.read(now, reader, at, end, playing),
             Input::Pull { reader } => self.pull(now, reader),
             Input::ReadEnd { reader } => self.read_end(now, reader),
@@ -279,6 +288,8 @@ impl Swarm {
         let mut origin = self.origin.view();
         let next = self.board.first_missing();
         origin.allowed &= self.origin_left() >= u64::from(self.board.piece(next).len);
+        // Beyond the node's own bound the origin brings nothing sooner.
+        origin.rate = origin.rate.min(self.limit.rate().0);
         let none = Vec::new();
         let first_missing = self.board.first_missing();
         let view = View {
@@ -297,6 +308,8 @@ impl Swarm {
             len: self.board.len(),
             missing_bytes: self.board.missing_bytes(),
             peer_rate: self.links.rate(now),
+            limit: self.limit.rate(),
+            budget: self.limit.budget(now, false),
         };
         self.scheduler.plan(&view, &mut self.dice, &mut plan);
         let company = if awaits_company { self.company.until } else { Time::NEVER };
@@ -304,6 +317,7 @@ impl Swarm {
         for step in plan.steps {
             self.step(now, step);
         }
+        self.wake = self.wake.min(self.limit.next(now));
     }
 
     /// Carries out one step, after checking it: a scheduler can waste time, never break a rule.

@@ -8,17 +8,25 @@
 //! | part | does |
 //! |---|---|
 //! | `wire` | the datagrams |
+//! | `family` | the versions of IP |
 //! | `machine` | who is where; pure |
-//! | `ether` | sockets and the task |
+//! | `place` | where this machine speaks, and the sockets |
+//! | `ether` | the task |
+//! | `probe` | whether it can be heard |
 //!
-//! IPv4 only: behind a home's router IPv6 hosts have addresses of the world, at which they reach each other directly anyway.
+//! In IPv6 the group has the scope of the link, and hosts speak from an address that lasts: where a router gives them addresses of
+//! the world they need no help to reach each other, but to find each other. What comes from another prefix than the own is not
+//! listened to.
 
 mod ether;
+mod family;
 mod machine;
+mod place;
+mod probe;
 mod wire;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,9 +39,15 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use ether::Ether;
+use family::{Family, Ports};
+use place::Bound;
+pub use probe::{Heard, probe};
 
 /// The group and port of all nodes. Nobody else is known to use it.
 pub const GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(239, 255, 80, 67), 7_078);
+/// The same in IPv6: of the link, transient (RFC 4291, section 2.7), of the numbers that anybody may take (RFC 3307, section
+/// 4.3).
+pub const GROUP_V6: (Ipv6Addr, u16) = (Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0xf063, 0x646e), 7_078);
 /// An announcement renews itself; the caller's renewal brings new ports, if there are any.
 const LEASE: Duration = Duration::from_secs(3_600);
 /// How long a search waits for answers: a hundred times what a quiet network takes, a few times what busy Wi-Fi does.
@@ -59,15 +73,17 @@ impl Lan {
     /// [`Unsupported`](io::ErrorKind::Unsupported) where no transport is reached from a private network, and what the system says
     /// of the sockets.
     pub fn start(me: PeerId, bound: &[IpAddr]) -> io::Result<Self> {
-        let within = |ip: &IpAddr| ip.is_unspecified() || Reach::of(*ip) == Reach::Site;
-        let bound: Vec<IpAddr> = bound.iter().copied().filter(within).collect();
-        if bound.is_empty() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let ether = Arc::new(Mutex::new(Ether::open(me, bound)?));
+        let bound = Bound::of(bound).ok_or(io::ErrorKind::Unsupported)?;
+        let groups = place::groups(&bound)?;
+        let ether = Ether::open(me, groups, Box::new(move || bound.places()))?;
+        Ok(Self::with_ether(ether))
+    }
+
+    fn with_ether(ether: Ether) -> Self {
+        let ether = Arc::new(Mutex::new(ether));
         let wake = Arc::new(tokio::sync::Notify::new());
         let task = tokio::spawn(ether::run(ether.clone(), wake.clone())).abort_handle();
-        Ok(Self { ether, wake, task })
+        Self { ether, wake, task }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Ether) -> T) -> T {
@@ -88,14 +104,25 @@ fn lock(ether: &Mutex<Ether>) -> std::sync::MutexGuard<'_, Ether> {
 }
 
 /// Ports that are reached from the local network: those listened on there. What the world sees of this node is another matter.
-fn ports(me: &PeerRecord) -> Vec<(Scheme, u16)> {
-    let mut ports = Vec::new();
-    for at in &me.addrs {
-        let here = at.addr.ip().is_unspecified() || at.reach() == Reach::Site;
-        let spoken = matches!(at.scheme, Scheme::Udp | Scheme::Quic);
-        let port = (at.scheme, at.addr.port());
-        if here && spoken && !ports.contains(&port) {
+fn ports(me: &PeerRecord) -> Ports {
+    let mut ports = Ports::default();
+    let put = |ports: &mut Vec<(Scheme, u16)>, port| {
+        if !ports.contains(&port) {
             ports.push(port);
+        }
+    };
+    for at in &me.addrs {
+        let (ip, port) = (at.addr.ip(), (at.scheme, at.addr.port()));
+        let here = ip.is_unspecified() || at.reach() == Reach::Site;
+        if !here || !matches!(at.scheme, Scheme::Udp | Scheme::Quic) {
+            continue;
+        }
+        if Family::of(ip) == Family::V6 {
+            put(&mut ports.v6, port);
+        }
+        // Who listens everywhere in IPv6 does so in IPv4.
+        if Family::of(ip) == Family::V4 || ip.is_unspecified() {
+            put(&mut ports.v4, port);
         }
     }
     ports
@@ -147,11 +174,52 @@ mod tests {
             "udp://0.0.0.0:4000",
             "quic://192.168.1.2:4001",
             "udp://[::]:4000",
+            "quic://[fd00::2]:4002",
+            "udp://[2001:db8::2]:31000",
             "mem://0.0.0.0:1",
         ];
         let addrs = addrs.iter().map(|text| text.parse().unwrap()).collect();
         let me = PeerRecord { id: PeerId([1; 32]), addrs, seed: false };
-        assert_eq!(ports(&me), [(Scheme::Udp, 4000), (Scheme::Quic, 4001)]);
+        let (v4, v6) = (
+            vec![(Scheme::Udp, 4000), (Scheme::Quic, 4001)],
+            vec![(Scheme::Udp, 4000), (Scheme::Quic, 4002)],
+        );
+        assert_eq!(ports(&me), Ports { v4, v6 });
+    }
+
+    /// In the first network of this machine that carries IPv6's multicast; loopback does not.
+    #[tokio::test]
+    async fn two_on_one_machine_find_each_other_over_ipv6() {
+        let mut here = None;
+        for place in Bound::of(&[Ipv6Addr::UNSPECIFIED.into()]).unwrap().places() {
+            if place.ip.is_ipv6() && here.is_none() && probe::hear(place).await.is_ok() {
+                here = Some(place);
+            }
+        }
+        let Some(here) = here else {
+            println!("this machine is in no network with IPv6");
+            return;
+        };
+        let node = |n: u8| {
+            let group = (Family::V6, place::group(Family::V6).unwrap());
+            Lan::with_ether(Ether::open(PeerId([n; 32]), vec![group], Box::new(move || vec![here])).unwrap())
+        };
+        let record = |n: u8| {
+            let addrs = vec![format!("udp://[::]:400{n}").parse().unwrap()];
+            PeerRecord { id: PeerId([n; 32]), addrs, seed: false }
+        };
+        // Of its own, so that nothing else on this machine takes part.
+        let mut key = SwarmKey([7; 32]);
+        getrandom::fill(&mut key.0).unwrap();
+        let (a, b) = (node(1), node(2));
+        a.announce(&key, &record(1)).await.unwrap();
+        b.announce(&key, &record(2)).await.unwrap();
+        for (node, other) in [(&a, 2), (&b, 1)] {
+            let found: Vec<_> = futures_util::StreamExt::collect(node.find(&key, 9)).await;
+            let found: Vec<PeerRecord> = found.into_iter().map(Result::unwrap).collect();
+            let addrs = vec![format!("udp://[{}]:400{other}", here.ip).parse().unwrap()];
+            assert_eq!(found, [PeerRecord { id: PeerId([other; 32]), addrs, seed: false }]);
+        }
     }
 
     #[tokio::test]

@@ -34,6 +34,7 @@
 mod alt_svc;
 mod body;
 mod config;
+mod confirm;
 mod guard;
 mod head;
 mod hosts;

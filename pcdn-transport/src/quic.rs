@@ -10,6 +10,7 @@
 //!   the order of the ranges, and nothing else. A refusal is a reset whose code says why. Chunks are handed on in the order
 //!   of their arrival; dropping a fetch stops its stream, and the provider's future is dropped.
 //! - *Messages*: the first stream of the dialler, for the whole session.
+//! - *Again*: who was met before is met one round trip sooner, and can be asked for pieces in the first packet: `resume`, `early`.
 //! - *Datagrams* have at most 1350 bytes; sessions take what others leave of a path: `delay`.
 //!
 //! ```no_run
@@ -31,20 +32,24 @@ mod counters;
 mod delay;
 mod dial;
 mod door;
+mod early;
 mod fetch;
 mod gauge;
 mod hello;
 mod hub;
 mod line;
 mod outgoing;
+mod resume;
 mod room;
 mod serve;
 mod session;
 mod talk;
+mod tickets;
 mod tls;
 mod tuning;
 mod turns;
 mod uplink;
+mod watch;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -55,17 +60,18 @@ use pcdn_core::id::Identity;
 use pcdn_core::peer::{Outlook, PeerAddr, PeerRecord, Scheme};
 use pcdn_core::transport::{Provider, Session, Transport, TransportError};
 use pcdn_core::unit::Rate;
-use quinn::{
-    AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, Runtime as _, ServerConfig, TokioRuntime,
-};
+use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, Runtime as _, TokioRuntime};
 use tokio::sync::mpsc;
 
 pub use config::{Congestion, QuicConfig};
 pub use counters::Counters;
 use hub::Hub;
+use resume::Resume;
+use watch::Ways;
 
 use crate::limit::{Limits, Rates};
 pub use crate::secret::SwarmSecret;
+use crate::shared::Detours;
 use crate::udp::{Meetings, Udp};
 
 /// Sessions accepted but not yet fetched by [`Transport::accept`], at most; further callers are turned away.
@@ -78,7 +84,6 @@ const BUFFER_BYTES: usize = 4 << 20;
 pub struct Quic {
     local: PeerAddr,
     endpoint: Endpoint,
-    client: ClientConfig,
     hub: Arc<Hub>,
     /// Who meets peers behind NATs by this socket.
     meetings: Option<Meetings>,
@@ -130,32 +135,41 @@ impl Quic {
         let cannot = |source| TransportError::Io { what: "open the QUIC socket".into(), source };
         let other =
             |source: Box<dyn std::error::Error + Send + Sync>| TransportError::Other { by: "quic", source };
-        let (client, server) = tls::configs(me).map_err(|error| other(error.into()))?;
-        let settings = tuning::arc(&config);
-        let mut client = ClientConfig::new(Arc::new(client));
-        client.transport_config(Arc::clone(&settings));
-        let mut server = ServerConfig::with_crypto(Arc::new(server));
-        server.transport_config(settings);
+        let resume = Resume::new(me, tuning::arc(&config)).map_err(|error| other(error.into()))?;
         let mut endpoint = EndpointConfig::default();
         tuning::endpoint(&mut endpoint).map_err(|error| other(error.into()))?;
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(resume.endpoint()), socket, runtime);
         let endpoint = endpoint.map_err(cannot)?;
         let local = PeerAddr { scheme: Scheme::Quic, addr: endpoint.local_addr().map_err(cannot)? };
-        let hub = Hub::new(config, provider, limits);
+        let hub = Hub::new(config, provider, limits, resume);
         let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
         tokio::spawn(door::open(endpoint.clone(), Arc::clone(&hub), accepts));
         let accepted = tokio::sync::Mutex::new(accepted);
-        Ok(Self { local, endpoint, client, hub, meetings: None, reader: None, accepted })
+        Ok(Self { local, endpoint, hub, meetings: None, reader: None, accepted })
     }
 
     /// Who else reads the socket, and opens ways through NATs by it.
-    pub(crate) fn meets_by(&mut self, meetings: Meetings) {
+    pub(crate) fn meets_by(&mut self, meetings: Meetings, detours: Arc<Detours>) {
+        // Once, before anybody has the transport.
+        let _ = self.hub.ways.set(Ways { meetings: meetings.clone(), detours });
         self.meetings = Some(meetings);
     }
 
     pub(crate) fn read_by(&mut self, reader: Udp) {
         self.reader = Some(reader);
+    }
+
+    /// A session with a peer that was met before, at once: what is fetched goes with the first packet, and the answer comes
+    /// with the first that comes back. `None` if it was not met within the last hour, or too many were since; then, and
+    /// for everything else, [`connect`](Transport::connect).
+    ///
+    /// Only the peer can answer, but nobody knows yet whether it will: without an answer within
+    /// [`handshake_timeout`](QuicConfig::handshake_timeout) the session ends as any other. It is called by the nearest of its addresses
+    /// first, and as by `connect` if that is silent; what was fetched is then asked for again. Messages wait
+    /// for the whole handshake. To be called within a runtime.
+    pub fn resume(&self, peer: &PeerRecord) -> Option<Arc<dyn Session>> {
+        early::resume(&self.endpoint, &self.hub, self.meetings.as_ref(), peer)
     }
 
     /// For telling this node by which trackers it meets peers behind NATs; `None` on a socket of its own.
@@ -199,7 +213,7 @@ impl Transport for Quic {
     }
 
     async fn connect(&self, peer: &PeerRecord) -> Result<Arc<dyn Session>, TransportError> {
-        dial::dial(&self.endpoint, &self.client, &self.hub, self.meetings.as_ref(), peer).await
+        dial::dial(&self.endpoint, &self.hub, self.meetings.as_ref(), peer).await
     }
 
     async fn accept(&self) -> Result<Arc<dyn Session>, TransportError> {

@@ -17,6 +17,7 @@
 //! # Ok(()) }
 //! ```
 
+mod detours;
 mod lane;
 
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use pcdn_core::id::Identity;
 use pcdn_core::peer::Scheme;
 use pcdn_core::transport::{Provider, TransportError};
 
+pub(crate) use detours::Detours;
 pub(crate) use lane::{Lane, Siding};
 
 use crate::limit::Limits;
@@ -48,9 +50,10 @@ pub async fn bind(
     let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
     let mut socket = Socket::bind(addr).map_err(cannot)?;
     let lane = socket.share();
+    let detours = lane.detours();
     let mut quic = Quic::on(Arc::new(lane), me, Arc::clone(&provider), quic, limits.clone())?;
     let udp = Udp::on(socket, me, provider, udp, limits, &[Scheme::Udp, Scheme::Quic])?;
-    quic.meets_by(udp.meetings());
+    quic.meets_by(udp.meetings(), detours);
     Ok((udp, quic))
 }
 
@@ -69,10 +72,11 @@ pub async fn bind_quic(
     let cannot = |source| TransportError::Io { what: format!("bind {addr}"), source };
     let mut socket = Socket::bind(addr).map_err(cannot)?;
     let lane = socket.share();
+    let detours = lane.detours();
     let mut quic = Quic::on(Arc::new(lane), me, Arc::clone(&provider), quic, limits.clone())?;
     let silent = UdpConfig { sessions_max: 0, ..UdpConfig::default() };
     let words = Udp::on(socket, me, provider, silent, limits, &[Scheme::Quic])?;
-    quic.meets_by(words.meetings());
+    quic.meets_by(words.meetings(), detours);
     quic.read_by(words);
     Ok(quic)
 }

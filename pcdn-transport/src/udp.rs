@@ -212,7 +212,26 @@ impl Meetings {
         let (reached, told) = mpsc::channel(REACHED_MAX);
         if let Some(commands) = self.commands.upgrade() {
             // Once closed nobody is met.
-            let _ = commands.send(Command::Want { peer, addrs, reached });
+            let _ = commands.send(Command::Want { peer, addrs, lost: false, reached });
+        }
+        told
+    }
+
+    /// Where `peer` comes through, whoever called it and this node together, as long as what is returned is held.
+    pub(crate) fn hear(&self, peer: PeerId) -> mpsc::Receiver<SocketAddr> {
+        let (reached, told) = mpsc::channel(REACHED_MAX);
+        if let Some(commands) = self.commands.upgrade() {
+            let _ = commands.send(Command::Hear { peer, reached });
+        }
+        told
+    }
+
+    /// A session of another protocol on the socket with `peer`, at `at`, has fallen silent: both are called together anew, as long as
+    /// what is returned is held.
+    pub(crate) fn lost(&self, peer: PeerId, at: SocketAddr) -> mpsc::Receiver<SocketAddr> {
+        let (reached, told) = mpsc::channel(REACHED_MAX);
+        if let Some(commands) = self.commands.upgrade() {
+            let _ = commands.send(Command::Want { peer, addrs: vec![at], lost: true, reached });
         }
         told
     }

@@ -43,15 +43,16 @@ pub(crate) async fn run(config: &Config) -> Result<Exit, Failure> {
     }
     let trackers = trackers(node)?;
     // What waits for answers waits at once.
-    let (asked, clock, nat, router, dht) = tokio::join!(
+    let (asked, clock, nat, router, lan, dht) = tokio::join!(
         network::trackers(&node.tracker, &trackers),
         network::clock(&node.tracker),
         network::nat(&outlook, !node.tracker.is_empty() && meetings.is_some()),
         network::router(node, meetings.as_ref().map(Meetings::local)),
+        network::lan(node),
         network::dht(node, &me),
     );
     checks.extend(asked);
-    checks.extend([nat, router, dht, clock, host::disk(node).await, host::buffers()]);
+    checks.extend([nat, router, lan, dht, clock, host::disk(node).await, host::buffers()]);
     let appearance = outlook.get();
     let report = Report {
         p2p: verdict(&checks),

@@ -178,6 +178,10 @@ fn is_the_origins_answer(error: &OpenError) -> bool {
 async fn deliver(request: &Parts, item: Box<dyn Item>, counters: &Arc<GatewayCounters>) -> Response<Body> {
     let mut outline = outline(request, item.head(), item.len());
     head::put(&mut outline.headers, X_SWARM, &item.swarm().to_string());
+    if let Some(age) = item.age() {
+        // A cache behind this gateway must not count from now what was spent here.
+        outline.headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+    }
     let Some(range) = outline.body.clone() else { return outline.response(request) };
     if request.method == Method::HEAD || range.is_empty() {
         // What a HEAD tells was told by the origin.

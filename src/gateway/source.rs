@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -58,6 +59,8 @@ pub(super) trait Item: Send + Sync {
     fn len(&self) -> u64;
     fn swarm(&self) -> SwarmKey;
     fn head(&self) -> &ResourceHead;
+    /// How old the origin's word on it is; `None` if that is as the head says.
+    fn age(&self) -> Option<Duration>;
     fn read(&self, range: Range<u64>) -> Box<dyn Feed>;
 }
 
@@ -141,6 +144,9 @@ impl Item for Asset {
     fn head(&self) -> &ResourceHead {
         Asset::head(self)
     }
+    fn age(&self) -> Option<Duration> {
+        Some(Asset::age(self))
+    }
     fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
         Box::new(Asset::read(self, range))
     }
@@ -155,6 +161,9 @@ impl Item for SegmentItem {
     }
     fn head(&self) -> &ResourceHead {
         SegmentItem::head(self)
+    }
+    fn age(&self) -> Option<Duration> {
+        None
     }
     fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
         Box::new(SegmentItem::read(self, range))

@@ -23,6 +23,7 @@ async fn whole_part_suffix_and_outside() {
             "etag: \"v1\"",
             "accept-ranges: bytes",
             "cache-control: max-age=60",
+            "age: 7",
             "x-pcdn-source: peer",
             "x-pcdn-swarm: 0707",
             "last-modified: sun, 22",

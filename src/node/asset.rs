@@ -4,7 +4,6 @@ use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncSeek, ReadBuf, SeekFrom};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::driver::{Delivery, ToSwarm};
+use super::freshness::Confirmed;
 use super::links::Links;
 use super::{OpenError, Shared, SwarmReport, SwarmStatus};
 
@@ -37,8 +37,8 @@ pub(super) struct Info {
     /// Under what its pieces are kept.
     pub(super) shelf: SwarmKey,
     pub(super) head: ResourceHead,
-    /// The origin has another content at the URL now.
-    pub(super) changed: Arc<AtomicBool>,
+    /// Whether it is still what the origin has.
+    pub(super) confirmed: Arc<Confirmed>,
 }
 
 impl Asset {
@@ -76,9 +76,19 @@ impl Asset {
         self.info.swarm
     }
 
-    /// Whether the origin has another content at the URL by now: what is here of this one can be read, and no more comes.
+    /// Whether the origin has another content at the URL by now: what is here of this one can be read, and no more comes. It is seen
+    /// when somebody opens the URL after the origin's answer has lost its freshness, or when more is fetched from there.
     pub fn is_outdated(&self) -> bool {
-        self.info.changed.load(Ordering::Relaxed)
+        self.info.confirmed.is_changed()
+    }
+
+    /// How old the origin's word on it is (RFC 9111 section 4.2.3): `Age` for whoever is given it now.
+    pub fn age(&self) -> Duration {
+        self.node.upgrade().map_or(Duration::ZERO, |node| self.info.confirmed.age(node.clock.now()))
+    }
+
+    pub(super) fn confirmed(&self) -> &Arc<Confirmed> {
+        &self.info.confirmed
     }
 
     /// Whether its swarm was left.
@@ -184,6 +194,16 @@ impl Asset {
 
     pub(super) async fn tell(&self, message: ToSwarm) -> Result<(), OpenError> {
         self.swarm.send(message).await.map_err(|_| OpenError::Closed)
+    }
+
+    /// Leaves the swarm to another content at its URL. Whoever reads this one goes on with what is here of it, and with the origin.
+    pub(super) async fn outlive(&self, links: &Links) {
+        links.swarms.remove(&self.info.swarm);
+        let (done, left) = oneshot::channel();
+        if self.tell(ToSwarm::Outlived(done)).await.is_ok() {
+            // Answered, or gone already.
+            let _ = left.await;
+        }
     }
 
     /// Leaves the swarm.

@@ -317,6 +317,7 @@ impl Builder {
         let shared = Shared {
             keeper: keeper::start(store.clone())?,
             throttle: Arc::new(Throttle::new(self.settings.download_limit)),
+            checks: Default::default(),
             p2p: RwLock::new(self.settings.p2p),
             identity: self.identity,
             settings: self.settings,

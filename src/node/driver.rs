@@ -1,28 +1,26 @@
 //! The shell around one swarm engine: it waits for one thing, hands it in, and does what comes out.
 
+mod fetching;
 mod flow;
 mod told;
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::fragment::Cut;
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::layout::{PieceKey, SegmentId};
-use pcdn_core::origin::{Origin, OriginError, OriginGet};
+use pcdn_core::origin::{Origin, OriginError};
 use pcdn_core::peer::PeerRecord;
-use pcdn_core::range::ByteRange;
 use pcdn_core::receipt::Receipt;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::schedule::Handle;
 use pcdn_core::swarm::{AskId, Event, Input, Output, ReaderId, Swarm};
-use pcdn_core::transport::{Fetch, Refuse};
+use pcdn_core::transport::Refuse;
 use pcdn_core::unit::{Rate, Time};
 use pcdn_core::verify::Verified;
 use pcdn_core::wire::{self, Message, SliceNote};
@@ -31,10 +29,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
-use flow::{assemble, send_all, stream};
+use flow::send_all;
 pub(crate) use told::{Backing, Delivery, ToSwarm};
 
 use super::appearance::Outlooks;
+use super::freshness::Confirmed;
 use super::keeper::Job;
 use super::links::{Link, Links};
 use super::open::StreamSide;
@@ -48,6 +47,9 @@ const BATCH: usize = 64;
 /// Messages to one neighbour waiting for its session. A neighbour that takes none for so long is not worth more.
 const OUTBOX: usize = 256;
 
+/// A swarm whose content was replaced stays for so long at least: whoever opened it before begins to read it within this.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// How long a tracker may take to hear that this node leaves; its entry expires anyway.
 const GOODBYE: Duration = Duration::from_millis(250);
 
@@ -56,8 +58,8 @@ pub(crate) struct Surroundings {
     pub(crate) key: SwarmKey,
     /// Under what its pieces are kept.
     pub(crate) shelf: SwarmKey,
-    /// Set when the origin has another content at the URL.
-    pub(crate) changed: Arc<AtomicBool>,
+    /// Whether the content is still what the origin has.
+    pub(crate) confirmed: Arc<Confirmed>,
     pub(crate) rid: pcdn_core::id::Rid,
     pub(crate) url: Url,
     pub(crate) head: ResourceHead,
@@ -103,6 +105,9 @@ pub(crate) async fn run(
         appeared: 0,
         lent: Arc::new(Throttle::new(Rate::UNLIMITED)),
         heads: HashMap::new(),
+        outlived: None,
+        limit: (Rate::UNLIMITED, Rate::UNLIMITED),
+        limited: Time::ZERO,
     };
     driver.live(inbox).await;
 }
@@ -125,6 +130,12 @@ struct Driver {
     lent: Arc<Throttle>,
     /// Of a stream's segments: their URLs are resources of their own, with versions of their own.
     heads: HashMap<SegmentId, (Url, ResourceHead)>,
+    /// Another content has taken its place: it ends with the last reader after this.
+    outlived: Option<Time>,
+    /// What the engine knows of the node's own bounds: of the swarm, and of each neighbour.
+    limit: (Rate, Rate),
+    /// When that is looked at again.
+    limited: Time,
 }
 
 /// A neighbour of this swarm, and the queue of what it is to be told.
@@ -138,19 +149,32 @@ impl Driver {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             self.drain();
-            let wake = self.swarm.next_wake().since(self.now());
+            self.limit();
+            let mut wake = self.swarm.next_wake().since(self.now());
+            if let Some(until) = self.outlived {
+                if self.readers.is_empty() && self.now() >= until {
+                    return self.give_up();
+                }
+                wake = wake.min(LINGER);
+            }
             tokio::select! {
                 count = inbox.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         return;
                     }
                     for message in batch.drain(..) {
-                        if let ToSwarm::Close(done) = message {
-                            self.leave().await;
-                            let _ = done.send(());
-                            return;
+                        match message {
+                            ToSwarm::Close(done) => {
+                                self.leave().await;
+                                let _ = done.send(());
+                                return;
+                            }
+                            ToSwarm::Outlived(done) => {
+                                self.stand_aside().await;
+                                let _ = done.send(());
+                            }
+                            message => self.take(message),
                         }
-                        self.take(message);
                         self.drain();
                     }
                 }
@@ -203,11 +227,12 @@ impl Driver {
                     Err(why) => self.give(Input::Failed { flight, why }),
                 }
             }
+            ToSwarm::Sent(flight) => self.give(Input::Sent { flight }),
             ToSwarm::OriginBytes { run, bytes } => self.give(Input::OriginBytes { run, bytes }),
             ToSwarm::OriginEnd { run, result } => {
                 self.runs.remove(&run);
                 if matches!(result, Err(OriginError::Changed { .. })) {
-                    self.around.changed.store(true, Ordering::Relaxed);
+                    self.around.confirmed.change();
                 }
                 self.give(Input::OriginEnd { run, result });
             }
@@ -249,6 +274,7 @@ impl Driver {
             ToSwarm::Whole(whole) => self.give(Input::Whole(whole)),
             ToSwarm::Background(bounds) => {
                 self.lent.set(bounds.map_or(Rate::UNLIMITED, |(_, rate)| rate));
+                self.limited = Time::ZERO;
                 self.give(Input::Background(bounds.map(|(origin_bytes, _)| origin_bytes)));
             }
             ToSwarm::P2p { take, give } => self.p2p(take, give),
@@ -257,7 +283,7 @@ impl Driver {
                 // Whoever asked and went away does not mind.
                 let _ = answer.send(self.status());
             }
-            ToSwarm::Close(_) => {}
+            ToSwarm::Outlived(_) | ToSwarm::Close(_) => {}
         }
     }
 
@@ -433,51 +459,6 @@ impl Driver {
         self.around.tasks.spawn(async move { stop.run_until_cancelled(dial).await });
     }
 
-    fn ask(&mut self, flight: u64, link: Handle, fetch: Fetch) {
-        let (Some(member), Some(own)) = (self.members.get(&link), self.own.upgrade()) else { return };
-        let session = member.link.session.clone();
-        let [node, swarm, lent] = self.throttles();
-        let throttles = [member.link.throttle.clone(), swarm, node, lent];
-        let task = self.around.tasks.spawn(async move {
-            let len = fetch.len as usize;
-            // Before it is asked for: what is given up meanwhile then has cost nobody's line anything.
-            for throttle in throttles {
-                throttle.take(len).await;
-            }
-            let mut fetching = session.fetch(fetch);
-            let result = assemble(&mut fetching, len).await;
-            let _ = own.send(ToSwarm::Piece { flight, result }).await;
-        });
-        self.flights.insert(flight, task.abort_handle());
-    }
-
-    /// What bounds the bytes that come in, whoever they are from: the node, the swarm, what is lent to the background.
-    fn throttles(&self) -> [Arc<Throttle>; 3] {
-        [self.around.throttle.clone(), self.around.own_throttle.clone(), self.lent.clone()]
-    }
-
-    fn fetch(&mut self, run: u64, url: Url, range: ByteRange) {
-        let Some(own) = self.own.upgrade() else { return };
-        let origin = self.around.origin.clone();
-        let throttles = self.throttles();
-        // Length and version belong to a URL: a stream's segments have their own.
-        let segment = self.heads.values().find(|(of, _)| *of == url).map(|(_, head)| head);
-        let head =
-            segment.or((url == self.around.url).then_some(&self.around.head)).cloned().unwrap_or_default();
-        let len = head.len.filter(|_| head.validator.is_some() || segment.is_none());
-        let want = OriginGet { validator: head.validator, len, url, range: Some(range) };
-        let task = self.around.tasks.spawn(async move {
-            // An origin that panics is an origin that fails: the run must end, or its pieces would be waited for for ever.
-            let streaming = AssertUnwindSafe(stream(origin.as_ref(), &want, &own, run, &throttles));
-            let result = streaming
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_| Err(OriginError::Other { by: "origin", source: "it panicked".into() }));
-            let _ = own.send(ToSwarm::OriginEnd { run, result }).await;
-        });
-        self.runs.insert(run, task.abort_handle());
-    }
-
     fn store(&mut self, job: Job) {
         match self.around.keeper.try_send(job) {
             Ok(()) => {}
@@ -613,8 +594,24 @@ impl Driver {
         self.give(Input::Leave);
         self.drain();
         self.members.clear();
+        self.give_up();
+        self.withdraw().await;
+    }
+
+    /// Another content takes this one's place among the peers. What is here of this one is there for its readers.
+    async fn stand_aside(&mut self) {
+        self.p2p(false, false);
+        self.drain();
+        self.outlived = Some(self.now() + LINGER);
+        self.withdraw().await;
+    }
+
+    fn give_up(&mut self) {
         self.flights.drain().for_each(|(_, task)| task.abort());
         self.runs.drain().for_each(|(_, task)| task.abort());
+    }
+
+    async fn withdraw(&mut self) {
         for discovery in &self.around.discoveries {
             let goodbye = discovery.withdraw(&self.around.key, &self.around.me.id);
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;

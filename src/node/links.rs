@@ -86,6 +86,11 @@ impl Links {
         }
     }
 
+    /// Bytes a second that are taken from each peer at most.
+    pub(crate) fn download_limit(&self) -> Rate {
+        self.download_limit
+    }
+
     /// Takes what peers dial, on every transport, until it is closed.
     pub(crate) fn accept_all(self: &Arc<Self>) {
         for transport in self.transports.clone() {

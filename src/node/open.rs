@@ -4,7 +4,6 @@ mod early;
 mod first;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use pcdn_core::discovery::Discovery;
@@ -22,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::asset::{Asset, Info};
 use super::driver::{self, INBOX, Surroundings, ToSwarm};
+use super::freshness::Confirmed;
 use super::live::Broadcast;
 pub(super) use super::manifest::{ManifestPlace, fetch_checked};
 use super::stream::track::Cuts;
@@ -48,6 +48,11 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     if !matches!(url.scheme(), "http" | "https") {
         return Err(OpenError::Url(format!("{} is not an http or https URL", url.scheme())));
     }
+    // Before it is its turn: nobody else waits for what this check may have to wait for.
+    let known = shared.assets.lock().await.iter().find(|asset| asset.url() == url).cloned();
+    if let Some(asset) = known.filter(|asset| asset.head().len.is_some()) {
+        asset.confirmed().settle(shared).await?;
+    }
     // One opening at a time: two players of one film must share its swarm.
     let mut assets = shared.assets.lock().await;
     if let Some(asset) = current(shared, &mut assets, |asset| asset.url() == url).await {
@@ -67,6 +72,10 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     let (fragmenter, cuts) = cut(shared, url, rid, &head)?;
     let rule = fragmenter.rule();
     let key = SwarmKey::of(&rid, &rule);
+    assets
+        .iter()
+        .filter(|asset| asset.swarm() == key)
+        .for_each(|asset| asset.confirmed().heard(shared, url, &head));
     if let Some(asset) = current(shared, &mut assets, |asset| asset.swarm() == key).await {
         return Ok(asset);
     }
@@ -98,7 +107,7 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     Ok(asset)
 }
 
-/// The asset that is open already; one whose content has changed at the origin is left.
+/// The asset that is open already; one whose content has changed at the origin is left to its readers.
 async fn current(
     shared: &Arc<Shared>,
     assets: &mut Vec<Asset>,
@@ -108,7 +117,7 @@ async fn current(
     if !assets[at].is_outdated() {
         return Some(assets[at].clone());
     }
-    assets.remove(at).close(&shared.links).await;
+    assets.remove(at).outlive(&shared.links).await;
     None
 }
 
@@ -306,12 +315,14 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
     };
     let now = shared.clock.now();
     let mut swarm = Swarm::new(setup, shared.scheduler.make(), shared.dice("swarm"), now);
+    let confirmed = Arc::new(Confirmed::new(url.clone(), head.clone(), origin.clone(), now));
     let fits = Fits { key, rid, rule, len: head.len.unwrap_or(0) };
     for cut in cuts {
         swarm.handle(now, Input::Cut(cut));
     }
     let later = match manifest {
         Some(ManifestTask::Done(Some((manifest, raw)))) if fits.allow(&manifest) => {
+            confirmed.sign(&manifest);
             swarm.handle(now, Input::Manifest(manifest, Some(raw)));
             None
         }
@@ -333,11 +344,10 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
     }
     let (sender, inbox) = mpsc::channel(INBOX);
     let (complete, completed) = watch::channel(false);
-    let changed = Arc::new(AtomicBool::new(false));
     let around = Surroundings {
         key,
         shelf,
-        changed: changed.clone(),
+        confirmed: confirmed.clone(),
         rid,
         url: url.clone(),
         head: head.clone(),
@@ -359,18 +369,19 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
     };
     shared.links.swarms.insert(key, sender.clone());
     shared.tasks.spawn(driver::run(swarm, around, inbox, sender.downgrade()));
-    announce(shared, key, discoveries);
+    announce(shared, key, sender.downgrade(), discoveries);
     if let Some(task) = later {
-        let sender = sender.clone();
+        let (sender, confirmed) = (sender.clone(), confirmed.clone());
         shared.tasks.spawn(async move {
             if let Ok(Some((manifest, raw))) = task.await
                 && fits.allow(&manifest)
             {
+                confirmed.sign(&manifest);
                 let _ = sender.send(ToSwarm::Manifest(manifest, raw)).await;
             }
         });
     }
-    let info = Info { url, rid, swarm: key, shelf, head, changed };
+    let info = Info { url, rid, swarm: key, shelf, head, confirmed };
     Asset::new(info, sender, completed, shared)
 }
 
@@ -405,13 +416,24 @@ impl Fits {
     }
 }
 
-/// Keeps the node announced for a swarm until the node stops.
-fn announce(shared: &Arc<Shared>, key: SwarmKey, discoveries: Vec<Arc<dyn Discovery>>) {
+/// Keeps the node announced for a swarm until the node stops or the swarm is left, also to a newer content under its key.
+fn announce(
+    shared: &Arc<Shared>,
+    key: SwarmKey,
+    swarm: mpsc::WeakSender<ToSwarm>,
+    discoveries: Vec<Arc<dyn Discovery>>,
+) {
     for discovery in discoveries {
+        let swarm = swarm.clone();
         let (bound, outlook, stop) = (shared.record(), shared.outlook.clone(), shared.stop.clone());
         let links = Arc::downgrade(&shared.links);
         shared.tasks.spawn(async move {
-            while links.upgrade().is_some_and(|links| links.swarms.contains_key(&key)) {
+            let joined = || {
+                let (links, swarm) = (links.upgrade()?, swarm.upgrade()?);
+                let here = links.swarms.get(&key)?.same_channel(&swarm);
+                here.then_some(())
+            };
+            while joined().is_some() {
                 let edition = outlook.edition();
                 let record = outlook.complete(bound.clone());
                 let lease = tokio::select! {

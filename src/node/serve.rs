@@ -31,6 +31,10 @@ impl Desk {
 impl Provider for Desk {
     async fn open(&self, from: &PeerId, want: &Fetch) -> Result<Grant, Refuse> {
         let links = self.links.get().and_then(Weak::upgrade).ok_or(Refuse::NoSwarm)?;
+        // A transport may ask before its session is accepted, which is where a banned peer is turned away.
+        if links.is_banned(from) {
+            return Err(Refuse::NoSwarm);
+        }
         let swarm =
             links.swarms.get(&want.swarm).map(|entry| entry.value().clone()).ok_or(Refuse::NoSwarm)?;
         let ask = AskId(self.next.fetch_add(1, Ordering::Relaxed));
@@ -58,5 +62,31 @@ impl Drop for Slot {
                 runtime.spawn(async move { swarm.send(message).await });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pcdn_core::id::SwarmKey;
+    use pcdn_core::layout::{Layout, PieceKey, SegmentId};
+    use pcdn_core::transport::Class;
+    use pcdn_core::unit::Rate;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_swarm_hears_of_what_a_banned_peer_asks() {
+        let (me, peer, key) = (PeerId([1; 32]), PeerId([2; 32]), SwarmKey([3; 32]));
+        let links = Arc::new(Links::new(me, vec![], vec![], Rate::UNLIMITED, Default::default()));
+        let (swarm, mut asked) = mpsc::channel(1);
+        links.swarms.insert(key, swarm);
+        let desk = Desk::default();
+        desk.open_for(&links);
+        links.ban(&peer);
+        let piece = PieceKey { segment: SegmentId(0), piece: Layout::new(1, 16).unwrap().piece(0).unwrap() };
+        let (class, within) = (Class::Normal, Duration::from_secs(1));
+        let want = Fetch { swarm: key, piece, len: 1, want: vec![], class, within };
+        assert!(matches!(desk.open(&peer, &want).await, Err(Refuse::NoSwarm)));
+        assert!(asked.try_recv().is_err());
     }
 }

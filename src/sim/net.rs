@@ -23,6 +23,8 @@ const ORIGIN_OVERHEAD: f64 = 1.036;
 const DATAGRAM_BYTES: f64 = 1_280.0;
 /// A small message on the wire: IP, UDP, encryption and the protocol's own head.
 const MESSAGE_HEAD: u64 = 28 + 32 + 34;
+/// What the node's own bound lets pass at once after a pause, in microseconds at its rate; the node's.
+const LIMIT_BURST: u64 = 100_000;
 /// Of four turns at an uplink one goes to whose turn it is, urgent or not: background is never starved.
 const FAIR_TURN: u32 = 4;
 
@@ -35,6 +37,9 @@ pub(super) struct Access {
     pub(super) latency: u64,
     pub(super) loss: f64,
     queue: u64,
+    /// The node's own bound on what it takes in, and when what it let through would have passed at that rate.
+    limit: Option<f64>,
+    paid: u64,
     /// Until when the downlink is busy with what is already on its way.
     down_busy: u64,
     /// Bytes of messages that the next piece has to wait for.
@@ -56,6 +61,8 @@ impl Access {
             latency: group.latency.0.as_micros() as u64,
             loss: group.loss,
             queue: group.queue.0.as_micros() as u64,
+            limit: (!group.download_limit.is_unlimited()).then(|| per_micro(group.download_limit)),
+            paid: 0,
             down_busy: 0,
             debt: 0.0,
             sending: false,
@@ -92,6 +99,21 @@ impl Access {
     fn receive(&mut self, first: u64, last: u64, bytes: f64) -> Time {
         self.down_busy = self.down_busy.max(first) + (bytes / self.down).ceil() as u64;
         Time(self.down_busy.max(last))
+    }
+
+    /// When the node's own bound lets `len` bytes pass, in the order of asking.
+    pub(super) fn pass(&mut self, now: u64, len: u32) -> u64 {
+        let Some(rate) = self.limit else { return now };
+        let passes = self.paid.max(now);
+        self.paid = self.paid.max(now.saturating_sub(LIMIT_BURST)) + (f64::from(len) / rate) as u64;
+        passes
+    }
+
+    /// What was let pass does not come.
+    pub(super) fn give_back(&mut self, len: u32) {
+        if let Some(rate) = self.limit {
+            self.paid = self.paid.saturating_sub((f64::from(len) / rate) as u64);
+        }
     }
 
     /// When the downlink's queue has room again: now, or the moment to try again.

@@ -111,6 +111,8 @@ pub struct ViewerOutcome {
     pub wasted: u64,
     /// Given to others.
     pub uploaded: u64,
+    /// Requests that neighbours did not answer in time.
+    pub timeouts: u64,
     /// Times its player stood still.
     pub stalls: u32,
     /// Bytes that were not the content's.
@@ -227,6 +229,7 @@ impl ViewerOutcome {
             wasted: (tally.origin_sent + tally.peers_sent)
                 .saturating_sub(tally.from_origin + tally.from_peers),
             uploaded: tally.uploaded,
+            timeouts: tally.timeouts,
             stalls: peer.player.as_ref().map_or(0, |player| player.stalls),
             wrong: tally.wrong,
         }

@@ -75,6 +75,11 @@ enum Event {
     },
     Letter(u32),
     /// A request comes to who shall serve it; is taken back; is refused; its piece is sent; its piece is here.
+    /// The asker's own bound lets a request go out.
+    Goes {
+        request: u32,
+        turn: u32,
+    },
     Asked(u32),
     Cancelled {
         request: u32,
@@ -190,6 +195,7 @@ impl<'f> World<'f> {
             Event::LinkDown(end) => self.link_down(end),
             Event::NotReached { peer, other } => self.not_reached(peer, other),
             Event::Letter(letter) => self.letter(letter),
+            Event::Goes { request, turn } => self.goes(request, turn),
             Event::Asked(request) => self.asked(request),
             Event::Cancelled { request, turn } => self.cancelled(request, turn),
             Event::Refused(request) => self.refused(request),

@@ -164,6 +164,10 @@ impl Origin for Server {
         Ok(ResourceHead { content_type: Some("video/x-flv".to_owned()), ..ResourceHead::default() })
     }
 
+    async fn confirm(&self, url: &Url, _: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        self.head(url).await
+    }
+
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         let head = self.head(&want.url).await?;
         if want.url.path().ends_with(".pcdn") {

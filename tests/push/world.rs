@@ -62,6 +62,11 @@ impl Origin for Distant {
         self.http.head(url).await
     }
 
+    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        self.travel().await;
+        self.http.confirm(url, known).await
+    }
+
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         self.travel().await;
         self.http.get(want).await

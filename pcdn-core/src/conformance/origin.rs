@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::error::Judged;
 use crate::origin::{Origin, OriginBody, OriginError, OriginGet};
 use crate::range::ByteRange;
-use crate::resource::Url;
+use crate::resource::{ResourceHead, Url};
 use crate::testing::{both, within};
 
 /// Asserts the contract against a server that has `body` (at least 100,000 bytes) at `url`, with ranges and a strong
@@ -32,10 +32,29 @@ pub async fn origin<O: Origin>(origin: &O, url: &Url, body: &Bytes, missing: &Ur
         let got = get(origin, &OriginGet { range, ..known.clone() }).await;
         assert!(got == want, "bytes {start}..{end} must be exactly these");
     }
+    what_it_has_is_confirmed(origin, url, &head).await;
     two_at_once(origin, &known, body).await;
     a_dropped_body_harms_nobody(origin, &known, body).await;
     another_version_is_an_error(origin, &known).await;
     what_is_not_there_is_an_error(origin, missing).await;
+}
+
+async fn what_it_has_is_confirmed<O: Origin>(origin: &O, url: &Url, head: &ResourceHead) {
+    let same = within("confirm must end", origin.confirm(url, head)).await;
+    let same = same.unwrap_or_else(|error| panic!("confirm must succeed for what is there: {error}"));
+    assert_eq!(
+        (same.len, &same.validator),
+        (head.len, &head.validator),
+        "confirm must tell of the same content"
+    );
+    let other = ResourceHead {
+        validator: Some("\"of-another-version\"".to_owned()),
+        headers: Vec::new(),
+        ..head.clone()
+    };
+    let error = within("confirm must end", origin.confirm(url, &other)).await.err();
+    let changed = matches!(error, Some(OriginError::Changed { .. }));
+    assert!(changed, "confirm of what is there no more must be Changed, not: {error:?}");
 }
 
 async fn two_at_once<O: Origin>(origin: &O, known: &OriginGet, body: &Bytes) {

@@ -62,10 +62,18 @@ pub struct EarliestArrival {
 impl Assign for EarliestArrival {
     fn assign(&mut self, view: &View<'_>, phase: Phase, buffer: &dyn Buffer, _: &mut Dice, plan: &mut Plan) {
         let mut taken = Taken::default();
-        self.ask_origin(view, phase, plan, &mut taken);
-        if phase == Phase::Alone && !view.waits() {
-            // Whoever is left may still be tried; nothing depends on it.
-            next_run::alone(view, plan, &mut taken);
+        let rescued = self.rescue(view, phase, plan, &mut taken);
+        if view.is_limited() {
+            // What this node owes the swarm would take the line from what its player needs, and what neighbours give costs nobody
+            // anything: the origin gives what is left of the bound.
+            self.ask_neighbours(view, buffer, plan, &mut taken);
+            if !rescued && taken.bytes < view.budget {
+                self.use_origin(view, phase, plan, &mut taken);
+            }
+            return;
+        }
+        if !rescued {
+            self.use_origin(view, phase, plan, &mut taken);
         }
         self.ask_neighbours(view, buffer, plan, &mut taken);
     }
@@ -76,12 +84,20 @@ impl Assign for EarliestArrival {
 pub struct Taken {
     slots: SlotSet,
     runs: Vec<(Slot, u32)>,
+    /// Bytes asked of neighbours.
+    bytes: u64,
 }
 
 impl Taken {
     fn has(&self, slot: Slot) -> bool {
         self.slots.get(slot.0)
             || self.runs.iter().any(|(first, count)| (first.0..first.0 + count).contains(&slot.0))
+    }
+
+    fn ask(&mut self, view: &View<'_>, slot: Slot, from: Handle, class: Class, plan: &mut Plan) {
+        self.slots.set(slot.0, true);
+        self.bytes += u64::from(view.piece(slot).len);
+        plan.ask(slot, from, class);
     }
 
     pub(super) fn run(&mut self, first: Slot, count: u32, plan: &mut Plan) {
@@ -91,9 +107,10 @@ impl Taken {
 }
 
 impl EarliestArrival {
-    fn ask_origin(&mut self, view: &View<'_>, phase: Phase, plan: &mut Plan, taken: &mut Taken) {
+    /// What a player is about to miss; says whether anything was. Then nothing else is asked of the origin.
+    fn rescue(&mut self, view: &View<'_>, phase: Phase, plan: &mut Plan, taken: &mut Taken) -> bool {
         if !view.may_fetch() {
-            return;
+            return false;
         }
         rescue::needless(view).for_each(|run| plan.cut(run));
         if next_run::room(view, next_run::RUNS_RESCUE)
@@ -102,9 +119,24 @@ impl EarliestArrival {
             // Where nobody else brings what follows, it is one request: a second one would take the line from what is pressing.
             let alone = phase == Phase::Alone && !view.waits() && view.origin.used > 0;
             let count = if alone { next_run::long(view, first) } else { count };
-            return taken.run(first, count, plan);
+            taken.run(first, count, plan);
+            return true;
         }
-        if view.waits() || !next_run::room(view, next_run::RUNS) {
+        false
+    }
+
+    /// What nobody waits for at once.
+    fn use_origin(&mut self, view: &View<'_>, phase: Phase, plan: &mut Plan, taken: &mut Taken) {
+        self.owe(view, phase, plan, taken);
+        if phase == Phase::Alone && !view.waits() {
+            // Whoever is left may still be tried; nothing depends on it.
+            next_run::alone(view, plan, taken);
+        }
+    }
+
+    /// This node's duty, and what the phase and the policy allow beside it.
+    fn owe(&mut self, view: &View<'_>, phase: Phase, plan: &mut Plan, taken: &mut Taken) {
+        if !view.may_fetch() || view.waits() || !next_run::room(view, next_run::RUNS) {
             return;
         }
         if let Some((first, count)) = rescue::stuck_run(view) {
@@ -172,7 +204,8 @@ impl EarliestArrival {
     }
 
     fn ask_neighbours(&mut self, view: &View<'_>, buffer: &dyn Buffer, plan: &mut Plan, taken: &mut Taken) {
-        let race = self.duplicates < self.duplicates_max(view);
+        // Under a bound of the node's own two would take the line from one another.
+        let race = !view.is_limited() && self.duplicates < self.duplicates_max(view);
         let open = open(view, taken, race);
         let slow = self.slow(view);
         if open.count() == 0 && slow.is_empty() {
@@ -196,19 +229,56 @@ impl EarliestArrival {
         }
         hungry.sort_unstable_by_key(|(arrival, n, _)| (preferred(*arrival, n), n.handle));
         let mut wants = Wants::new(view, buffer, open, &hungry);
+        if view.is_limited() {
+            return self.ask_first_things_first(view, wants, &slow, hungry, plan, taken);
+        }
         for (arrival, neighbour, room) in hungry {
             let chosen = wants.best_of(neighbour, room);
             let spare = room - chosen.len();
             for slot in chosen {
                 let piece = view.piece(slot);
                 self.duplicates += if piece.fetching { u64::from(piece.len) } else { 0 };
-                taken.slots.set(slot.0, true);
                 wants.open.set(slot.0, false);
-                plan.ask(slot, neighbour.handle, class(view, piece));
+                taken.ask(view, slot, neighbour.handle, class(view, piece), plan);
             }
             if spare > 0 && !slow.is_empty() {
                 self.again(view, &slow, neighbour, arrival, plan, taken);
             }
+        }
+    }
+
+    /// Under the node's own bound the line is the bottleneck, not the neighbours: the first in rank goes first, to whoever has it and
+    /// is soonest, and what does not fit is asked for when it is its turn.
+    fn ask_first_things_first(
+        &mut self,
+        view: &View<'_>,
+        mut wants: Wants,
+        slow: &[&Flight],
+        mut hungry: Vec<(Time, &Neighbour, usize)>,
+        plan: &mut Plan,
+        taken: &mut Taken,
+    ) {
+        wants.ranked.sort_unstable();
+        // One that has given nothing yet may never: what is asked of it keeps the line idle, so only one of them is tried at a time.
+        let unproven = |n: &Neighbour| n.service.0.is_zero();
+        let mut trying = view.flights.iter().any(|flight| view.neighbour(flight.from).is_some_and(unproven));
+        for (_, slot) in wants.ranked.iter().filter(|(_, slot)| wants.open.get(slot.0)) {
+            if taken.bytes >= view.budget {
+                return;
+            }
+            let able = |n: &Neighbour, room: usize| room > 0 && n.gives(*slot) && !(trying && unproven(n));
+            let Some((_, neighbour, room)) = hungry.iter_mut().find(|(_, n, room)| able(n, *room)) else {
+                continue;
+            };
+            *room -= 1;
+            trying |= unproven(neighbour);
+            taken.ask(view, *slot, neighbour.handle, class(view, view.piece(*slot)), plan);
+        }
+        for (arrival, neighbour, _) in hungry.into_iter().filter(|(_, _, room)| *room > 0) {
+            if taken.bytes >= view.budget {
+                return;
+            }
+            self.again(view, slow, neighbour, arrival, plan, taken);
         }
     }
 
@@ -249,8 +319,7 @@ impl EarliestArrival {
             return;
         }
         self.duplicates += bytes;
-        taken.slots.set(flight.slot.0, true);
-        plan.ask(flight.slot, who.handle, Class::Urgent);
+        taken.ask(view, flight.slot, who.handle, Class::Urgent, plan);
     }
 
     /// Bytes this node may ask for twice.

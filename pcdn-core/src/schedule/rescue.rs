@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use super::assign::next_run;
-use super::{Neighbour, OriginRun, Piece, Slot, View};
+use super::{Flight, Neighbour, OriginRun, Piece, Slot, View};
 use crate::unit::Time;
 
 /// Margin beside the estimate: a tick, a scheduling delay, a little jitter.
@@ -186,17 +186,52 @@ fn starved(view: &View<'_>) -> bool {
     (share(view) as f64) < bytes as f64 / DEMAND.as_secs_f64() * STARVED
 }
 
+/// Whether neighbours that have given nothing yet are hoped for. Under the node's own bound the origin, asked for all that presses,
+/// would leave them no room to show what they give: once it has given the first bytes they are tried. When one has not kept its
+/// word, the others must show it first: a slow line has no time to make up for them.
+fn unproven_hope(view: &View<'_>) -> Unproven {
+    let unproven = |n: &Neighbour| n.service.0.is_zero();
+    let late = |flight: &Flight| {
+        view.now > flight.expected + LATE && view.neighbour(flight.from).is_some_and(unproven)
+    };
+    if !view.is_limited() || view.origin.used == 0 {
+        Unproven::Later
+    } else if view.neighbours.iter().any(|n| unproven(n) && n.failures > 0) || view.flights.iter().any(late) {
+        Unproven::Never
+    } else {
+        Unproven::Always
+    }
+}
+
+/// For what a neighbour that has given nothing yet is hoped for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unproven {
+    Always,
+    /// What does not press.
+    Later,
+    Never,
+}
+
 /// What neighbours may be hoped to bring, piece by piece in the order of need: each hope makes a neighbour's queue longer.
 struct Hopes<'v> {
     view: &'v View<'v>,
     starved: bool,
     /// Bytes hoped for from each neighbour beside those it was asked for.
     queued: Vec<u64>,
+    unproven: Unproven,
+    /// Bytes hoped for from all of them: they share what the node's own bound lets through.
+    hoped: u64,
 }
 
 impl<'v> Hopes<'v> {
     fn new(view: &'v View<'v>) -> Self {
-        Self { view, starved: starved(view), queued: vec![0; view.neighbours.len()] }
+        Self {
+            view,
+            starved: starved(view),
+            queued: vec![0; view.neighbours.len()],
+            unproven: unproven_hope(view),
+            hoped: 0,
+        }
     }
 
     /// Whether a piece will come in time, or no later than the origin would bring it.
@@ -206,7 +241,8 @@ impl<'v> Hopes<'v> {
         }
         let hope = if piece.flights > 0 { self.in_flight(slot) } else { self.offered(slot, piece) };
         let transfer = Duration::from_secs_f64(RUN_BYTES_MIN as f64 / crowded_rate(self.view) as f64);
-        let rescued = self.view.now + self.view.origin.first_byte + transfer;
+        // The origin's bytes would wait for the node's own bound as well.
+        let rescued = self.view.now + self.view.origin.first_byte + transfer + self.passes();
         hope.is_some_and(|hope| hope + EARLY <= piece.due || hope <= rescued)
     }
 
@@ -222,9 +258,14 @@ impl<'v> Hopes<'v> {
         }
         // Where the origin is starved nothing is lost by trying.
         let pressing = !self.starved && piece.due <= self.view.now + UNPROVEN;
+        let unproven = match self.unproven {
+            Unproven::Always => true,
+            Unproven::Later => !pressing,
+            Unproven::Never => false,
+        };
         let willing = |n: &&Neighbour| {
             let proven = !n.service.0.is_zero();
-            n.gives(slot) && n.failures == 0 && n.quiet_until <= self.view.now && (proven || !pressing)
+            n.gives(slot) && n.failures == 0 && n.quiet_until <= self.view.now && (proven || unproven)
         };
         let arrival = |at: usize, n: &Neighbour| {
             let bytes = (n.pending + self.queued[at]) as f64 + f64::from(piece.len);
@@ -233,7 +274,16 @@ impl<'v> Hopes<'v> {
         let all = self.view.neighbours.iter().enumerate().filter(|(_, n)| willing(n));
         let (at, hope) = all.map(|(at, n)| (at, arrival(at, n))).min_by_key(|(at, hope)| (*hope, *at))?;
         self.queued[at] += u64::from(piece.len);
+        self.hoped += u64::from(piece.len);
         Some(hope)
+    }
+
+    /// How long the node's own bound takes for what is hoped for.
+    fn passes(&self) -> Duration {
+        match self.view.is_limited() {
+            true => self.view.limit.time_for(self.hoped).min(Duration::from_secs(3_600)),
+            false => Duration::ZERO,
+        }
     }
 }
 

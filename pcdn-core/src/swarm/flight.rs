@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Output, Source, Swarm};
-use crate::schedule::{Flight, Handle, Slot};
+use super::{Output, Source, Swarm, limit};
+use crate::schedule::{Flight, Handle, Neighbour, Slot};
 use crate::swarm::report::Event;
 use crate::transport::{Class, Fetch, FetchError, Refuse};
 use crate::unit::Time;
@@ -19,6 +19,8 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(15);
 const TIMEOUT_URGENT: Duration = Duration::from_millis(1_200);
 /// A neighbour that timed out is left alone for this long times its failures in a row.
 const QUIET: Duration = Duration::from_millis(500);
+/// A neighbour that is this late has not kept its word: one tick.
+const UNKEPT: Duration = Duration::from_millis(200);
 /// The longest pause a busy neighbour can ask for.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 /// A neighbour that says "busy" for this long and gives nothing meanwhile is as good as one that fails: who waits for it would
@@ -29,9 +31,20 @@ const BUSY_BELIEVED: Duration = Duration::from_secs(4);
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     all: Vec<Flight>,
-    /// When each is given up.
-    deadlines: Vec<Time>,
+    terms: Vec<Terms>,
     next: u64,
+}
+
+/// What holds of a request beside what a scheduler sees.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    /// When it is given up.
+    until: Time,
+    /// How long it may take from when it goes out, and is expected to.
+    within: Duration,
+    expected: Duration,
+    /// The node's own bound still holds it back.
+    held_back: bool,
 }
 
 impl Flights {
@@ -39,19 +52,23 @@ impl Flights {
         &self.all
     }
 
-    fn take(&mut self, id: u64) -> Option<Flight> {
-        let at = self.all.binary_search_by_key(&id, |flight| flight.id).ok()?;
-        self.deadlines.remove(at);
-        Some(self.all.remove(at))
+    fn at(&self, id: u64) -> Option<usize> {
+        self.all.binary_search_by_key(&id, |flight| flight.id).ok()
+    }
+
+    fn take(&mut self, id: u64) -> Option<(Flight, Terms)> {
+        let at = self.at(id)?;
+        Some((self.all.remove(at), self.terms.remove(at)))
     }
 
     pub(super) fn of(&self, link: Handle) -> Vec<u64> {
         self.all.iter().filter(|flight| flight.from == link).map(|flight| flight.id).collect()
     }
 
-    fn late(&self, now: Time) -> Vec<(u64, Handle)> {
-        let all = self.all.iter().zip(&self.deadlines);
-        all.filter(|(_, at)| **at <= now).map(|(flight, _)| (flight.id, flight.from)).collect()
+    /// Those whose time is over, and whether they went out at all.
+    fn late(&self, now: Time) -> Vec<(u64, Handle, bool)> {
+        let all = self.all.iter().zip(&self.terms).filter(|(_, terms)| terms.until <= now);
+        all.map(|(flight, terms)| (flight.id, flight.from, !terms.held_back)).collect()
     }
 }
 
@@ -69,7 +86,7 @@ impl Flights {
 
 impl Swarm {
     pub(super) fn ask(&mut self, now: Time, slot: Slot, from: Handle, class: Class) {
-        if slot.0 >= self.board.count() || !self.setup.take {
+        if slot.0 >= self.board.count() || !self.setup.take || self.budget_for(now, slot) == 0 {
             return;
         }
         let class = self.class(class);
@@ -79,27 +96,48 @@ impl Swarm {
             && self.flights.all.iter().any(|flight| flight.slot == slot && flight.from == from);
         let refused = piece.held || !piece.provable || piece.flights >= 2 || double;
         let Some(neighbour) = self.links.get_mut(from).filter(|n| !refused && n.gives(slot)) else { return };
-        let expected = neighbour.arrival(now, len);
+        let service = neighbour.arrival(now, len).since(now);
         neighbour.pending += u64::from(len);
         neighbour.flights += 1;
-        let wait = (expected.since(now) * 3).min(TIMEOUT_MAX);
+        let wait = (service * 3).min(TIMEOUT_MAX);
         let timeout = wait.max(if class == Class::Urgent { TIMEOUT_URGENT } else { TIMEOUT_MIN });
         let id = self.flights.next;
         self.flights.next += 1;
+        let expected = now + self.limit.wait(now) + service;
+        let held_back = self.limit.holds_back();
+        let until = now + if held_back { limit::HELD_BACK_MAX } else { timeout };
+        self.limit.asked(now, u64::from(len));
+        self.limit.held(if held_back { u64::from(len) } else { 0 });
         self.flights.all.push(Flight { id, slot, from, asked: now, expected });
-        self.flights.deadlines.push(now + timeout);
+        self.flights.terms.push(Terms { until, within: timeout, expected: service, held_back });
         self.board.piece_mut(slot).flights += 1;
         let fetch =
             Fetch { swarm: self.setup.key, piece: key, len, want: Vec::new(), class, within: timeout };
         self.out.push_back(Output::Ask { flight: id, link: from, fetch });
     }
 
+    /// The node's own bound has let a request go out: its time begins.
+    pub(super) fn sent(&mut self, now: Time, id: u64) {
+        let Some(at) = self.flights.at(id) else { return };
+        let (flight, terms) = (&mut self.flights.all[at], &mut self.flights.terms[at]);
+        if std::mem::take(&mut terms.held_back) {
+            (flight.asked, flight.expected, terms.until) = (now, now + terms.expected, now + terms.within);
+            let len = u64::from(self.board.piece(flight.slot).len);
+            self.limit.let_go(len);
+        }
+    }
+
     /// Takes a request off the books; the neighbour's queue is shorter by it.
     fn land(&mut self, id: u64) -> Option<Flight> {
-        let flight = self.flights.take(id)?;
+        let (flight, terms) = self.flights.take(id)?;
         let piece = self.board.piece_mut(flight.slot);
         piece.flights = piece.flights.saturating_sub(1);
         let len = u64::from(piece.len);
+        if terms.held_back {
+            // Taken back before it cost anything.
+            self.limit.let_go(len);
+            self.limit.spared(len);
+        }
         if let Some(neighbour) = self.links.get_mut(flight.from) {
             neighbour.pending = neighbour.pending.saturating_sub(len);
             neighbour.flights = neighbour.flights.saturating_sub(1);
@@ -121,6 +159,7 @@ impl Swarm {
     }
 
     pub(super) fn piece_came(&mut self, now: Time, id: u64, bytes: Bytes) {
+        self.sent(now, id);
         let Some(flight) = self.land(id) else { return };
         let slot = flight.slot;
         let len = bytes.len() as u64;
@@ -161,7 +200,9 @@ impl Swarm {
     }
 
     pub(super) fn piece_failed(&mut self, now: Time, id: u64, why: &FetchError) {
+        self.sent(now, id);
         let Some(flight) = self.land(id) else { return };
+        self.limit.spared(u64::from(self.board.piece(flight.slot).len));
         let Some(neighbour) = self.links.get_mut(flight.from) else { return };
         match why {
             FetchError::Refused(Refuse::Busy(after)) => {
@@ -184,13 +225,18 @@ impl Swarm {
 
     /// Requests whose time is over are given up; the neighbour is asked less.
     pub(super) fn expire_flights(&mut self, now: Time) {
-        for (id, from) in self.flights.late(now) {
+        for (id, from, went_out) in self.flights.late(now) {
+            // One that was held back gives back its part of the bound by itself.
+            let len = self.flights.at(id).map_or(0, |at| self.board.piece(self.flights.all[at].slot).len);
+            self.limit.spared(if went_out { u64::from(len) } else { 0 });
             self.cancel(id);
-            if let Some(neighbour) = self.links.get_mut(from) {
+            if let Some(neighbour) = self.links.get_mut(from).filter(|_| went_out) {
                 neighbour.failures = neighbour.failures.saturating_add(1);
                 neighbour.rate = (neighbour.rate / 2).max(1_000);
                 neighbour.quiet_until = now + QUIET * u32::from(neighbour.failures.min(20));
                 self.report.timeouts += 1;
+                let peer = neighbour.peer;
+                self.note(Event::TimedOut { peer });
             }
         }
     }
@@ -202,5 +248,20 @@ impl Swarm {
         let others: Vec<u64> =
             self.flights.all.iter().filter(|flight| flight.slot == slot).map(|flight| flight.id).collect();
         others.into_iter().for_each(|id| self.cancel(id));
+    }
+
+    /// What was asked of neighbours came from elsewhere. Under the node's own bound few are tried that have given nothing yet, one
+    /// after another: one that is late is not to be tried as if it were the first time, though its time-out is not over.
+    pub(super) fn note_unkept(&mut self, now: Time, slot: Slot) {
+        if !self.limit.holds_back() || self.board.piece(slot).flights == 0 {
+            return;
+        }
+        for flight in self.flights.all.iter().filter(|flight| flight.slot == slot) {
+            let late = now > flight.expected + UNKEPT;
+            let unproven = |neighbour: &&mut Neighbour| neighbour.service.0.is_zero();
+            if let Some(neighbour) = self.links.get_mut(flight.from).filter(unproven).filter(|_| late) {
+                neighbour.failures = neighbour.failures.saturating_add(1);
+            }
+        }
     }
 }

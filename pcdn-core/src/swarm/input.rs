@@ -127,6 +127,20 @@ pub enum Input {
     /// Whatever nobody reads is wanted in the background only, with so many bytes from the origin since this was first said;
     /// `None`: as usual.
     Background(Option<u64>),
+    /// The node takes in no more than `rate` for this swarm, from neighbours and the origin, and no more than `neighbour` of each
+    /// neighbour: the shell holds back what is beyond. As long as either is bounded it also says when a request goes out
+    /// ([`Sent`](Self::Sent)): one that waits for the node's own bound says nothing of its neighbour. To be said again when it changes.
+    Limit {
+        /// Bytes per second in all; [`Rate::UNLIMITED`] at first.
+        rate: Rate,
+        /// Likewise of each neighbour.
+        neighbour: Rate,
+    },
+    /// A request to a neighbour was held back by the node's own bound and goes out now.
+    Sent {
+        /// Which.
+        flight: u64,
+    },
     /// A reader wants bytes of the resource from `at` to `end` in order.
     Read {
         /// Its name.

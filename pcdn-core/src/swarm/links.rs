@@ -13,7 +13,7 @@ use crate::layout::{Layout, SegmentId};
 use crate::peer::{PeerAddr, Scheme};
 use crate::schedule::{Handle, Neighbour, Slot, SlotSet};
 use crate::swarm::report::Event;
-use crate::unit::Time;
+use crate::unit::{Rate, Time};
 use crate::wire::{HaveSegment, Status};
 
 /// Rate assumed of a neighbour before its first piece: 8 Mbit/s, a modest home uplink, as is assumed of the origin.
@@ -35,6 +35,8 @@ pub(super) struct Links {
     meter: Meter,
     /// Superpeers, linked or not: those of the swarm's neighbourhood that the node asked its trackers about.
     preferred: BTreeSet<PeerId>,
+    /// Bytes per second that the node takes from each at most.
+    bound: Option<Rate>,
 }
 
 /// What the engine knows of a neighbour beside what a scheduler sees.
@@ -128,7 +130,7 @@ impl Links {
             peer,
             holds: SlotSet::default(),
             rtt,
-            rate: RATE_GUESS,
+            rate: self.bounded(RATE_GUESS),
             service: (Duration::ZERO, Duration::ZERO),
             pending: 0,
             flights: 0,
@@ -141,6 +143,16 @@ impl Links {
         self.handles.insert(at, link);
         self.neighbours.insert(at, neighbour);
         self.sides.insert(at, Side { remote, secs_per_byte: 1.0 / RATE_GUESS as f64, ..Side::default() });
+    }
+
+    /// Of each no more than `rate` is taken: whatever it could give, it gives no more.
+    pub(super) fn bound(&mut self, rate: Rate) {
+        self.bound = Some(rate);
+        self.neighbours.iter_mut().for_each(|n| n.rate = n.rate.min(rate.0));
+    }
+
+    fn bounded(&self, rate: u64) -> u64 {
+        rate.min(self.bound.map_or(rate, |bound| bound.0))
     }
 
     /// These are superpeers, and no others.
@@ -224,7 +236,8 @@ impl Links {
         side.last_piece = Some(now);
         side.busy_since = None;
         side.secs_per_byte += 0.2 * (gap / len.max(1) as f64 - side.secs_per_byte);
-        neighbour.rate = (1.0 / side.secs_per_byte.max(1e-10)) as u64;
+        let rate = (1.0 / side.secs_per_byte.max(1e-10)) as u64;
+        neighbour.rate = rate.min(self.bound.map_or(rate, |bound| bound.0));
         let took = now.since(asked);
         let (mean, deviation) = neighbour.service;
         let off = took.abs_diff(mean);

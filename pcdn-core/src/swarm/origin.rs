@@ -174,16 +174,20 @@ impl Runs {
 impl Swarm {
     pub(super) fn fetch(&mut self, now: Time, first: Slot, count: u32) {
         let last = self.board.count().min(first.0.saturating_add(count));
-        let mut left = self.origin_left();
+        if first.0 >= last {
+            return;
+        }
+        let (mut left, mut budget) = (self.origin_left(), self.run_budget_for(now, first));
         let mut end = first.0;
         while end < last {
             let piece = self.board.piece(Slot(end));
             let here = piece.held || piece.fetching;
             let len = u64::from(piece.len);
-            if here || len > left || (end > first.0 && !self.board.continues(Slot(end))) {
+            if here || len > left || budget == 0 || (end > first.0 && !self.board.continues(Slot(end))) {
                 break;
             }
             left -= len;
+            budget = budget.saturating_sub(len);
             end += 1;
         }
         if end > first.0 && self.origin.runs.len() < RUNS_MAX {
@@ -233,6 +237,7 @@ impl Swarm {
             moved: now,
             audit,
         };
+        self.limit.asked(now, bytes);
         self.origin.runs.insert(run, state);
         for claim in self.claims(first.0..end) {
             self.tell_takers(&claim);
@@ -295,6 +300,13 @@ impl Swarm {
         self.fill_pieces(now, id, bytes);
     }
 
+    /// Takes a run off the books; what it has not brought does not come.
+    fn remove_run(&mut self, id: u64) -> Option<Run> {
+        let run = self.origin.runs.remove(&id)?;
+        self.limit.spared(run.left);
+        Some(run)
+    }
+
     /// Makes pieces of what has arrived.
     fn fill_pieces(&mut self, now: Time, id: u64, mut arrived: Bytes) {
         while let Some(run) = self.origin.runs.get_mut(&id) {
@@ -308,7 +320,7 @@ impl Swarm {
             let (audit, done) = (run.audit, run.at >= run.end && run.left > 0);
             if done {
                 // Cut short: what is still on its way is not wanted.
-                self.origin.runs.remove(&id);
+                self.remove_run(id);
                 self.out.push_back(Output::Abort { run: id });
             }
             self.own_piece(now, slot, bytes, audit);
@@ -340,12 +352,13 @@ impl Swarm {
         } else {
             self.report.from_origin += len;
         }
+        self.note_unkept(now, slot);
         self.cancel_others(slot);
         self.keep(now, slot, bytes, digest, Source::Origin);
     }
 
     pub(super) fn origin_end(&mut self, now: Time, id: u64, result: Result<(), OriginError>) {
-        let Some(run) = self.origin.runs.remove(&id) else { return };
+        let Some(run) = self.remove_run(id) else { return };
         for slot in run.at..run.end {
             self.board.piece_mut(Slot(slot)).fetching = false;
         }
@@ -406,7 +419,7 @@ impl Swarm {
         let (given_back, stop) = (end..run.end, run.at >= end);
         run.end = end;
         if stop {
-            self.origin.runs.remove(&id);
+            self.remove_run(id);
             self.out.push_back(Output::Abort { run: id });
         }
         let mut at = given_back.start;
@@ -428,7 +441,7 @@ impl Swarm {
 
     /// Ends a run at once, whatever it is for.
     pub(super) fn drop_run(&mut self, id: u64) {
-        let Some(run) = self.origin.runs.remove(&id) else { return };
+        let Some(run) = self.remove_run(id) else { return };
         for slot in run.at..run.end {
             self.board.piece_mut(Slot(slot)).fetching = false;
         }

@@ -198,10 +198,10 @@ impl Swarm {
         self.deliver(now);
     }
 
-    /// What the origin alone would give this node.
+    /// What the origin alone would give this node, as far as its own bound lets it through.
     pub(super) fn fair_share(&self) -> u64 {
         let downloaders = 1 + self.links.all().iter().filter(|n| !n.complete).count() as u64;
-        self.origin.view_capacity() / downloaders
+        (self.origin.view_capacity() / downloaders).min(self.limit.rate().0)
     }
 
     /// A piece is here and right: it is kept, told, and given to whoever waits.

@@ -25,6 +25,11 @@ pub enum Event {
         /// To whom.
         peer: PeerId,
     },
+    /// A neighbour did not answer a request in time.
+    TimedOut {
+        /// Who.
+        peer: PeerId,
+    },
     /// A piece failed verification.
     Rejected {
         /// Who gave it.

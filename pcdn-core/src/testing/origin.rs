@@ -38,6 +38,7 @@ struct Script {
     next: VecDeque<Fault>,
     always: Option<Fault>,
     poisoned: Vec<Url>,
+    headers: Vec<(String, String)>,
     counts: Counts,
 }
 
@@ -65,6 +66,8 @@ pub enum Fault {
 pub struct Counts {
     /// Heads asked for.
     pub heads: u64,
+    /// Times it was asked whether a content is still the same.
+    pub confirms: u64,
     /// Transfers begun.
     pub gets: u64,
     /// Bytes of bodies given.
@@ -83,13 +86,23 @@ impl ScriptedOrigin {
         self
     }
 
+    /// From now on every head has the header `name` (lower case).
+    pub fn saying(self, name: &str, value: &str) -> Self {
+        let mut script = self.script();
+        script.headers.retain(|(own, _)| own != name);
+        script.headers.push((name.to_owned(), value.to_owned()));
+        drop(script);
+        self
+    }
+
     /// The next transfer that no earlier call speaks for goes wrong like this.
     pub fn then(self, fault: Fault) -> Self {
         self.script().next.push_back(fault);
         self
     }
 
-    /// From now on every transfer that [`then`](Self::then) does not speak for goes like this.
+    /// From now on every transfer that [`then`](Self::then) does not speak for goes like this. [`confirm`](Origin::confirm) obeys
+    /// it, too: a stall is an answer that never comes.
     pub fn always(self, fault: Fault) -> Self {
         self.script().always = Some(fault);
         self
@@ -115,21 +128,21 @@ impl Script {
         self.contents.get(url).cloned().ok_or(OriginError::Status { status: 404, retry_after: None })
     }
 
+    fn head_of(&self, content: &[u8]) -> ResourceHead {
+        ResourceHead {
+            len: Some(content.len() as u64),
+            content_type: Some("application/octet-stream".to_owned()),
+            validator: Some(format!("\"{}\"", blake3::hash(content).to_hex())),
+            ranges: true,
+            headers: self.headers.clone(),
+        }
+    }
+
     fn fault(&mut self, url: &Url) -> Fault {
         if self.poisoned.contains(url) {
             return Fault::Wrong;
         }
         self.next.pop_front().or(self.always).unwrap_or(Fault::None)
-    }
-}
-
-fn head_of(content: &[u8]) -> ResourceHead {
-    ResourceHead {
-        len: Some(content.len() as u64),
-        content_type: Some("application/octet-stream".to_owned()),
-        validator: Some(format!("\"{}\"", blake3::hash(content).to_hex())),
-        ranges: true,
-        headers: Vec::new(),
     }
 }
 
@@ -141,7 +154,26 @@ impl Origin for ScriptedOrigin {
         match script.always {
             Some(Fault::Status(status)) => Err(OriginError::Status { status, retry_after: None }),
             Some(Fault::Unreachable) => Err(unreachable()),
-            _ => Ok(head_of(&script.content(url)?)),
+            _ => Ok(script.head_of(&script.content(url)?)),
+        }
+    }
+
+    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        let (always, head) = {
+            let mut script = self.script();
+            script.counts.confirms += 1;
+            (script.always, script.content(url).map(|content| script.head_of(&content)))
+        };
+        match always {
+            Some(Fault::Status(status)) => return Err(OriginError::Status { status, retry_after: None }),
+            Some(Fault::Unreachable) => return Err(unreachable()),
+            Some(Fault::StallAfter(_)) => std::future::pending().await,
+            _ => {}
+        }
+        let head = head?;
+        match known.differs_from(&head) {
+            Some(what) => Err(OriginError::Changed { what }),
+            None => Ok(head),
         }
     }
 
@@ -155,7 +187,7 @@ impl Origin for ScriptedOrigin {
             _ => {}
         }
         let content = script.content(&want.url)?;
-        let head = head_of(&content);
+        let head = script.head_of(&content);
         check(want, &head)?;
         let whole = ByteRange::new(0, content.len() as u64);
         let range = match want.range {

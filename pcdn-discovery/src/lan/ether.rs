@@ -1,30 +1,32 @@
 //! The sockets and the task around the [`Machine`].
 //!
-//! One socket takes what is said to the group, on all interfaces. For each private address of this machine another one speaks,
-//! so that what it says comes from there, and takes the answers.
+//! One socket for each version of IP takes what is said to the group, on all interfaces. For each [`Place`] of this machine
+//! another one speaks, so that what it says comes from there, and takes the answers.
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pcdn_core::dice::Dice;
 use pcdn_core::id::{PeerId, SwarmKey};
-use pcdn_core::peer::{PeerRecord, Reach, Scheme};
+use pcdn_core::peer::PeerRecord;
 use pcdn_core::unit::Time;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::SockRef;
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::family::{Family, Places, Ports};
+use super::lock;
 use super::machine::Machine;
-use super::{GROUP, lock};
+use super::place::Place;
 
-/// Interfaces at most; a laptop with containers has a dozen bridges, of which none is a home's network.
-const INTERFACES_MAX: usize = 8;
+/// Places at most; a laptop with containers has a dozen bridges, of which none is a home's network.
+const PLACES_MAX: usize = 8;
 /// Interfaces are looked at so often: who takes a laptop to another room is found there.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Longest datagram read; ours are shorter, and what is longer is cut and then none of ours.
@@ -36,37 +38,41 @@ pub(super) struct Ether {
     machine: Machine,
     dice: Dice,
     since: Instant,
-    bound: Vec<IpAddr>,
-    group: UdpSocket,
+    places: Look,
+    /// By version of IP, where the machine has it.
+    groups: Vec<(Family, UdpSocket)>,
     voices: Vec<Voice>,
     look_at: Instant,
 }
 
-/// Speaks from one address of this machine.
+/// Says where this machine can speak now.
+pub(super) type Look = Box<dyn Fn() -> Vec<Place> + Send>;
+
+/// Speaks from one place of this machine.
 struct Voice {
-    ip: Ipv4Addr,
+    place: Place,
     socket: UdpSocket,
 }
 
+impl Voice {
+    /// What is lost is said again. Past tokio, which takes a socket for full until it has looked at it once.
+    fn say(&self, word: &[u8], to: SocketAddr) {
+        let _ = SockRef::from(&self.socket).send_to(word, &to.into());
+    }
+}
+
 impl Ether {
-    pub(super) fn open(me: PeerId, bound: Vec<IpAddr>) -> io::Result<Self> {
+    pub(super) fn open(me: PeerId, groups: Vec<(Family, UdpSocket)>, places: Look) -> io::Result<Self> {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
-        let group = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-        // Every node on this machine takes part.
-        group.set_reuse_address(true)?;
-        #[cfg(unix)]
-        group.set_reuse_port(true)?;
-        group.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, GROUP.1)).into())?;
-        let group = tokio(group)?;
         let (machine, dice) = (Machine::new(me), Dice::new(u64::from_be_bytes(seed)));
         let now = Instant::now();
-        let mut ether = Self { machine, dice, since: now, bound, group, voices: Vec::new(), look_at: now };
+        let mut ether = Self { machine, dice, since: now, places, groups, voices: Vec::new(), look_at: now };
         ether.look();
         Ok(ether)
     }
 
-    pub(super) fn announce(&mut self, key: &SwarmKey, ports: Vec<(Scheme, u16)>) -> bool {
+    pub(super) fn announce(&mut self, key: &SwarmKey, ports: Ports) -> bool {
         self.machine.announce(self.now(), key, ports)
     }
 
@@ -95,29 +101,34 @@ impl Ether {
         }
     }
 
-    /// Opens voices for addresses that are new, and closes those of addresses that are gone.
+    /// Opens voices in places that are new, and closes those in places that are gone.
     fn look(&mut self) {
         self.look_at = Instant::now() + LOOK_EVERY;
-        let here = private_addresses(&self.bound);
-        self.voices.retain(|voice| here.contains(&voice.ip));
-        for ip in here {
-            if self.voices.len() >= INTERFACES_MAX || self.voices.iter().any(|voice| voice.ip == ip) {
+        let here = (self.places)();
+        self.voices.retain(|voice| here.contains(&voice.place));
+        for place in here {
+            if self.voices.len() >= PLACES_MAX || self.voices.iter().any(|voice| voice.place == place) {
                 continue;
             }
+            let group = self.groups.iter().find(|(family, _)| *family == Family::of(place.ip));
+            let Some((_, group)) = group else { continue };
             // It is there already if the interface had an address before.
-            let _ = self.group.join_multicast_v4(GROUP.0, ip);
-            match voice(ip) {
-                Ok(socket) => self.voices.push(Voice { ip, socket }),
-                Err(error) => tracing::debug!(%ip, %error, "cannot speak in the local network"),
+            let _ = place.join(group);
+            match place.voice() {
+                Ok(socket) => self.voices.push(Voice { place, socket }),
+                Err(error) => tracing::debug!(ip = %place.ip, %error, "cannot speak in the local network"),
             }
         }
+        let ips = || self.voices.iter().map(|voice| voice.place.ip);
+        let v6 = |ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None };
+        let places = Places { v4: ips().any(|ip| ip.is_ipv4()), v6: ips().filter_map(v6).collect() };
+        self.machine.set_places(self.now(), places);
     }
 
     fn speak(&mut self) {
-        for word in self.machine.wake(self.now(), &mut self.dice) {
-            for voice in &self.voices {
-                // What is lost is said again.
-                let _ = voice.socket.try_send_to(&word, SocketAddr::from(GROUP));
+        for (family, word) in self.machine.wake(self.now(), &mut self.dice) {
+            for voice in self.voices.iter().filter(|voice| Family::of(voice.place.ip) == family) {
+                voice.say(&word, voice.place.group());
             }
         }
     }
@@ -126,8 +137,9 @@ impl Ether {
     fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.now();
         let mut room = [0; RECEIVE_BYTES];
-        let Self { machine, dice, group, voices, .. } = self;
-        let sockets = std::iter::once(&*group).chain(voices.iter().map(|voice| &voice.socket));
+        let Self { machine, dice, groups, voices, .. } = self;
+        let groups = groups.iter().map(|(_, socket)| socket);
+        let sockets = groups.chain(voices.iter().map(|voice| &voice.socket));
         let mut more = false;
         for socket in sockets {
             more = true;
@@ -137,8 +149,10 @@ impl Ether {
                     Poll::Ready(Ok(from)) => {
                         if let Some(answer) = machine.handle(now, dice, from, buffer.filled()) {
                             // From the address that the asker shares a network with, as far as one can see.
-                            let near = voices.iter().find(|voice| is_near(voice.ip, from));
-                            near.or(voices.first()).map(|voice| voice.socket.try_send_to(&answer, from));
+                            let near = voices.iter().find(|voice| is_near(voice.place.ip, from.ip()));
+                            let family = Family::of(from.ip());
+                            let any = || voices.iter().find(|voice| Family::of(voice.place.ip) == family);
+                            near.or_else(any).into_iter().for_each(|voice| voice.say(&answer, from));
                         }
                     }
                     Poll::Ready(Err(_)) => {}
@@ -173,47 +187,27 @@ pub(super) async fn run(ether: Arc<Mutex<Ether>>, wake: Arc<Notify>) {
     }
 }
 
-/// Addresses of this machine in private networks, as far as the transports listen there.
-fn private_addresses(bound: &[IpAddr]) -> Vec<Ipv4Addr> {
-    let everywhere = bound.iter().any(IpAddr::is_unspecified);
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let mut all: Vec<Ipv4Addr> = Vec::new();
-    for ip in interfaces.into_iter().map(|interface| interface.ip()) {
-        let listened = everywhere || bound.contains(&ip);
-        if let IpAddr::V4(v4) = ip
-            && listened
-            && Reach::of(ip) == Reach::Site
-            && !all.contains(&v4)
-        {
-            all.push(v4);
-        }
+/// Whether two addresses begin alike: homes have a /24 or larger, and a /64.
+fn is_near(ip: IpAddr, of: IpAddr) -> bool {
+    match (ip, of) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => v4_begins(a) == v4_begins(b),
+        (IpAddr::V6(a), IpAddr::V6(b)) => v6_begins(a) == v6_begins(b),
+        _ => false,
     }
-    all
 }
 
-fn voice(ip: Ipv4Addr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_multicast_if_v4(&ip)?;
-    socket.set_multicast_ttl_v4(1)?;
-    // Other nodes on this machine hear it, too.
-    socket.set_multicast_loop_v4(true)?;
-    socket.bind(&SocketAddr::V4(SocketAddrV4::new(ip, 0)).into())?;
-    tokio(socket)
+fn v4_begins(ip: Ipv4Addr) -> [u8; 3] {
+    let [a, b, c, _] = ip.octets();
+    [a, b, c]
 }
 
-fn tokio(socket: Socket) -> io::Result<UdpSocket> {
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket.into())
-}
-
-/// Whether two addresses begin alike: homes have a /24 or larger.
-fn is_near(ip: Ipv4Addr, of: SocketAddr) -> bool {
-    matches!(of.ip(), IpAddr::V4(of) if of.octets()[..3] == ip.octets()[..3])
+fn v6_begins(ip: Ipv6Addr) -> u64 {
+    (u128::from(ip) >> 64) as u64
 }
 
 impl std::fmt::Debug for Ether {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ips: Vec<Ipv4Addr> = self.voices.iter().map(|voice| voice.ip).collect();
+        let ips: Vec<IpAddr> = self.voices.iter().map(|voice| voice.place.ip).collect();
         write!(f, "Ether({ips:?})")
     }
 }

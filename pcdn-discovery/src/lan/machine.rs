@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use pcdn_core::dice::Dice;
 use pcdn_core::id::{PeerId, SwarmKey};
-use pcdn_core::peer::{PeerAddr, PeerRecord, Reach, Scheme};
+use pcdn_core::peer::{PeerAddr, PeerRecord, Scheme};
 use pcdn_core::unit::Time;
 
+use super::family::{Family, Places, Ports};
 use super::wire::{self, Kind, PORTS_MAX, Salt, TAGS_MAX, Word, tag};
 
 /// Announcements are repeated so often, ± 20 %: who came while one was lost is known after that. BEP 14 allows one a minute.
@@ -25,8 +26,8 @@ const INTEREST: Duration = Duration::from_secs(60);
 pub(super) const SWARMS_MAX: usize = 1_024;
 /// Peers remembered of each, about 200 bytes each; what is wanted at once is 30.
 const PEERS_MAX: usize = 64;
-/// Addresses of one peer: a host has a cable and Wi-Fi.
-const ADDRS_MAX: usize = 4;
+/// Addresses of one peer: a host has a cable and Wi-Fi, and both versions of IP on each.
+const ADDRS_MAX: usize = 8;
 /// Who asks wants so many answers; with more of them around, each answers by lot.
 const ANSWERS_WANTED: f64 = 30.0;
 /// Datagrams looked at in a second, and in a burst: 0.1 ms each with all swarms taken.
@@ -40,6 +41,7 @@ const HEARD_BURST: f64 = 200.0;
 #[derive(Debug)]
 pub(super) struct Machine {
     me: PeerId,
+    places: Places,
     swarms: BTreeMap<SwarmKey, Swarm>,
     repeat_at: Time,
     budget: (f64, Time),
@@ -48,7 +50,7 @@ pub(super) struct Machine {
 #[derive(Debug, Default)]
 struct Swarm {
     /// Where this node is reached, if it takes part.
-    ports: Option<Vec<(Scheme, u16)>>,
+    ports: Option<Ports>,
     /// If it does not: until when it listens.
     until: Time,
     /// When to ask next, and how often that was done for this call.
@@ -66,12 +68,22 @@ struct Peer {
 
 impl Machine {
     pub(super) fn new(me: PeerId) -> Self {
-        Self { me, swarms: BTreeMap::new(), repeat_at: Time::NEVER, budget: (HEARD_BURST, Time::ZERO) }
+        let (swarms, places) = (BTreeMap::new(), Places::default());
+        Self { me, places, swarms, repeat_at: Time::NEVER, budget: (HEARD_BURST, Time::ZERO) }
+    }
+
+    /// Where this node is now. In a new network all that it announces is asked for again.
+    pub(super) fn set_places(&mut self, now: Time, places: Places) {
+        if std::mem::replace(&mut self.places, places.clone()) != places {
+            let announced = self.swarms.values_mut().filter(|swarm| swarm.ports.is_some() && !swarm.goodbye);
+            announced.for_each(|swarm| swarm.ask_at = Some((now, 0)));
+        }
     }
 
     /// This node takes part, and is reached at `ports`. `false` if it takes part in too many swarms.
-    pub(super) fn announce(&mut self, now: Time, key: &SwarmKey, mut ports: Vec<(Scheme, u16)>) -> bool {
-        ports.truncate(PORTS_MAX);
+    pub(super) fn announce(&mut self, now: Time, key: &SwarmKey, mut ports: Ports) -> bool {
+        ports.v4.truncate(PORTS_MAX);
+        ports.v6.truncate(PORTS_MAX);
         let Some(swarm) = self.swarm(now, key) else { return false };
         if swarm.ports.as_ref() != Some(&ports) {
             (swarm.ports, swarm.goodbye) = (Some(ports), false);
@@ -114,8 +126,7 @@ impl Machine {
         from: SocketAddr,
         datagram: &[u8],
     ) -> Option<Vec<u8>> {
-        // A datagram from farther away was routed here, or forged.
-        let near = Reach::of(from.ip()) == Reach::Site;
+        let (near, family) = (self.places.hold(from.ip()), Family::of(from.ip()));
         let word = wire::decode(datagram).filter(|word| near && word.id != self.me)?;
         if !self.may_hear(now) {
             return None;
@@ -142,7 +153,7 @@ impl Machine {
                 && word.kind == Kind::Ask
                 && dice.chance((ANSWERS_WANTED / crowd.max(1.0)).min(1.0))
             {
-                ports.clone_from(own);
+                ports = own.of(family).to_vec();
                 both.push(*key);
             }
         }
@@ -158,8 +169,8 @@ impl Machine {
         self.swarms.values().map(due).min().unwrap_or(Time::NEVER).min(self.repeat_at)
     }
 
-    /// What to tell everybody now.
-    pub(super) fn wake(&mut self, now: Time, dice: &mut Dice) -> Vec<Vec<u8>> {
+    /// What to tell everybody now, and in which version of IP.
+    pub(super) fn wake(&mut self, now: Time, dice: &mut Dice) -> Vec<(Family, Vec<u8>)> {
         let (mut gone, mut asks, mut here) = (Groups::new(), Groups::new(), Groups::new());
         let repeat = now >= self.repeat_at;
         self.swarms.retain(|key, swarm| {
@@ -185,8 +196,11 @@ impl Machine {
         let mut out = Vec::new();
         for (kind, groups) in [(Kind::Gone, gone), (Kind::Ask, asks), (Kind::Here, here)] {
             for (ports, keys) in groups {
-                let words = keys.chunks(TAGS_MAX).map(|keys| self.word(kind, dice, ports.clone(), keys));
-                out.extend(words);
+                for (family, keys) in
+                    self.places.families().flat_map(|f| keys.chunks(TAGS_MAX).map(move |k| (f, k)))
+                {
+                    out.push((family, self.word(kind, dice, ports.of(family).to_vec(), keys)));
+                }
             }
         }
         out
@@ -214,7 +228,7 @@ impl Machine {
 }
 
 /// Swarms by the ports this node is reached at in them: mostly one group.
-type Groups = BTreeMap<Vec<(Scheme, u16)>, Vec<SwarmKey>>;
+type Groups = BTreeMap<Ports, Vec<SwarmKey>>;
 
 impl Swarm {
     fn heard(&mut self, now: Time, id: PeerId, addrs: &[PeerAddr]) {

@@ -233,7 +233,7 @@ impl Http {
         head::accepts_ranges(response.headers()) == Some(true) && !self.without_ranges(host)
     }
 
-    fn without_ranges(&self, host: &str) -> bool {
+    pub(super) fn without_ranges(&self, host: &str) -> bool {
         self.remember(|hosts, now| hosts.at(now, host).without_ranges(now))
     }
 
@@ -259,6 +259,17 @@ impl Origin for Http {
         let mut retry = self.begin(&host)?;
         loop {
             match self.attempt(&retry, self.head_once(url, &host)).await {
+                Ok(head) => return Ok(head),
+                Err(error) => self.again(&mut retry, &host, error).await?,
+            }
+        }
+    }
+
+    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        let host = host_of(url);
+        let mut retry = self.begin(&host)?;
+        loop {
+            match self.attempt(&retry, self.confirm_once(url, &host, known)).await {
                 Ok(head) => return Ok(head),
                 Err(error) => self.again(&mut retry, &host, error).await?,
             }
@@ -298,7 +309,7 @@ fn range_headers(want: &OriginGet) -> HeaderMap {
 }
 
 /// The error an unusable answer stands for.
-async fn refusal(response: Incoming) -> OriginError {
+pub(super) async fn refusal(response: Incoming) -> OriginError {
     let error = OriginError::Status {
         status: response.status().as_u16(),
         retry_after: head::retry_after(response.headers()),

@@ -113,6 +113,13 @@ impl Origin for Mirrors {
         Ok(head)
     }
 
+    /// By the first URL's own word only: a mirror's validators are other ones, and it may be behind.
+    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        let places = &self.0;
+        let own = places.with(|state, _| state.standings.own_word(known));
+        places.primary.confirm(url, own.as_ref().filter(|_| *url == places.urls[0]).unwrap_or(known)).await
+    }
+
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         let places = &self.0;
         if want.url != places.urls[0] {

@@ -11,6 +11,8 @@ pub struct Counters {
     pub strangers: u64,
     /// Requests and messages that proven peers got wrong; each ended its session.
     pub malformed: u64,
+    /// Fetches of peers met before that were taken in early data.
+    pub early: u64,
     /// Content bytes sent, repeats left out.
     pub content_sent: u64,
 }
@@ -21,6 +23,7 @@ pub(super) struct Tally {
     pub(super) refused: AtomicU64,
     pub(super) strangers: AtomicU64,
     pub(super) malformed: AtomicU64,
+    pub(super) early: AtomicU64,
     pub(super) content_sent: AtomicU64,
 }
 
@@ -35,6 +38,7 @@ impl Tally {
             refused: read(&self.refused),
             strangers: read(&self.strangers),
             malformed: read(&self.malformed),
+            early: read(&self.early),
             content_sent: read(&self.content_sent),
         }
     }

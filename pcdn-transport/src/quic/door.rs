@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::counters::Tally;
-use super::hub::Hub;
+use super::hub::{End, Hub};
 use super::{code, hello, tls};
 
 /// Callers between their first packet and their proof, at most: half a second of round trips at 128 callers a second.
@@ -45,15 +45,43 @@ pub(super) async fn open(endpoint: Endpoint, hub: Arc<Hub>, accepts: mpsc::Sende
     }
 }
 
+/// Lets one in. Who resumes may be served before it has come in: what arrives before the handshake is over is early data, of the
+/// peer of the ticket, and TLS gives none to others.
 async fn admit(caller: Incoming, hub: &Arc<Hub>) -> Option<Arc<dyn Session>> {
-    let connection = caller.accept().ok()?.await.ok()?;
+    let (answer, tickets) = hub.resume.answer().ok()?;
+    let (connection, mut over) = caller.accept_with(answer).ok()?.into_0rtt().ok()?;
+    let (mut first, mut early) = (None, None);
+    tokio::select! {
+        biased;
+        _ = &mut over => {}
+        // The first stream is that of messages, on which nothing is read yet.
+        streams = connection.accept_bi() => {
+            let streams = streams.ok()?;
+            let known = tls::peer_of(&connection).filter(|_| streams.1.is_0rtt());
+            early = known.map(|peer| (peer, hub.serve(&connection, peer)));
+            first = Some(streams);
+            over.await;
+        }
+    }
+    if connection.close_reason().is_some() {
+        return None;
+    }
     let peer = tls::peer_of(&connection)?;
-    let Some(talk) = hello::answered(&connection, hub.config.secret.as_ref()).await else {
+    let serving = match early {
+        Some((known, _)) if known != peer => return None,
+        early => early.map(|(_, serving)| serving),
+    };
+    let streams = match first {
+        Some(streams) => streams,
+        None => connection.accept_bi().await.ok()?,
+    };
+    let Some(talk) = hello::answered(&connection, streams, hub.config.secret.as_ref()).await else {
         Tally::one(&hub.tally.strangers);
         connection.close(code::STRANGER, b"");
         return None;
     };
-    Some(hub.begin(connection, peer, talk))
+    tickets.prove(peer);
+    Some(hub.begin(connection, peer, talk, End::Dialled(serving)))
 }
 
 /// How many a second are answered without proof of their address.

@@ -175,7 +175,8 @@ fn violation(how: &str) -> FetchError {
 fn error_of(error: ReadError) -> FetchError {
     match error {
         ReadError::Reset(why) => code::to_error(why),
-        ReadError::ConnectionLost(_) => FetchError::Closed,
+        // Early data that was not taken: nobody has seen the request.
+        ReadError::ConnectionLost(_) | ReadError::ZeroRttRejected => FetchError::Closed,
         other => FetchError::Violation(other.to_string()),
     }
 }

@@ -7,9 +7,14 @@
 //! the key of zeros, so that public nodes and private ones do not meet either.
 //!
 //! A stranger who dials learns that a node of this key is there and is closed without an answer; a stranger who is dialled
-//! gets one hash. Either could try secrets against what it has, which is why [`SwarmSecret`] has a least length. Early data
-//! (0-RTT) has no exporter of its own handshake in QUIC's TLS, so it could not be bound to the secret and would be served to
-//! whoever replays it: it is not used. It would save one round trip of a session that lasts as long as its swarm.
+//! gets one hash. Either could try secrets against what it has, which is why [`SwarmSecret`] has a least length.
+//!
+//! Early data (0-RTT) has no exporter of its own handshake, so no proof of it can be shown there. What can: a ticket of a session
+//! that had one ([`resume`](super::resume)). For it a node serves *fetches* ([`early`](super::early)), which change nothing here
+//! and are answered to the peer of that session alone. The stream of messages still begins with the proof of this very
+//! handshake, which cannot be made before it ends; until then no message is read. The dialler of a resumed session knows by
+//! the handshake alone that it has the same peer again, who had the secret then: it need not wait for the other proof before
+//! it speaks, and still reads no message before it.
 
 use quinn::{Connection, RecvStream, SendStream};
 
@@ -20,28 +25,52 @@ use crate::secret::SwarmSecret;
 const PROOF_BYTES: usize = 32;
 const LABEL: &[u8] = b"EXPORTER-pcdn-swarm-1";
 
-/// The stream of messages, proven.
-pub(super) type Talk = (SendStream, RecvStream);
+/// Both halves of a stream.
+pub(super) type Streams = (SendStream, RecvStream);
+
+/// The stream of messages. What is said on it is for this peer.
+#[derive(Debug)]
+pub(super) struct Talk {
+    pub(super) send: SendStream,
+    pub(super) recv: RecvStream,
+    /// The proof that comes before the first message, if it has not come yet.
+    pub(super) owed: Option<blake3::Hash>,
+}
 
 /// Opens the stream of messages. `None` if the other end does not have this node's secret, or is gone.
 pub(super) async fn dialled(connection: &Connection, secret: Option<&SwarmSecret>) -> Option<Talk> {
-    let (mut send, mut recv) = connection.open_bi().await.ok()?;
+    let streams = connection.open_bi().await.ok()?;
+    let mut talk = again(connection, streams, secret).await?;
+    let owed = talk.owed.take()?;
+    check(&mut talk.recv, &owed).await?;
+    Some(talk)
+}
+
+/// Begins the messages on `streams` of a session that was resumed. `None` if the other end is gone.
+pub(super) async fn again(
+    connection: &Connection,
+    (mut send, recv): Streams,
+    secret: Option<&SwarmSecret>,
+) -> Option<Talk> {
     send.set_priority(code::TALK_PRIORITY).ok()?;
     send.write_all(proof(connection, secret, b'd')?.as_bytes()).await.ok()?;
-    check(&mut recv, &proof(connection, secret, b'a')?).await?;
-    Some((send, recv))
+    Some(Talk { send, recv, owed: Some(proof(connection, secret, b'a')?) })
 }
 
 /// Takes the stream of messages. `None` if the other end does not have this node's secret, or is gone.
-pub(super) async fn answered(connection: &Connection, secret: Option<&SwarmSecret>) -> Option<Talk> {
-    let (mut send, mut recv) = connection.accept_bi().await.ok()?;
+pub(super) async fn answered(
+    connection: &Connection,
+    (mut send, mut recv): Streams,
+    secret: Option<&SwarmSecret>,
+) -> Option<Talk> {
     check(&mut recv, &proof(connection, secret, b'd')?).await?;
     send.set_priority(code::TALK_PRIORITY).ok()?;
     send.write_all(proof(connection, secret, b'a')?.as_bytes()).await.ok()?;
-    Some((send, recv))
+    Some(Talk { send, recv, owed: None })
 }
 
-async fn check(recv: &mut RecvStream, right: &blake3::Hash) -> Option<()> {
+/// Reads a proof, and says whether it is the `right` one.
+pub(super) async fn check(recv: &mut RecvStream, right: &blake3::Hash) -> Option<()> {
     let mut shown = [0; PROOF_BYTES];
     recv.read_exact(&mut shown).await.ok()?;
     // This comparison takes the same time for any two hashes.

@@ -9,9 +9,11 @@ use bytes::{Buf, Bytes};
 use pcdn_core::id::PeerId;
 use pcdn_core::transport::{Fetch, Refuse};
 use quinn::{Connection, ReadToEndError, RecvStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::counters::Tally;
+use super::early::EARLY_MAX;
 use super::hub::Hub;
 use super::outgoing::Outgoing;
 use super::room::Room;
@@ -27,14 +29,31 @@ const CHUNK_MAX: usize = 64 * 1024;
 /// A turn at most.
 const TURN: Duration = Duration::from_millis(500);
 
-/// Takes requests until the session ends, and then gives up what is not answered.
-pub(super) async fn serve(connection: Connection, peer: PeerId, hub: Arc<Hub>) {
+/// Takes requests until the session ends, and then gives up what is not answered. Before it is `proven`, no more than may be
+/// early.
+pub(super) async fn serve(
+    connection: Connection,
+    peer: PeerId,
+    hub: Arc<Hub>,
+    mut proven: oneshot::Receiver<()>,
+) {
     // Never more than the streams a peer may have open.
     let (mut serving, turns) = (JoinSet::new(), Arc::<Turns>::default());
+    let mut early = Some(EARLY_MAX);
     loop {
         tokio::select! {
-            stream = connection.accept_bi() => {
+            biased;
+            shown = &mut proven, if early.is_some() => match shown {
+                Ok(()) => early = None,
+                // It never will be.
+                Err(_) => return,
+            },
+            stream = connection.accept_bi(), if early != Some(0) => {
                 let Ok((send, recv)) = stream else { return };
+                if let Some(left) = &mut early {
+                    *left -= 1;
+                    Tally::one(&hub.tally.early);
+                }
                 let session = (connection.clone(), Arc::clone(&turns));
                 serving.spawn(answer(session, peer, Outgoing::new(send), recv, Arc::clone(&hub)));
             }

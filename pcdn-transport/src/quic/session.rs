@@ -32,9 +32,10 @@ impl QuicSession {
         peer: PeerId,
         outbox: mpsc::Sender<Bytes>,
         inbox: mpsc::Receiver<Bytes>,
+        fetches: Arc<AtomicUsize>,
     ) -> Self {
         let (inbox, gauge) = (tokio::sync::Mutex::new(inbox), Mutex::new(Gauge::new(Instant::now())));
-        Self { connection, peer, outbox, inbox, fetches: Arc::default(), gauge }
+        Self { connection, peer, outbox, inbox, fetches, gauge }
     }
 }
 

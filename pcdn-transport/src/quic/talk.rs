@@ -8,7 +8,7 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 
 use super::counters::Tally;
-use super::hello::Talk;
+use super::hello::{self, Talk};
 use super::{code, hub::Hub};
 
 /// Messages sent and not yet on the wire, and messages arrived and not yet read, at most: 512 KiB each.
@@ -17,13 +17,13 @@ pub(super) const MESSAGES_MAX: usize = 8;
 /// Carries messages in both directions until the session ends, and ends it if the other end breaks the rules.
 pub(super) async fn talk(
     connection: Connection,
-    (send, recv): Talk,
+    Talk { send, recv, owed }: Talk,
     outbox: mpsc::Receiver<Bytes>,
     inbox: mpsc::Sender<Bytes>,
     hub: Arc<Hub>,
 ) {
     let end = tokio::select! {
-        end = read(recv, inbox) => end,
+        end = read(recv, owed, inbox) => end,
         () = write(send, outbox) => End::Done,
         _ = connection.closed() => End::Done,
     };
@@ -33,6 +33,10 @@ pub(super) async fn talk(
             Tally::one(&hub.tally.malformed);
             code::VIOLATION
         }
+        End::Stranger => {
+            Tally::one(&hub.tally.strangers);
+            code::STRANGER
+        }
     };
     connection.close(code, b"");
 }
@@ -40,6 +44,7 @@ pub(super) async fn talk(
 enum End {
     Done,
     Violation,
+    Stranger,
 }
 
 async fn write(mut send: SendStream, mut outbox: mpsc::Receiver<Bytes>) {
@@ -52,7 +57,12 @@ async fn write(mut send: SendStream, mut outbox: mpsc::Receiver<Bytes>) {
     }
 }
 
-async fn read(mut recv: RecvStream, inbox: mpsc::Sender<Bytes>) -> End {
+async fn read(mut recv: RecvStream, owed: Option<blake3::Hash>, inbox: mpsc::Sender<Bytes>) -> End {
+    if let Some(owed) = owed
+        && hello::check(&mut recv, &owed).await.is_none()
+    {
+        return End::Stranger;
+    }
     loop {
         let mut len = [0; 4];
         if recv.read_exact(&mut len).await.is_err() {

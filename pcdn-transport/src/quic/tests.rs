@@ -1,11 +1,12 @@
 //! Strangers and liars, played with quinn itself.
 
 mod bars;
+mod early;
 mod link;
 
 use pcdn_core::peer::PeerAddr;
 use pcdn_core::transport::{Fetch, FetchError};
-use quinn::{Connection, ConnectionError, ReadError};
+use quinn::{Connection, ConnectionError, ReadError, ServerConfig};
 
 use super::*;
 use crate::testing::{PIECE, REFUSED, STUCK, Shelf, collect, fetch};
@@ -28,9 +29,8 @@ fn private(secret: &str) -> QuicConfig {
 
 /// A connection that has passed TLS as node `n`, and nothing more.
 async fn raw(n: u8, to: (u8, &Quic)) -> (Endpoint, Connection) {
-    let (client, _) = tls::configs(&id(n)).unwrap();
+    let (config, _) = Resume::new(&id(n), tuning::arc(&QuicConfig::default())).unwrap().call().unwrap();
     let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let config = ClientConfig::new(Arc::new(client));
     let name = tls::name_of(&id(to.0).peer_id());
     let connecting = endpoint.connect_with(config, to.1.local()[0].addr, &name).unwrap();
     (endpoint, connecting.await.unwrap())
@@ -109,8 +109,8 @@ async fn who_breaks_the_rules_loses_the_session() {
         assert_eq!(code_of(&liar.closed().await), Some(code::VIOLATION), "{} bytes", nonsense.len());
     }
     let (_endpoint, liar) = raw(1, (2, &node)).await;
-    let (mut send, _recv) = hello::dialled(&liar, None).await.unwrap();
-    send.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
+    let mut talk = hello::dialled(&liar, None).await.unwrap();
+    talk.send.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
     assert_eq!(code_of(&liar.closed().await), Some(code::VIOLATION));
     assert_eq!(node.counters().malformed, 5);
 }
@@ -123,13 +123,13 @@ async fn who_serves_other_bytes_than_asked_is_found_out() {
     let short = Fetch { len: PIECE - 1, ..fetch(1) };
     assert!(matches!(collect(session.fetch(short)).await, Err(FetchError::Refused(_))));
     // … and a dishonest one sends too much or too little.
-    let (_, server) = tls::configs(&id(3)).unwrap();
-    let config = ServerConfig::with_crypto(Arc::new(server));
+    let config = ServerConfig::with_crypto(Arc::new(tls::Keys::new(&id(3)).unwrap().server(None).unwrap()));
     let endpoint = Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = PeerAddr { scheme: Scheme::Quic, addr: endpoint.local_addr().unwrap() };
     let serving = tokio::spawn(async move {
         let connection = endpoint.accept().await.unwrap().accept().unwrap().await.unwrap();
-        let _talk = hello::answered(&connection, None).await.unwrap();
+        let streams = connection.accept_bi().await.unwrap();
+        let _talk = hello::answered(&connection, streams, None).await.unwrap();
         for len in [PIECE + 1, PIECE - 1] {
             let (mut send, _recv) = connection.accept_bi().await.unwrap();
             let _ = send.write_all(&vec![0; len as usize]).await;

@@ -1,25 +1,27 @@
 //! Who is at the other end: the node's own Ed25519 key in TLS 1.3, as a raw public key (RFC 7250), on both sides.
 //!
 //! There is no certificate and so nothing to parse but 44 bytes: what is compared is the key itself. The dialler says whom it
-//! expects as the name of the server, which never leaves the machine (no SNI). Sessions are never resumed, and so there is no
-//! 0-RTT: [`hello`](super::hello) binds every session to one handshake.
+//! expects as the name of the server, which never leaves the machine (no SNI). A resumed session shows the keys that were proven
+//! in the one its ticket came from, and a ticket is used for the name it came from only: [`resume`](super::resume).
 
 use std::sync::Arc;
 
 use pcdn_core::id::{Identity, PeerId};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, ClientSessionStore, Resumption};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, StoresServerSessions};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
     CertificateError, CipherSuite, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
     SignatureScheme,
 };
+
+use super::resume::TICKETS_GIVEN;
 
 /// What is spoken inside: this version of it.
 const ALPN: &[u8] = b"pcdn/1";
@@ -29,28 +31,62 @@ const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// Both sides of TLS for the node `me`.
-pub(super) fn configs(me: &Identity) -> Result<(QuicClientConfig, QuicServerConfig), Error> {
-    let provider = Arc::new(provider());
-    let key = Arc::new(key(me)?);
-    let verifier = Arc::new(Verifier { algorithms: provider.signature_verification_algorithms });
-    let mut client = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
-        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::clone(&key))));
-    client.alpn_protocols = vec![ALPN.to_vec()];
-    client.enable_sni = false;
-    client.resumption = Resumption::disabled();
-    let mut server = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key)));
-    server.alpn_protocols = vec![ALPN.to_vec()];
-    server.send_tls13_tickets = 0;
-    let no_suite = |error: quinn::crypto::rustls::NoInitialCipherSuite| Error::General(error.to_string());
-    let client = QuicClientConfig::try_from(client).map_err(no_suite)?;
-    Ok((client, QuicServerConfig::try_from(server).map_err(no_suite)?))
+/// Both sides of TLS for one node.
+#[derive(Debug)]
+pub(super) struct Keys {
+    client: rustls::ClientConfig,
+    server: rustls::ServerConfig,
+}
+
+impl Keys {
+    /// For the node `me`, without tickets.
+    pub(super) fn new(me: &Identity) -> Result<Self, Error> {
+        let provider = Arc::new(provider());
+        let key = Arc::new(key(me)?);
+        let verifier = Arc::new(Verifier { algorithms: provider.signature_verification_algorithms });
+        let mut client = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
+            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::clone(&key))));
+        client.alpn_protocols = vec![ALPN.to_vec()];
+        client.enable_sni = false;
+        client.resumption = Resumption::disabled();
+        let mut server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key)));
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        server.send_tls13_tickets = 0;
+        Ok(Self { client, server })
+    }
+
+    /// For a call that uses and keeps `tickets`.
+    pub(super) fn client(&self, tickets: Arc<dyn ClientSessionStore>) -> Result<QuicClientConfig, Error> {
+        let mut client = self.client.clone();
+        client.resumption = Resumption::store(tickets);
+        client.enable_early_data = true;
+        QuicClientConfig::try_from(client).map_err(no_suite)
+    }
+
+    /// For callers who get `tickets`, or none.
+    pub(super) fn server(
+        &self,
+        tickets: Option<Arc<dyn StoresServerSessions>>,
+    ) -> Result<QuicServerConfig, Error> {
+        let mut server = self.server.clone();
+        if let Some(tickets) = tickets {
+            server.session_storage = tickets;
+            server.send_tls13_tickets = TICKETS_GIVEN;
+            // All or nothing in QUIC (RFC 9001, section 4.6.1); flow control and the door bound it.
+            server.max_early_data_size = u32::MAX;
+        }
+        QuicServerConfig::try_from(server).map_err(no_suite)
+    }
+}
+
+fn no_suite(error: quinn::crypto::rustls::NoInitialCipherSuite) -> Error {
+    Error::General(error.to_string())
 }
 
 /// The name under which TLS is told whom to expect: the id in two labels, as one may have 63 digits at most.
@@ -66,7 +102,8 @@ pub(super) fn peer_of(connection: &quinn::Connection) -> Option<PeerId> {
     peer_of_key(shown.first()?)
 }
 
-fn peer_of_name(name: &ServerName<'_>) -> Option<PeerId> {
+/// Who is expected under a [`name_of`] somebody.
+pub(super) fn peer_of_name(name: &ServerName<'_>) -> Option<PeerId> {
     let ServerName::DnsName(name) = name else { return None };
     let digits = name.as_ref().strip_suffix(".invalid")?.replacen('.', "", 1);
     digits.parse().ok()

@@ -14,6 +14,8 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+use super::Detours;
+
 /// Trains that wait for QUIC to read them, at most: 4 MiB if all are of the longest kind, as the socket's own buffer. What
 /// comes beyond is lost, as it would be there.
 const TRAINS_MAX: usize = 64;
@@ -64,12 +66,18 @@ pub(crate) struct Lane {
     socket: Arc<UdpSocket>,
     state: Arc<UdpSocketState>,
     trains: Mutex<mpsc::Receiver<Train>>,
+    detours: Arc<Detours>,
 }
 
 impl Lane {
     pub(crate) fn beside(socket: Arc<UdpSocket>, state: Arc<UdpSocketState>) -> (Siding, Self) {
         let (siding, trains) = mpsc::channel(TRAINS_MAX);
-        (Siding(siding), Self { socket, state, trains: Mutex::new(trains) })
+        (Siding(siding), Self { socket, state, trains: Mutex::new(trains), detours: Arc::default() })
+    }
+
+    /// Where peers are who are not where their sessions know them.
+    pub(crate) fn detours(&self) -> Arc<Detours> {
+        Arc::clone(&self.detours)
     }
 }
 
@@ -79,7 +87,10 @@ impl AsyncUdpSocket for Lane {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.socket.try_io(Interest::WRITABLE, || self.state.send((&*self.socket).into(), transmit))
+        let Transmit { destination, ecn, contents, segment_size, src_ip } = *transmit;
+        let destination = self.detours.to(destination);
+        let transmit = Transmit { destination, ecn, contents, segment_size, src_ip };
+        self.socket.try_io(Interest::WRITABLE, || self.state.send((&*self.socket).into(), &transmit))
     }
 
     fn poll_recv(
@@ -96,6 +107,7 @@ impl AsyncUdpSocket for Lane {
                     let len = train.bytes.len().min(buf.len());
                     buf[..len].copy_from_slice(&train.bytes[..len]);
                     (*meta, meta.len) = (train.meta, len);
+                    meta.addr = self.detours.back(meta.addr);
                     count += 1;
                 }
                 // Nobody reads the socket any more. An error would end quinn before it has said goodbye.

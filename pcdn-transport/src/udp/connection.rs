@@ -152,7 +152,12 @@ impl Connection {
         company: Company,
         token: impl FnOnce() -> [u8; 8],
     ) -> bool {
-        let Some(opened) = self.opener.open(number, datagram) else { return false };
+        let Some(opened) = self.opener.open(now, number, datagram) else {
+            if self.opener.is_worn() {
+                self.ended = Some(Ended::Here);
+            }
+            return false;
+        };
         let newest = opened.newest;
         self.proven = true;
         self.last_heard = now;

@@ -24,7 +24,7 @@ use crate::limit::Limits;
 use crate::nat::survey::Found;
 use appearance::appearance;
 use peers::Peers;
-use wants::Wants;
+use wants::{EARS_MAX, WANTS_MAX, Wants};
 
 /// Batches read before anything is sent: about 4 MiB, then others get a turn.
 const READS_MAX: usize = 8;
@@ -77,10 +77,16 @@ pub(super) enum Command {
         begin_in: Duration,
         at: SocketAddr,
     },
-    /// Another protocol on the socket dials a peer, until nobody hears any more where it is reached.
+    /// Another protocol on the socket dials a peer, or has lost it, until nobody hears any more where it is reached.
     Want {
         peer: PeerId,
         addrs: Vec<SocketAddr>,
+        lost: bool,
+        reached: mpsc::Sender<SocketAddr>,
+    },
+    /// A session of another protocol wants to know where its peer comes through, until it hears no more.
+    Hear {
+        peer: PeerId,
         reached: mpsc::Sender<SocketAddr>,
     },
     /// The port that the router has opened.
@@ -105,6 +111,7 @@ pub(super) struct Driver {
     dials: HashMap<DialId, oneshot::Sender<Option<Arc<dyn Session>>>>,
     /// What other protocols on the socket dial.
     wants: Wants,
+    ears: Wants,
     /// Who shares upload limits shares a clock.
     clock: Limits,
     shown_at: Time,
@@ -132,7 +139,8 @@ impl Driver {
             endpoint,
             peers: Peers::new(provider, commands, accepts),
             dials: HashMap::new(),
-            wants: Wants::default(),
+            wants: Wants::new(WANTS_MAX),
+            ears: Wants::new(EARS_MAX),
             clock,
             shown_at: Time::ZERO,
             shown,
@@ -229,13 +237,21 @@ impl Driver {
             }
             Command::MeetAt { trackers, private } => self.endpoint.meet_at(now, &trackers, &private),
             Command::Introduced { peer, token, begin_in, at } => {
+                // What ends a want ends its meetings, but not this one.
+                self.forget_wants();
                 self.endpoint.introduced(now, peer, token, begin_in, at);
             }
-            Command::Want { peer, addrs, reached } => {
+            Command::Want { peer, addrs, lost, reached } => {
                 self.forget_wants();
-                if self.wants.add(peer, reached) {
-                    self.endpoint.want(now, peer, &addrs);
+                match addrs.first().filter(|_| lost) {
+                    _ if !self.wants.add(peer, reached) => {}
+                    Some(at) => self.endpoint.miss(now, peer, *at),
+                    None => self.endpoint.want(now, peer, &addrs),
                 }
+            }
+            Command::Hear { peer, reached } => {
+                self.ears.ended();
+                self.ears.add(peer, reached);
             }
             Command::Mapped(port) => {
                 self.mapped = port;
@@ -312,7 +328,9 @@ impl Driver {
                     let path = self.endpoint.path(self.now(), session).unwrap_or_default();
                     self.peers.accepted(session, peer, path);
                 }
-                Event::Reached { peer, at } => self.wants.reached(&peer, at),
+                Event::Reached { peer, at } => {
+                    [&self.wants, &self.ears].iter().for_each(|ears| ears.reached(&peer, at))
+                }
                 Event::Appears(found) => {
                     self.found = found;
                     self.look();

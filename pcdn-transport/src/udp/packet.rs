@@ -6,7 +6,7 @@
 //! | 0x21 | WELCOME | to 4, index 4, Noise IKpsk2 message 2 (49) | 58 |
 //! | 0x22 | COOKIE | to 4, mac of the hello 16, cookie 16 | 37 |
 //! | 0x26 | VERSIONS | to 4, mac of the hello 16, lowest 1, highest 1 | 23 |
-//! | 0x28 | PACKET | to 4, low half of the packet number 4, sealed frames, tag 16 | 25 + frames |
+//! | 0x28 to 0x2b | PACKET | to 4, low half of the packet number 4, sealed frames, tag 16 | 25 + frames |
 //!
 //! 0x23, 0x24, 0x25, 0x27 and 0x2c before `pcdnmt1` are the words of [`meet`](pcdn_core::wire::meet), by which nodes learn how they are seen and meet through NATs.
 //!
@@ -40,13 +40,17 @@ pub const HEADER_LEN: usize = 9;
 pub const TAG_LEN: usize = 16;
 /// The protocol's version. A HELLO of another is answered by VERSIONS. That much holds in all versions: a HELLO is 1200 bytes, has its
 /// version and index where they are, and its mac 32 bytes before the end; a VERSIONS is as it is.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 pub(crate) const HELLO: u8 = 0x20;
 pub(crate) const WELCOME: u8 = 0x21;
 pub(crate) const COOKIE: u8 = 0x22;
 pub(crate) const VERSIONS: u8 = 0x26;
+/// The lowest two bits are the phase of the key.
 pub(crate) const PACKET: u8 = 0x28;
+/// Phases of keys that the first byte tells apart.
+pub(crate) const PHASES: u8 = 4;
+const PACKET_LAST: u8 = PACKET + PHASES - 1;
 
 /// A datagram whose outer form is right. Nothing in it is proven yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +146,7 @@ pub fn decode(datagram: &[u8]) -> Option<Datagram<'_>> {
             mac: array(datagram, 5)?,
             cookie: array(datagram, 21)?,
         }),
-        PACKET if datagram.len() >= HEADER_LEN + TAG_LEN => {
+        PACKET..=PACKET_LAST if datagram.len() >= HEADER_LEN + TAG_LEN => {
             Some(Datagram::Packet { to: be32(datagram, 1)?, number: be32(datagram, 5)? })
         }
         _ => None,

@@ -1,35 +1,57 @@
 //! Sealing and opening packets: AES-128-GCM or ChaCha20-Poly1305, a 64-bit packet number as nonce, and a replay window.
 //!
-//! The clear header is authenticated. Keys change with every 2²² packet numbers, so both sides know from the number alone
-//! which key holds and no message is needed to agree.
+//! The clear header is authenticated. Each direction's sender turns to a new key when it likes, at the latest after so many
+//! packets or so much time ([`keys`]), and says by two bits of the first byte which one holds; the receiver follows when a packet opens
+//! with the next. No message is needed to agree, and no reordering confuses the keys: two bits tell the last from the next.
 
-use ring::aead::{AES_128_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
+mod keys;
+
+use std::time::Duration;
+
+use pcdn_core::unit::Time;
+use ring::aead::{Aad, LessSafeKey, Nonce, Tag};
 
 use super::cipher::Cipher;
-use super::packet::{HEADER_LEN, PACKET, TAG_LEN, full_number};
+use super::packet::{HEADER_LEN, PACKET, PHASES, TAG_LEN, full_number};
+use keys::Keys;
 
-/// Packets under one key: half of what RFC 9001 section 6.6 allows AES-GCM (2²³).
-const KEY_PACKETS_LOG2: u32 = 22;
+/// Packets under one key: half of what RFC 9001 section 6.6 allows AES-GCM (2²³ of the largest; section B.1 allows ours more).
+const KEY_PACKETS: u32 = 1 << 22;
+/// How long one key is used: what WireGuard has (REKEY_AFTER_TIME). Who takes the keys of a node can read the last two
+/// minutes of what was recorded, not the film.
+const KEY_LIFE: Duration = Duration::from_secs(120);
+/// How long packets of the last key are still opened. RFC 9001 section 6.5 has three times a probe timeout, which is a second at
+/// the most on paths that carry a film.
+const OVERLAP: Duration = Duration::from_secs(3);
+/// Packets that do not open, after which a session is given up: what RFC 9147 section 4.5.3 allows either cipher, and RFC 9001
+/// section 6.6 the weaker one (2³⁶; AES-128-GCM 2⁵²). Forgers who know the session need 9 hours of 1 Gbit/s for them.
+const FORGED_MAX: u64 = 1 << 36;
 /// Packets behind the highest that are still accepted once: at 1 Gbit/s 2048 full packets are 22 ms of reordering.
 const REPLAY_PACKETS: u64 = 2048;
-/// Packet numbers ahead of the highest seen that are tried: a forged number must not make us derive endless keys.
-const AHEAD_MAX: u64 = 1 << KEY_PACKETS_LOG2;
+/// Packet numbers ahead of the highest seen that are tried: no session lives on that has lost so many in a row.
+const AHEAD_MAX: u64 = 1 << 22;
 
 /// Seals what this side sends.
 pub(crate) struct Sealer {
     keys: Keys,
     next: u64,
+    /// Packets that the key may still seal.
+    left: u32,
+    /// When it is too old; never before its first.
+    until: Time,
 }
 
 impl Sealer {
     pub(crate) fn new(secret: [u8; 32], cipher: Cipher) -> Self {
-        Self { keys: Keys::new(secret, cipher), next: 0 }
+        Self { keys: Keys::new(secret, cipher), next: 0, left: KEY_PACKETS, until: Time::NEVER }
     }
 
-    /// One that has already sealed `number` packets.
+    /// One that has already sealed `number` packets and turned to another key so many times.
     #[cfg(test)]
-    pub(crate) fn at(secret: [u8; 32], cipher: Cipher, number: u64) -> Self {
-        Self { next: number, ..Self::new(secret, cipher) }
+    pub(crate) fn at(secret: [u8; 32], cipher: Cipher, number: u64, turns: usize) -> Self {
+        let mut sealer = Self { next: number, ..Self::new(secret, cipher) };
+        (0..turns).for_each(|_| sealer.turn());
+        sealer
     }
 
     /// The number the next packet will bear.
@@ -38,8 +60,12 @@ impl Sealer {
     }
 
     /// Writes the header of a packet to `to`; frames follow, then [`finish`](Self::finish).
-    pub(crate) fn begin(&self, to: u32, out: &mut Vec<u8>) {
-        out.push(PACKET);
+    pub(crate) fn begin(&mut self, now: Time, to: u32, out: &mut Vec<u8>) {
+        if self.left == 0 || now >= self.until {
+            self.turn();
+        }
+        self.until = self.until.min(now + KEY_LIFE);
+        out.push(PACKET | self.keys.phase());
         out.extend_from_slice(&to.to_be_bytes());
         out.extend_from_slice(&(self.next as u32).to_be_bytes());
     }
@@ -48,23 +74,38 @@ impl Sealer {
     pub(crate) fn finish(&mut self, start: usize, out: &mut Vec<u8>) {
         let number = self.next;
         self.next += 1;
+        self.left = self.left.saturating_sub(1);
         let (header, plain) = out[start..].split_at_mut(HEADER_LEN);
         let tag = self
             .keys
-            .of(number)
+            .key()
             .seal_in_place_separate_tag(nonce(number), Aad::from(&*header), plain)
             .expect("a datagram is far below the ciphers' limit");
         out.extend_from_slice(tag.as_ref());
+    }
+
+    fn turn(&mut self) {
+        self.keys = self.keys.next();
+        (self.left, self.until) = (KEY_PACKETS, Time::NEVER);
     }
 }
 
 /// Opens what the other side sent.
 pub(crate) struct Opener {
     keys: Keys,
-    /// The epoch before the newest, for packets overtaken by a change of key. Most sessions never see one.
-    before: Option<Box<(u64, LessSafeKey)>>,
+    /// The last key, for packets overtaken by a change. For most of the time there is none.
+    before: Option<Box<Before>>,
     highest: Option<u64>,
     seen: [u64; (REPLAY_PACKETS / 64) as usize],
+    forged: u64,
+}
+
+/// A key that the other side has turned away from.
+struct Before {
+    key: LessSafeKey,
+    /// The first packet that opened with the next key: what was sealed later is not sealed with this one.
+    below: u64,
+    until: Time,
 }
 
 /// A packet that opened.
@@ -77,7 +118,7 @@ pub(crate) struct Opened<'a> {
 
 impl Opener {
     pub(crate) fn new(secret: [u8; 32], cipher: Cipher) -> Self {
-        Self { keys: Keys::new(secret, cipher), before: None, highest: None, seen: [0; _] }
+        Self { keys: Keys::new(secret, cipher), before: None, highest: None, seen: [0; _], forged: 0 }
     }
 
     /// The highest number that opened.
@@ -85,29 +126,42 @@ impl Opener {
         self.highest
     }
 
+    /// Whether so much was forged that the session must end.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.forged >= FORGED_MAX
+    }
+
+    /// All but one of the forgeries that it bears.
+    #[cfg(test)]
+    pub(crate) fn wear(&mut self) {
+        self.forged = FORGED_MAX - 1;
+    }
+
     /// Opens a whole datagram in place; `None` if it is forged, damaged, too old or was seen before.
-    pub(crate) fn open<'a>(&mut self, low: u32, datagram: &'a mut [u8]) -> Option<Opened<'a>> {
+    pub(crate) fn open<'a>(&mut self, now: Time, low: u32, datagram: &'a mut [u8]) -> Option<Opened<'a>> {
         let highest = self.highest.unwrap_or(0);
         let number = full_number(highest, low);
         if number > highest + AHEAD_MAX || self.was_seen(number) {
             return None;
         }
+        self.before.take_if(|before| now >= before.until);
         let (header, sealed) = datagram.split_at_mut_checked(HEADER_LEN)?;
         let (sealed, tag) = sealed.split_at_mut_checked(sealed.len().checked_sub(TAG_LEN)?)?;
         let tag = Tag::try_from(&*tag).ok()?;
-        let ahead;
-        let key = match number >> KEY_PACKETS_LOG2 {
-            epoch if epoch == self.keys.epoch => &self.keys.key,
-            epoch if epoch > self.keys.epoch => {
-                ahead = self.keys.ahead(epoch);
-                &ahead
-            }
-            epoch => &self.before.as_ref().filter(|before| before.0 == epoch)?.1,
+        let mut ahead = None;
+        let key = match self.keys.turns_to(header[0] % PHASES) {
+            Some(0) => self.keys.key(),
+            Some(1) => ahead.insert(self.keys.next()).key(),
+            _ => &self.before.as_ref().filter(|before| number < before.below)?.key,
         };
-        key.open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, sealed, 0..).ok()?;
-        if number >> KEY_PACKETS_LOG2 > self.keys.epoch {
-            let old = self.keys.epoch;
-            self.before = Some(Box::new((old, self.keys.turn_to(number >> KEY_PACKETS_LOG2))));
+        let opened = key.open_in_place_separate_tag(nonce(number), Aad::from(&*header), tag, sealed, 0..);
+        if opened.is_err() {
+            self.forged = self.forged.saturating_add(1);
+            return None;
+        }
+        if let Some(next) = ahead {
+            let key = std::mem::replace(&mut self.keys, next).into_key();
+            self.before = Some(Box::new(Before { key, below: number, until: now + OVERLAP }));
         }
         let newest = self.highest.is_none_or(|highest| number > highest);
         self.mark(number);
@@ -138,53 +192,6 @@ fn slot(number: u64) -> usize {
     (number / 64 % (REPLAY_PACKETS / 64)) as usize
 }
 
-/// A chain of keys, one for each epoch, of which only the newest secret is kept.
-struct Keys {
-    cipher: Cipher,
-    epoch: u64,
-    secret: [u8; 32],
-    key: LessSafeKey,
-}
-
-impl Keys {
-    fn new(secret: [u8; 32], cipher: Cipher) -> Self {
-        Self { cipher, epoch: 0, key: key_from(&secret, cipher), secret }
-    }
-
-    /// The key for `number`, turning the chain forward if need be.
-    fn of(&mut self, number: u64) -> &LessSafeKey {
-        if number >> KEY_PACKETS_LOG2 > self.epoch {
-            self.turn_to(number >> KEY_PACKETS_LOG2);
-        }
-        &self.key
-    }
-
-    /// The key of a coming epoch, without turning.
-    fn ahead(&self, epoch: u64) -> LessSafeKey {
-        key_from(&(self.epoch..epoch).fold(self.secret, |secret, _| next_secret(&secret)), self.cipher)
-    }
-
-    /// Turns to `epoch`; gives the key that held before.
-    fn turn_to(&mut self, epoch: u64) -> LessSafeKey {
-        self.secret = (self.epoch..epoch).fold(self.secret, |secret, _| next_secret(&secret));
-        self.epoch = epoch;
-        std::mem::replace(&mut self.key, key_from(&self.secret, self.cipher))
-    }
-}
-
-fn next_secret(secret: &[u8; 32]) -> [u8; 32] {
-    blake3::derive_key("pcdn udp key ratchet v1", secret)
-}
-
-fn key_from(secret: &[u8; 32], cipher: Cipher) -> LessSafeKey {
-    let bytes = blake3::derive_key("pcdn udp packet key v1", secret);
-    let key = match cipher {
-        Cipher::Aes128Gcm => UnboundKey::new(&AES_128_GCM, &bytes[..16]),
-        Cipher::ChaCha20Poly1305 => UnboundKey::new(&CHACHA20_POLY1305, &bytes),
-    };
-    LessSafeKey::new(key.expect("AES-128 takes 16 bytes, ChaCha20 32"))
-}
-
 fn nonce(number: u64) -> Nonce {
     let mut bytes = [0; 12];
     bytes[4..].copy_from_slice(&number.to_be_bytes());
@@ -204,73 +211,4 @@ impl std::fmt::Debug for Opener {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn packet(sealer: &mut Sealer, plain: &[u8]) -> (u32, Vec<u8>) {
-        let mut out = Vec::new();
-        let low = sealer.next_number() as u32;
-        sealer.begin(7, &mut out);
-        out.extend_from_slice(plain);
-        sealer.finish(0, &mut out);
-        (low, out)
-    }
-
-    fn open(opener: &mut Opener, (low, bytes): &(u32, Vec<u8>)) -> Option<Vec<u8>> {
-        opener.open(*low, &mut bytes.clone()).map(|opened| opened.plain.to_vec())
-    }
-
-    #[test]
-    fn each_packet_opens_once_and_only_whole() {
-        let (mut sealer, mut opener) =
-            (Sealer::new([1; 32], Cipher::Aes128Gcm), Opener::new([1; 32], Cipher::Aes128Gcm));
-        let first = packet(&mut sealer, b"first");
-        let mut damaged = first.clone();
-        damaged.1[12] ^= 1;
-        let mut redirected = first.clone();
-        redirected.1[2] ^= 1;
-        assert_eq!(open(&mut opener, &damaged), None);
-        assert_eq!(open(&mut opener, &redirected), None);
-        assert_eq!(open(&mut opener, &first).as_deref(), Some(&b"first"[..]));
-        assert_eq!(open(&mut opener, &first), None, "a replay");
-        assert_eq!(open(&mut Opener::new([2; 32], Cipher::Aes128Gcm), &first), None, "another key");
-    }
-
-    #[test]
-    fn both_ciphers_open_what_they_seal_and_not_what_the_other_did() {
-        for cipher in [Cipher::Aes128Gcm, Cipher::ChaCha20Poly1305] {
-            let sealed = packet(&mut Sealer::new([1; 32], cipher), b"hi");
-            for other in [Cipher::Aes128Gcm, Cipher::ChaCha20Poly1305] {
-                let opened = open(&mut Opener::new([1; 32], other), &sealed);
-                assert_eq!(opened.is_some(), cipher == other);
-            }
-        }
-    }
-
-    #[test]
-    fn keys_turn_by_number_and_late_packets_of_the_old_key_open() {
-        let (mut sealer, mut opener) =
-            (Sealer::new([1; 32], Cipher::Aes128Gcm), Opener::new([1; 32], Cipher::Aes128Gcm));
-        open(&mut opener, &packet(&mut sealer, b"start")).unwrap();
-        sealer.next = (1 << KEY_PACKETS_LOG2) - 2;
-        let (late, last) = (packet(&mut sealer, b"late"), packet(&mut sealer, b"last"));
-        let turned = packet(&mut sealer, b"turned");
-        for of_old_or_new in [&last, &turned, &late] {
-            assert!(open(&mut opener, of_old_or_new).is_some());
-        }
-        assert_eq!(opener.keys.epoch, 1);
-    }
-
-    proptest! {
-        #[test]
-        fn any_order_delivers_each_packet_at_most_once(order in prop::collection::vec(0usize..300, 0..600)) {
-            let (mut sealer, mut opener) = (Sealer::new([1; 32], Cipher::Aes128Gcm), Opener::new([1; 32], Cipher::Aes128Gcm));
-            let packets: Vec<_> = (0..300).map(|_| packet(&mut sealer, b"x")).collect();
-            let mut seen = std::collections::BTreeSet::new();
-            for at in order {
-                prop_assert_eq!(open(&mut opener, &packets[at]).is_some(), seen.insert(at));
-            }
-        }
-    }
-}
+mod tests;

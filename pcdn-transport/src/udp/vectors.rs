@@ -1,7 +1,10 @@
 //! The test vectors beside the wire format's description: this code still says, byte for byte, what `vectors.json` says.
 
+use std::collections::BTreeMap;
+
 use pcdn_core::id::{Identity, SwarmKey};
 use pcdn_core::transport::Class;
+use pcdn_core::unit::Time;
 use serde_json::{Value, json};
 
 use super::cipher::Cipher;
@@ -28,7 +31,7 @@ fn made() -> Value {
     json!({ "about": ABOUT, "handshake": handshake(), "packets": packets(), "frames": frames() })
 }
 
-const ABOUT: &str = "Hexadecimal; see wire.md. `ephemeral` are X25519 secrets. A session's secrets are Noise's two raw outputs.";
+const ABOUT: &str = "Hexadecimal; see wire.md. `ephemeral` are X25519 secrets. A session's secrets are Noise's two raw outputs. `turns` are the keys before a packet's own; who opens one has opened those before.";
 
 fn handshake() -> Value {
     let (caller, called) = (Identity::from_secret([1; 32]), Identity::from_secret([2; 32]));
@@ -47,7 +50,7 @@ fn handshake() -> Value {
         let mut ours = calling.finish(&back).unwrap();
         let seal = |sealer: &mut Sealer, to| {
             let mut out = Vec::new();
-            sealer.begin(to, &mut out);
+            sealer.begin(Time::ZERO, to, &mut out);
             Frame::Ping(7).encode(&mut out);
             sealer.finish(0, &mut out);
             hex(&out)
@@ -70,13 +73,14 @@ fn handshake() -> Value {
 fn packets() -> Value {
     let ciphers = [(Cipher::Aes128Gcm, "aes-128-gcm"), (Cipher::ChaCha20Poly1305, "chacha20-poly1305")];
     let each = ciphers.iter().flat_map(|(cipher, name)| {
-        [0u64, 1, (1 << 22) - 1, 1 << 22].map(|number| {
-            let mut sealer = Sealer::at([6; 32], *cipher, number);
+        // Each is opened by who has opened those before it.
+        [(0u64, 0), (1, 0), (70, 1), (71, 2), ((1 << 22) - 1, 3), (1 << 22, 4)].map(|(number, turns)| {
+            let mut sealer = Sealer::at([6; 32], *cipher, number, turns);
             let mut out = Vec::new();
-            sealer.begin(0x0102_0304, &mut out);
+            sealer.begin(Time::ZERO, 0x0102_0304, &mut out);
             Frame::Ping(7).encode(&mut out);
             sealer.finish(0, &mut out);
-            json!({ "cipher": name, "secret": hex(&[6; 32]), "number": number, "plain": "0100000007", "sealed": hex(&out) })
+            json!({ "cipher": name, "secret": hex(&[6; 32]), "turns": turns, "number": number, "plain": "0100000007", "sealed": hex(&out) })
         })
     });
     each.collect()
@@ -149,12 +153,14 @@ fn what_the_vectors_say_is_understood() {
         read.iter().for_each(|frame| frame.encode(&mut again));
         assert_eq!((read.len(), &again), (1, &wire), "{}", vector["frame"]);
     }
+    let mut openers = BTreeMap::new();
     for vector in said["packets"].as_array().unwrap() {
         let cipher =
             if vector["cipher"] == "aes-128-gcm" { Cipher::Aes128Gcm } else { Cipher::ChaCha20Poly1305 };
         let number = vector["number"].as_u64().unwrap();
-        let mut opener = Opener::new(bytes(&vector["secret"]).try_into().unwrap(), cipher);
+        let secret = bytes(&vector["secret"]).try_into().unwrap();
+        let opener = openers.entry(cipher.code()).or_insert_with(|| Opener::new(secret, cipher));
         let mut wire = bytes(&vector["sealed"]);
-        assert_eq!(opener.open(number as u32, &mut wire).unwrap().plain, bytes(&vector["plain"]));
+        assert_eq!(opener.open(Time::ZERO, number as u32, &mut wire).unwrap().plain, bytes(&vector["plain"]));
     }
 }

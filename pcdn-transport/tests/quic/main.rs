@@ -3,4 +3,5 @@
 
 mod contract;
 mod meeting;
+mod rebind;
 mod shared;

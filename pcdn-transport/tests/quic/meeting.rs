@@ -14,12 +14,12 @@ use pcdn_transport::udp::{Udp, UdpConfig};
 
 use crate::shared::Nothing;
 
-async fn quic_alone(n: u8) -> Quic {
+pub(crate) async fn quic_alone(n: u8) -> Quic {
     let (any, me) = ("127.0.0.1:0".parse().unwrap(), Identity::from_secret([n; 32]));
     shared::bind_quic(any, &me, Arc::new(Nothing), QuicConfig::default(), Limits::default()).await.unwrap()
 }
 
-fn id(n: u8) -> pcdn_core::id::PeerId {
+pub(crate) fn id(n: u8) -> pcdn_core::id::PeerId {
     Identity::from_secret([n; 32]).peer_id()
 }
 

@@ -307,11 +307,11 @@ fn a_hello_of_another_version_is_told_ours_and_strangers_are_told_nothing() {
     hello[1168..1184].copy_from_slice(&mac.as_bytes()[..16]);
     world.nodes[b].endpoint.handle(now, from, &mut hello.clone());
     world.nodes[b].endpoint.poll_transmit(now, 1, &mut answer).unwrap();
-    assert_eq!((answer.len(), answer[0], &answer[21..]), (23, 0x26, &[1, 1][..]));
+    assert_eq!((answer.len(), answer[0], &answer[21..]), (23, 0x26, &[2, 2][..]));
     // The mac of a hello we did not send: nothing follows. The right one: the caller is told why it was not reached.
     world.nodes[a].endpoint.handle(now, addr, &mut answer.clone());
     world.nodes[a].endpoint.poll_transmit(now, 1, &mut Vec::new());
-    hello[1] = 1;
+    hello[1] = 2;
     let mac = blake3::keyed_hash(&key, &hello[..1168]);
     answer[5..21].copy_from_slice(&mac.as_bytes()[..16]);
     answer[22] = 9;
@@ -320,4 +320,26 @@ fn a_hello_of_another_version_is_told_ours_and_strangers_are_told_nothing() {
     world.settle(a);
     world.run_until(now + Duration::from_secs(11));
     assert!(matches!(world.nodes[a].log[..], [Event::Unreachable { version: Some(9), .. }]));
+}
+
+#[test]
+fn a_session_outlives_its_keys() {
+    let mut world = World::new(13, 20);
+    let (a, b) = pair(&mut world);
+    let (at_a, at_b) = world.link(a, b);
+    world.rough = Rough { loss: 0.05, reorder: 0.1, ..Rough::default() };
+    // Every two minutes both turn to new keys, some of them between pieces under way, some while nothing but pings goes.
+    for quiet in [118, 110, 240, 115] {
+        world.run_until(world.now + Duration::from_secs(quiet));
+        let before = [a, b].map(|node| world.nodes[node].done.len());
+        world.pull_until(world.now + Duration::from_secs(4), &[(a, at_a), (b, at_b)], 4);
+        for (node, before) in [a, b].into_iter().zip(before) {
+            assert!(world.nodes[node].done.len() > before + 50, "after {quiet} s");
+        }
+    }
+    for node in [a, b] {
+        assert_eq!(world.nodes[node].failed, 0);
+        assert_eq!(world.nodes[node].endpoint.sessions(), 1);
+        assert_eq!(world.nodes[node].endpoint.counters().dropped, 0, "every packet that came opened");
+    }
 }

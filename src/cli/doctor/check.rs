@@ -1,6 +1,7 @@
 //! One thing looked at, and what it says of P2P.
 
 use pcdn_core::peer::{Appearance, Nat};
+use pcdn_discovery::lan::{GROUP, GROUP_V6, Heard};
 use serde::Serialize;
 
 /// How it is.
@@ -107,6 +108,37 @@ pub(super) fn clock(seconds: i64) -> Check {
     }
 }
 
+/// What it means where this node is heard in its local networks, and where not. Nobody needs them, so nothing is bad.
+pub(super) fn lan(heard: &[Heard]) -> Check {
+    let list = |which: &dyn Fn(&Heard) -> bool| {
+        let ips: Vec<String> =
+            heard.iter().filter(|heard| which(heard)).map(|heard| heard.at.to_string()).collect();
+        ips.join(", ")
+    };
+    if heard.is_empty() {
+        return Check::skipped(
+            "lan",
+            "this machine has no address in a local network at which --listen has it listen",
+        );
+    }
+    let (there, not) = (list(&|heard| heard.why_not.is_none()), list(&|heard| heard.why_not.is_some()));
+    let Some(why) = heard.iter().find_map(|heard| heard.why_not.as_ref()) else {
+        return Check::ok(
+            "lan",
+            format!("multicast works at {there}: peers there are found without a tracker"),
+        );
+    };
+    let elsewhere = if there.is_empty() { String::new() } else { format!("; it does at {there}") };
+    Check::warn(
+        "lan",
+        format!("multicast does not work at {not} ({why}){elsewhere}"),
+        format!(
+            "let UDP to port {} in, and out to {} and {}, through this machine's firewall",
+            GROUP.1, GROUP.0, GROUP_V6.0
+        ),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +170,23 @@ mod tests {
     fn nat_of(appearance: Appearance) -> (State, bool) {
         let check = nat(&appearance);
         (check.state, check.todo.is_some())
+    }
+
+    #[test]
+    fn a_local_network_helps_and_none_is_needed() {
+        let heard = |at: &str, why_not: Option<std::io::ErrorKind>| Heard {
+            at: at.parse().unwrap(),
+            why_not: why_not.map(Into::into),
+        };
+        let of = |all: Vec<Heard>| lan(&all);
+        assert_eq!(of(vec![]).state, State::Skipped);
+        let both = of(vec![heard("192.168.1.2", None), heard("fd00::2", None)]);
+        assert_eq!(both.state, State::Ok);
+        assert!(both.what.contains("192.168.1.2, fd00::2"));
+        let one = of(vec![heard("192.168.1.2", Some(std::io::ErrorKind::TimedOut)), heard("fd00::2", None)]);
+        assert_eq!((one.state, one.todo.is_some()), (State::Warn, true));
+        assert!(one.what.contains("not work at 192.168.1.2 (timed out); it does at fd00::2"), "{}", one.what);
+        assert!(verdict(&[Check::ok("tracker", ""), one]));
     }
 
     #[test]

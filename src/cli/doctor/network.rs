@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::id::{Identity, SwarmKey};
 use pcdn_core::peer::{Nat, Outlook};
-use pcdn_discovery::Tracker;
+use pcdn_discovery::{Tracker, lan};
 use tokio::time::timeout;
 
 use super::check::{self, Check};
@@ -83,6 +83,15 @@ pub(super) async fn router(node: &NodeConfig, local: Option<SocketAddr>) -> Chec
         }
     }
     Check::ok("router", "opens no ports by PCP, NAT-PMP or UPnP; that is needed only behind a symmetric NAT")
+}
+
+/// Whether others in the local network can hear this node, as far as it can tell by itself.
+pub(super) async fn lan(node: &NodeConfig) -> Check {
+    if node.lan_discovery == OnOff::Off {
+        return Check::skipped("lan", "--lan-discovery is off: nobody is looked for in the local network");
+    }
+    let bound: Vec<_> = node.listen.iter().map(|at| at.addr.ip()).collect();
+    check::lan(&lan::probe(&bound).await)
 }
 
 /// Whether a node of the DHT answers.

@@ -195,7 +195,7 @@ pub const OPTIONS: &[Opt] = &[
         "on|off",
         Text,
         NODE,
-        "Whether peers in the same local network are looked for there, by multicast, so that they need no tracker to meet and no router to talk. Only in networks with private addresses.",
+        "Whether peers in the same local network are looked for there, by multicast, so that they need no tracker to meet and no router to talk. In IPv4 only in networks with private addresses, in IPv6 where --listen has [::].",
     ),
     opt(
         "node.p2p",

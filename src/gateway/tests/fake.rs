@@ -140,6 +140,9 @@ impl Item for FakeItem {
     fn head(&self) -> &ResourceHead {
         &self.head
     }
+    fn age(&self) -> Option<std::time::Duration> {
+        Some(std::time::Duration::from_millis(7_900))
+    }
     fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
         let (pulled, dropped) = (self.pulled.clone(), self.dropped.clone());
         Box::new(FakeFeed { at: range.start, end: range.end, pulled, dropped })
@@ -173,6 +176,9 @@ pub(super) struct FakeOrigin;
 impl Origin for FakeOrigin {
     async fn head(&self, url: &Url) -> Result<ResourceHead, OriginError> {
         Ok(told(url.path().ends_with("known").then_some(LEN).filter(|_| !url.path().ends_with("unknown"))))
+    }
+    async fn confirm(&self, url: &Url, _: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        self.head(url).await
     }
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         let head = self.head(&want.url).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use pcdn_core::origin::{Origin, OriginError, OriginGet};
+use pcdn_core::resource::ResourceHead;
 use pcdn_core::transport::FetchError;
 use tokio::sync::mpsc;
 
@@ -61,12 +62,15 @@ const AT_ONCE: usize = 128 << 10;
 pub(super) async fn stream(
     origin: &dyn Origin,
     want: &OriginGet,
+    opened: impl FnOnce(&ResourceHead),
     own: &mpsc::Sender<ToSwarm>,
     run: u64,
-    throttles: &[Arc<Throttle>; 3],
+    (throttles, who): (&[Arc<Throttle>; 3], u64),
 ) -> Result<(), OriginError> {
+    let body = origin.get(want).await?;
+    opened(&body.head);
     // Fused: it is asked again after its end.
-    let mut body = origin.get(want).await?.bytes.fuse();
+    let mut body = body.bytes.fuse();
     let mut come = 0;
     while let Some(bytes) = body.next().await {
         let mut gulp = bytes?;
@@ -88,7 +92,7 @@ pub(super) async fn stream(
         }
         come += gulp.len();
         for throttle in throttles {
-            throttle.take(gulp.len()).await;
+            throttle.take(who, gulp.len()).await;
         }
         if own.send(ToSwarm::OriginBytes { run, bytes: gulp }).await.is_err() {
             return Ok(());

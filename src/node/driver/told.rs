@@ -38,6 +38,8 @@ pub(crate) enum ToSwarm {
         flight: u64,
         result: Result<Bytes, FetchError>,
     },
+    /// The node's own bounds have let a request go out.
+    Sent(u64),
     OriginBytes {
         run: u64,
         bytes: Bytes,
@@ -87,6 +89,8 @@ pub(crate) enum ToSwarm {
     /// Who is a superpeer.
     Prefer(Vec<PeerId>),
     Status(oneshot::Sender<SwarmStatus>),
+    /// Another content takes this one's place: to be left as soon as nobody reads any more.
+    Outlived(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 

@@ -88,6 +88,10 @@ impl Origin for Begun {
         self.origin.head(url).await
     }
 
+    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        self.origin.confirm(url, known).await
+    }
+
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         let Some(first) = self.answers(want) else { return self.origin.get(want).await };
         let End { first: here, beyond } = End::of(want, &first.head);

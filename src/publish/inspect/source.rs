@@ -142,6 +142,14 @@ impl Origin for Files {
         Ok(ResourceHead { len: Some(len), ranges: true, ..ResourceHead::default() })
     }
 
+    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        let head = self.head(url).await?;
+        match known.differs_from(&head) {
+            Some(what) => Err(OriginError::Changed { what }),
+            None => Ok(head),
+        }
+    }
+
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         let (mut file, len) = self.open(&want.url).await?;
         let broken = |error: std::io::Error| OriginError::Malformed { what: error.to_string() };

@@ -17,6 +17,11 @@ pub struct Group {
     pub up: Rate,
     /// What it carries to the viewer. Default 100 Mbit/s.
     pub down: Rate,
+    /// What the node itself takes in at most, from peers and the CDN together. Default unlimited.
+    pub download_limit: Rate,
+    /// Fetches in the background only, with so many bytes from the CDN at most, as who holds a content for others. Default no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub background: Option<ByteSize>,
     /// One-way delay of the access link: the round trip of two homes is four times this. Default 10 ms.
     pub latency: Span,
     /// Part of the datagrams lost on the access link, each way. Default 0.
@@ -49,6 +54,8 @@ impl Default for Group {
             count: 1,
             up: Rate::from_mbit(30),
             down: Rate::from_mbit(100),
+            download_limit: Rate::UNLIMITED,
+            background: None,
             latency: super::ten_ms(),
             loss: 0.0,
             queue: Span(Duration::from_millis(100)),

@@ -65,8 +65,12 @@ impl World<'_> {
             let receiver = &mut self.peers[peer as usize];
             receiver.tally.origin_sent += u64::from(part);
             let arrives = receiver.access.receive_body(self.now.0 + latency, part);
+            let passes = receiver.access.pass(arrives.0, part);
+            let held_back = if passes > arrives.0 { passes } else { 0 };
+            let arrives = Time(passes);
             self.wheel.insert(arrives, Event::OriginArrives(transfer));
-            let room = receiver.access.room_at(self.now.0 + latency) - latency;
+            // Neither a full downlink nor the node's own bound lets the connection run on.
+            let room = receiver.access.room_at(self.now.0 + latency).max(held_back) - latency;
             match self.cdn.failing(self.now) {
                 Some(status) if more => self.wheel.insert(arrives, Event::OriginFails { transfer, status }),
                 _ if !more => {}

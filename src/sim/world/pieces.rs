@@ -8,7 +8,7 @@ use pcdn_core::layout::PieceKey;
 use pcdn_core::schedule::Handle;
 use pcdn_core::swarm::{AskId, Input};
 use pcdn_core::transport::{Class, Fetch, FetchError, Refuse};
-use pcdn_core::unit::Time;
+use pcdn_core::unit::{Rate, Time};
 
 use super::{Event, State, World};
 use crate::sim::net;
@@ -38,6 +38,8 @@ pub(super) struct Request {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// Held back by the asker's own bound.
+    HeldBack,
     /// On its way to the server.
     Asked,
     /// In the server's engine.
@@ -103,7 +105,7 @@ impl World<'_> {
         let Some(end) = self.end(peer, handle) else {
             return self.give(peer, Input::Failed { flight, why: FetchError::Closed });
         };
-        let at = self.arrival(end, net::REQUEST_BYTES);
+        let goes = self.peers[peer as usize].access.pass(self.now.0, fetch.len);
         let server = self.links[end as usize / 2].peers[1 - end as usize % 2];
         let id = self.requests.add(Request {
             asker: peer,
@@ -114,7 +116,7 @@ impl World<'_> {
             len: fetch.len,
             urgent: fetch.class == Class::Urgent,
             expires: self.now + fetch.within,
-            stage: Stage::Asked,
+            stage: Stage::HeldBack,
             given_up: false,
             heard: false,
             began: 0,
@@ -122,6 +124,23 @@ impl World<'_> {
             why: Refuse::Bad,
         });
         self.peers[peer as usize].flights.push((flight, id));
+        let turn = self.requests.turns[id as usize];
+        if goes > self.now.0 {
+            return self.wheel.insert(Time(goes), Event::Goes { request: id, turn });
+        }
+        self.goes(id, turn);
+    }
+
+    /// The asker's own bound lets a request go out.
+    pub(super) fn goes(&mut self, id: u32, turn: u32) {
+        let current = self.requests.turns[id as usize] == turn;
+        let Some(request) = self.requests.get(id).filter(|_| current) else { return };
+        request.stage = Stage::Asked;
+        let (peer, flight, end) = (request.asker, request.flight, request.end ^ 1);
+        if self.group(peer).download_limit < Rate::UNLIMITED {
+            self.give(peer, Input::Sent { flight });
+        }
+        let at = self.arrival(end, net::REQUEST_BYTES);
         self.wheel.insert(Time(at), Event::Asked(id));
     }
 
@@ -151,7 +170,15 @@ impl World<'_> {
         let turn = self.requests.turns[id as usize];
         let Some(request) = self.requests.get(id) else { return };
         request.given_up = true;
-        let end = request.end ^ 1;
+        let (end, peer, len) = (request.end ^ 1, request.asker, request.len);
+        let stage = request.stage;
+        if stage != Stage::Sending {
+            self.peers[peer as usize].access.give_back(len);
+        }
+        if stage == Stage::HeldBack {
+            self.requests.end(id);
+            return;
+        }
         // Also over a link that is closed by now: the server's side of the world must be cleared in any case.
         let at = self.arrival(end, net::REQUEST_BYTES);
         self.wheel.insert(Time(at), Event::Cancelled { request: id, turn });
@@ -166,7 +193,7 @@ impl World<'_> {
         match request.stage {
             Stage::Queued => request.stage = Stage::Dropped,
             Stage::Waiting | Stage::Lost => drop(self.requests.end(id)),
-            Stage::Asked | Stage::Dropped | Stage::Sending => return,
+            Stage::HeldBack | Stage::Asked | Stage::Dropped | Stage::Sending => return,
         }
         self.give(server, Input::AskGone { ask });
     }
@@ -203,6 +230,7 @@ impl World<'_> {
     pub(super) fn refused(&mut self, id: u32) {
         let Some(request) = self.requests.end(id) else { return };
         if self.lands(&request) {
+            self.peers[request.asker as usize].access.give_back(request.len);
             self.give(
                 request.asker,
                 Input::Failed { flight: request.flight, why: FetchError::Refused(request.why) },

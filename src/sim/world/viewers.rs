@@ -8,7 +8,7 @@ use pcdn_core::layout::PieceKey;
 use pcdn_core::peer::Appearance;
 use pcdn_core::store::Kept;
 use pcdn_core::swarm::{Event as Fact, Input, ReaderId, Swarm, SwarmSetup};
-use pcdn_core::unit::Time;
+use pcdn_core::unit::{ByteSize, Rate, Time};
 use pcdn_core::verify::Integrity;
 
 use super::{Event, World};
@@ -80,6 +80,7 @@ pub(in crate::sim) struct Tally {
     /// Read or kept and not the content's.
     pub(in crate::sim) wrong: u64,
     pub(in crate::sim) rejected: u32,
+    pub(in crate::sim) timeouts: u64,
     pub(in crate::sim) stalls_seen: u32,
     /// Honest peers and others it banned.
     pub(in crate::sim) banned: [u32; 2],
@@ -165,6 +166,13 @@ impl World<'_> {
         let nat = pcdn_core::peer::Nat::from(self.group(peer).nat);
         if nat != pcdn_core::peer::Nat::Open {
             self.give(peer, Input::Appears(Appearance { addrs: vec![super::meeting::door(peer)], nat }));
+        }
+        let limit = self.group(peer).download_limit;
+        if limit < Rate::UNLIMITED {
+            self.give(peer, Input::Limit { rate: limit, neighbour: Rate::UNLIMITED });
+        }
+        if let Some(ByteSize(origin_bytes)) = self.group(peer).background {
+            self.give(peer, Input::Background(Some(origin_bytes)));
         }
         for segment in &content.segments {
             self.give(peer, Input::Cut(Cut::Segment(segment.clone())));
@@ -329,6 +337,7 @@ impl World<'_> {
         let tally = &mut self.peers[peer as usize].tally;
         match fact {
             Fact::Rejected { .. } => tally.rejected += 1,
+            Fact::TimedOut { .. } => tally.timeouts += 1,
             Fact::Stalled => tally.stalls_seen += 1,
             _ => {}
         }

@@ -8,7 +8,7 @@ use crate::layout::{Layout, PieceKey, SegmentId};
 use crate::schedule::{
     Flight, Handle, Neighbour, OriginRun, OriginView, Piece, Plan, Policy, Slot, SlotSet, Step, View,
 };
-use crate::unit::Time;
+use crate::unit::{Rate, Time};
 
 const TICK: Duration = Duration::from_millis(200);
 const PIECE_LOG2: u8 = 16;
@@ -156,6 +156,8 @@ impl World {
             len: bytes(false),
             missing_bytes: bytes(true),
             peer_rate: self.neighbours.iter().map(|n| u64::from(n.flights.min(1)) * n.rate).sum(),
+            limit: Rate::UNLIMITED,
+            budget: u64::MAX,
         });
     }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::id::PeerId;
 use crate::schedule::buffer::Zones;
 use crate::schedule::{OriginView, Policy};
+use crate::unit::Rate;
 
 const PIECE: u32 = 64 << 10;
 const NOW: Time = Time(10_000_000);
@@ -55,6 +56,8 @@ fn asked(neighbours: &[Neighbour]) -> [Option<Handle>; 2] {
         len,
         missing_bytes: len,
         peer_rate: 0,
+        limit: Rate::UNLIMITED,
+        budget: u64::MAX,
     };
     let mut plan = Plan::default();
     let buffer = Zones::new(1);
@@ -74,4 +77,45 @@ fn a_superpeer_is_asked_before_its_equals_and_not_before_who_is_much_faster() {
     assert_eq!(asked(&[neighbour(1, mbyte, false), neighbour(2, mbyte, true)]), at(2));
     assert_eq!(asked(&[neighbour(1, 9 * mbyte, false), neighbour(2, mbyte, true)]), at(2), "60 ms are none");
     assert_eq!(asked(&[neighbour(1, 9 * mbyte, false), neighbour(2, mbyte / 4, true)]), at(1));
+}
+
+/// Under the node's own bound the soonest neighbour chose first, and what only another had waited though a player did.
+#[test]
+fn under_a_bound_the_most_pressing_piece_goes_first_whoever_has_it() {
+    let piece = |slot: u64| Piece {
+        len: PIECE,
+        at: slot * u64::from(PIECE),
+        due: NOW + Duration::from_secs(1 + slot),
+        holders: 1,
+        provable: true,
+        ..Piece::empty()
+    };
+    let pieces: Vec<Piece> = (0..4).map(piece).collect();
+    let (mut fast, mut slow) = (neighbour(1, 9_000_000, false), neighbour(2, 1_000_000, false));
+    fast.holds.set(0, false);
+    (1..4).for_each(|slot| _ = slow.holds.set(slot, false));
+    let len = 4 * u64::from(PIECE);
+    let view = View {
+        now: NOW,
+        me: PeerId([1; 32]),
+        policy: Policy::Balanced,
+        pieces: &pieces,
+        neighbours: &[fast, slow],
+        flights: &[],
+        origin: &OriginView::default(),
+        first_missing: Slot(0),
+        whole: false,
+        paced: true,
+        awaits_company: false,
+        copies: 1,
+        len,
+        missing_bytes: len,
+        peer_rate: 0,
+        limit: Rate(250_000),
+        budget: 100_000,
+    };
+    let mut plan = Plan::default();
+    EarliestArrival::default().assign(&view, Phase::Together, &Zones::new(1), &mut Dice::new(1), &mut plan);
+    let asked = [0, 1, 2, 3].map(|slot| super::asked(&plan, Slot(slot)));
+    assert_eq!(asked, [Some(Handle(2)), Some(Handle(1)), None, None], "two pieces pass the bound soon");
 }

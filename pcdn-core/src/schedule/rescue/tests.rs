@@ -1,7 +1,7 @@
 use super::*;
 use crate::id::PeerId;
 use crate::schedule::{Handle, OriginView, Policy, SlotSet};
-use crate::unit::Time;
+use crate::unit::{Rate, Time};
 
 const PIECE: u32 = 64 << 10;
 const NOW: Time = Time(10_000_000);
@@ -71,6 +71,8 @@ impl Scene {
             len: 64 * u64::from(PIECE),
             missing_bytes: 64 * u64::from(PIECE),
             peer_rate: 0,
+            limit: Rate::UNLIMITED,
+            budget: u64::MAX,
         };
         due_run(&view).map(|(first, count)| (first.0, count))
     }

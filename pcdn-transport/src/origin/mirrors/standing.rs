@@ -123,6 +123,19 @@ impl Standings {
         self.each[0].validator.is_some() && known.all(|known| known != asked)
     }
 
+    /// What `known` would be in the first URL's own words, if a mirror said it: their lengths agree, their validators need not.
+    pub(super) fn own_word(&self, known: &ResourceHead) -> Option<ResourceHead> {
+        let said =
+            |standing: &Standing| standing.validator.is_some() && standing.validator == known.validator;
+        let (first, others) = self.each.split_first()?;
+        let by_mirror = !said(first) && others.iter().any(said);
+        by_mirror.then(|| ResourceHead {
+            validator: first.validator.clone(),
+            headers: Vec::new(),
+            ..known.clone()
+        })
+    }
+
     /// What URL `index` is asked to insist on, for what the caller insists on: its own validator.
     pub(super) fn validator(&self, index: usize, want: &OriginGet) -> Option<String> {
         let asked = want.validator.as_ref()?;

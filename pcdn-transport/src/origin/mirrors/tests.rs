@@ -179,6 +179,9 @@ impl Origin for Films {
     async fn head(&self, _: &Url) -> Result<ResourceHead, OriginError> {
         Err(down())
     }
+    async fn confirm(&self, url: &Url, _: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        self.head(url).await
+    }
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         let host = want.url.host_str().unwrap_or_default().split('.').next().unwrap_or_default().to_owned();
         let range = want.range.map(|range| (range.start(), range.end()));

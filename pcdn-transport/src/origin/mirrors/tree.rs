@@ -86,6 +86,13 @@ impl Origin for MirroredTree {
         }
     }
 
+    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        match self.mirrors(url) {
+            Some(mirrors) => mirrors.confirm(url, known).await,
+            None => self.primary.confirm(url, known).await,
+        }
+    }
+
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         match self.mirrors(&want.url) {
             Some(mirrors) => mirrors.get(want).await,

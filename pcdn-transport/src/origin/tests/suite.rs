@@ -274,6 +274,53 @@ async fn requests_come_from_the_bound_address(over: Over) {
     assert_eq!(site.seen()[0].from.to_string(), "127.0.0.9");
 }
 
+async fn what_is_known_is_confirmed_or_has_changed(over: Over) {
+    // One that knows conditions, one that knows ranges alone, one that knows neither.
+    for kind in ["304", "206", "200"] {
+        let site = over.site(move |ask| {
+            let tag = if ask.nth < 3 { "\"a\"" } else { "\"b\"" };
+            let lines = [("etag", tag), ("cache-control", "max-age=7")];
+            let matches = ask.header("if-none-match").is_some_and(|known| known == tag);
+            match kind {
+                "304" if matches => Reply::whole(304, &lines, b""),
+                "200" => Reply::whole(200, &[lines[0], lines[1], ("accept-ranges", "bytes")], b"0123456789"),
+                _ => Reply::right(ask, b"0123456789", tag),
+            }
+        });
+        let site = site.await;
+        let origin = over.http(site.config());
+        let url = site.url("/film.flv");
+        let known = origin.head(&url).await.unwrap();
+        let now = origin.confirm(&url, &known).await.unwrap();
+        assert_eq!((now.len, &now.validator), (known.len, &known.validator), "{kind}");
+        if kind != "206" {
+            assert_eq!(
+                now.header("cache-control"),
+                Some("max-age=7"),
+                "{kind}: what is said of it is renewed"
+            );
+        }
+        while site.seen().len() < 3 {
+            origin.head(&url).await.unwrap();
+        }
+        let changed = origin.confirm(&url, &known).await;
+        assert!(matches!(changed, Err(OriginError::Changed { .. })), "{kind}: {changed:?}");
+        assert_eq!(site.seen().len(), 4, "{kind}: a change is not retried");
+    }
+}
+
+async fn what_is_gone_is_not_confirmed(over: Over) {
+    let site = over.site(|ask| match ask.nth {
+        0 => Reply::right(ask, b"0123456789", "\"a\""),
+        _ => Reply::whole(404, &[], b"gone"),
+    });
+    let site = site.await;
+    let origin = over.http(site.config());
+    let known = origin.head(&site.url("/film.flv")).await.unwrap();
+    let gone = origin.confirm(&site.url("/film.flv"), &known).await;
+    assert!(matches!(gone, Err(OriginError::Status { status: 404, .. })), "{gone:?}");
+}
+
 macro_rules! for_every_version {
     ($($name:ident)*) => {
         mod http1 {
@@ -305,4 +352,6 @@ for_every_version! {
     huge_heads_are_refused
     a_certificate_of_somebody_else_is_not_trusted
     requests_come_from_the_bound_address
+    what_is_known_is_confirmed_or_has_changed
+    what_is_gone_is_not_confirmed
 }

@@ -39,6 +39,8 @@ pub(super) struct State {
     free_at: BTreeMap<SocketAddr, Instant>,
     /// Bytes that each home's line has carried.
     pub(super) carried: BTreeMap<SocketAddr, u64>,
+    /// What was sent since somebody began to listen: from, to, and what.
+    pub(super) heard: Option<Vec<(SocketAddr, SocketAddr, Vec<u8>)>>,
     dice: Dice,
     inboxes: BTreeMap<SocketAddr, Arc<Mutex<Inbox>>>,
 }
@@ -58,7 +60,7 @@ impl Link {
     /// 20 ms of round trip and 300 ms of buffer, as homes have it.
     pub(super) fn new(homes: &[SocketAddr], rate: f64, loss: u64, busy: Duration) -> Arc<Self> {
         let (free_at, carried, inboxes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let state = Mutex::new(State { free_at, carried, dice: Dice::new(7), inboxes });
+        let state = Mutex::new(State { free_at, carried, heard: None, dice: Dice::new(7), inboxes });
         let (buffer, delay) = (Duration::from_millis(300), Duration::from_millis(10));
         Arc::new(Self { homes: homes.to_vec(), rate, buffer, delay, loss, busy, state })
     }
@@ -84,8 +86,11 @@ impl Link {
         *free_at = full.max(*free_at);
     }
 
-    fn send(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    pub(super) fn send(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let mut state = self.state.lock().unwrap();
+        if let Some(heard) = &mut state.heard {
+            heard.push((from, to, bytes.to_vec()));
+        }
         let mut at = Instant::now();
         if state.dice.next_u64() % 1_000 < self.loss {
             return;

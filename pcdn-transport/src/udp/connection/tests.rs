@@ -105,7 +105,7 @@ proptest! {
         for (frames, millis) in packets {
             let mut packet = Vec::new();
             let number = theirs.next_number() as u32;
-            theirs.begin(9, &mut packet);
+            theirs.begin(now, 9, &mut packet);
             packet.extend_from_slice(&frames);
             theirs.finish(0, &mut packet);
             prop_assert!(me.handle(now, from, number, &mut packet, Company::ALONE, || [0; 8]));
@@ -144,4 +144,19 @@ fn an_idle_session_is_small() {
     // With the handle and the endpoint's tables 4 KiB: `cargo bench --bench transport -- idle`.
     let bytes = size_of::<Connection>();
     assert!(bytes <= 2800, "{bytes} bytes");
+}
+
+#[test]
+fn a_session_ends_when_too_much_was_forged() {
+    let from: SocketAddr = "192.0.2.1:9".parse().unwrap();
+    let now = Time::from_secs(1);
+    let mut me = Connection::new(now, PeerId([3; 32]), from, 7, keyed(), Duration::from_secs(20));
+    let forge = |me: &mut Connection| {
+        let mut packet = vec![0x28; 40];
+        assert!(!me.handle(now, from, 1, &mut packet, Company::ALONE, || [0; 8]));
+        me.ended
+    };
+    assert_eq!(forge(&mut me), None);
+    me.opener.wear();
+    assert_eq!(forge(&mut me), Some(Ended::Here));
 }

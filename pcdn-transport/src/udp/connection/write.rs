@@ -106,7 +106,7 @@ impl Connection {
         self.serve.next_data(class)?;
         self.unheard_since = self.unheard_since.or(Some(now));
         let start = out.len();
-        self.sealer.begin(self.to, out);
+        self.sealer.begin(now, self.to, out);
         let content = self.serve.write_data(now, class, out);
         self.seal(now, start, out, true);
         self.pacer.take((out.len() - start) as u64);
@@ -115,7 +115,7 @@ impl Connection {
 
     fn packet(&mut self, now: Time, out: &mut Vec<u8>, frames: impl FnOnce(&mut Self, &mut Vec<u8>)) {
         let start = out.len();
-        self.sealer.begin(self.to, out);
+        self.sealer.begin(now, self.to, out);
         frames(self, out);
         self.seal(now, start, out, false);
     }

@@ -32,6 +32,10 @@ impl Endpoint {
         let malformed = connection.malformed;
         if !connection.handle(now, from, number, datagram, company, || secrets.draw_8()) {
             self.counters.dropped += 1;
+            if connection.ended.is_some() {
+                self.touched = Some((to, now));
+                self.follow_up();
+            }
             return;
         }
         self.counters.malformed += connection.malformed - malformed;

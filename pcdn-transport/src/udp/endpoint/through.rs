@@ -39,6 +39,15 @@ impl Endpoint {
         }
     }
 
+    /// A session of another protocol on this socket has fallen silent: the peer is met anew, and [`Event::Reached`] follows as after
+    /// [`want`](Self::want).
+    pub fn miss(&mut self, now: Time, peer: PeerId, at: SocketAddr) {
+        if self.wanted.len() < WANTED_MAX {
+            self.wanted.insert(peer);
+            self.nat.lost(now, peer, at);
+        }
+    }
+
     /// It does not any more.
     pub fn unwant(&mut self, peer: &PeerId) {
         if self.wanted.remove(peer) && !self.dials.values().any(|dial| dial.peer == *peer) {
@@ -67,9 +76,7 @@ impl Endpoint {
     /// A punch of `peer` came from `at`: the way is open, in both directions. The lower id says hello; a link there is asks the new address to prove
     /// itself.
     fn reached(&mut self, now: Time, peer: PeerId, at: SocketAddr) {
-        if self.wanted.contains(&peer) {
-            self.events.push_back(Event::Reached { peer, at });
-        }
+        self.events.push_back(Event::Reached { peer, at });
         let mut linked = false;
         let secrets = &mut self.secrets;
         for (index, connection) in self.sessions.iter_mut().filter(|(_, connection)| connection.peer == peer)

@@ -27,10 +27,10 @@ fn both_sides_learn_the_other_and_share_keys() {
     assert_eq!(peer, id(1).peer_id());
     let mut ours = calling.finish(&back).unwrap();
     let mut packet = Vec::new();
-    ours.sealer.begin(1, &mut packet);
+    ours.sealer.begin(Time::ZERO, 1, &mut packet);
     packet.extend_from_slice(b"hi");
     ours.sealer.finish(0, &mut packet);
-    assert_eq!(theirs.opener.open(0, &mut packet).unwrap().plain, b"hi");
+    assert_eq!(theirs.opener.open(Time::ZERO, 0, &mut packet).unwrap().plain, b"hi");
 }
 
 #[test]
@@ -74,9 +74,9 @@ fn without_the_secret_neither_side_gets_through() {
         // Nor does the node take what a caller seals that goes on regardless.
         let (out, _) = calling.state.dangerously_get_raw_split();
         let (mut sealer, mut packet) = (Sealer::new(out, AES), Vec::new());
-        sealer.begin(1, &mut packet);
+        sealer.begin(Time::ZERO, 1, &mut packet);
         sealer.finish(0, &mut packet);
-        assert!(theirs.opener.open(0, &mut packet).is_none());
+        assert!(theirs.opener.open(Time::ZERO, 0, &mut packet).is_none());
         let (_, back, _) = answer(&id(2), noise_of(calling.hello()), &callers, AES, &mut secrets).unwrap();
         assert!(calling.finish(&back).is_some(), "with the caller's secret it opens, also afterwards");
     }
@@ -106,8 +106,8 @@ fn who_prefers_chacha_gets_it() {
         calling.finish(&back).unwrap();
         let (mut sealer, mut packet) =
             (Sealer::new(calling.state.dangerously_get_raw_split().0, sealed_with), Vec::new());
-        sealer.begin(1, &mut packet);
+        sealer.begin(Time::ZERO, 1, &mut packet);
         sealer.finish(0, &mut packet);
-        assert!(theirs.opener.open(0, &mut packet).is_some());
+        assert!(theirs.opener.open(Time::ZERO, 0, &mut packet).is_some());
     }
 }
