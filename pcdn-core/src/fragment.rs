@@ -239,6 +239,9 @@ pub struct Slice {
     pub bytes: Bytes,
     /// What a decoder needs before it (configuration records), in the form of the kind; mostly equal for all slices.
     pub setup: Bytes,
+    /// How long after the beginning of what it is a part of it begins, for kinds that hand on parts of what is not whole yet.
+    /// Players begin where this is zero.
+    pub offset: Duration,
     /// The slice before it, if this node saw it and nothing was lost between.
     pub before: Option<SegmentId>,
 }

@@ -166,7 +166,7 @@ impl Swarm {
             Input::OriginBytes { run, bytes } => self.origin_bytes(now, run, bytes),
             Input::OriginEnd { run, result } => self.origin_end(now, run, result),
             Input::Ask { link, ask, piece } => self.asked(now, link, ask, piece),
-            Input::AskGone { ask } => self.ask_gone(ask),
+            Input::AskGone { ask } => self.ask_gone(now, ask),
             Input::Found(records) => self.discovered(now, records),
             Input::Appears(appearance) => self.appears(appearance),
             Input::NotReached(peer) => self.not_reached(now, &peer),
@@ -200,7 +200,7 @@ impl Swarm {
             Input::Wake => {}
         }
         if self.dirty {
-            self.next_tick = self.next_tick.min(now + TICK);
+            self.next_tick = self.next_tick.min(now + TICK).min(self.next_news(now));
         }
         if now >= self.next_tick {
             self.tick(now);

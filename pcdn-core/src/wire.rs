@@ -149,6 +149,8 @@ pub struct SliceNote {
     pub before: Option<SegmentId>,
     /// How long it plays, in milliseconds.
     pub duration_ms: u32,
+    /// How long after the beginning of what it is a part of it begins, in milliseconds.
+    pub offset_ms: u32,
     /// Timestamps or codecs break before it.
     pub discontinuity: bool,
     /// What a decoder needs before it; at most [`SETUP_BYTES_MAX`].

@@ -10,12 +10,15 @@
 //!   mean.
 //! * Streams without keyframes for [`KEYFRAMES_MAX_MS`] (intra refresh) are cut at any picture by the same rule, streams
 //!   without pictures at any sound, [`AUDIO_MIN_MS`] apart.
-//! * A slice is a run of whole FLV tags with times counted from its first, stream number 0 and true `PreviousTagSize`. Its
-//!   setup is the configuration its tags need, as tags at time 0. Its number is [`id_of`] both.
+//! * A slice is a run of whole FLV tags with times counted from its first, stream number 0 and true `PreviousTagSize`.
+//! * It is handed on in parts of about [`PART_MS`], for a viewer who plays at the live edge cannot wait until it is whole. A part
+//!   is what is told, proven and fetched: a [`Slice`](pcdn_core::fragment::Slice) that says how long after the beginning of its
+//!   slice it begins. Its setup is the configuration its tags need, as tags at time 0; its number is [`id_of`] these and its
+//!   bytes. The parts' bytes together are the slice's: [`put_together`].
 //! * A break (a step in time, an end of sequence) drops the slice that was open and starts the rule afresh.
 //!
-//! **Provisional slices.** What comes before the first boundary is cut too, at every keyframe, so that a viewer can start at
-//! once. Such a slice is marked by [`Segment::discontinuity`](pcdn_core::fragment::Segment::discontinuity) and ask
+//! **Provisional slices.** What comes before the first boundary is cut too, at keyframes [`MIN_MS`] apart, so that a viewer can
+//! start at once. Such a slice is marked by [`Segment::discontinuity`](pcdn_core::fragment::Segment::discontinuity) and ask
 //! [`provisional`]; nothing else of this kind sets that flag. It has no slice before it and none names it as the one before.
 //! Its number follows from its content as any other's, so offering it harms nobody and mostly helps nobody.
 //!
@@ -28,6 +31,7 @@ pub mod join;
 mod live;
 mod mark;
 pub mod order;
+pub mod seam;
 mod setup;
 pub mod slicer;
 pub mod tag;
@@ -41,7 +45,7 @@ use pcdn_core::unit::Time;
 use crate::file::File;
 use crate::probe::{self, Kind};
 
-pub use live::{id_of, provisional};
+pub use live::{Gather, id_of, provisional, put_together};
 pub use setup::Kinds;
 
 /// Least duration of a slice that begins with a picture. Half the latency a viewer of live television notices, and at
@@ -56,6 +60,9 @@ pub const KEYFRAMES_MAX_MS: i64 = 20_000;
 pub const SLICE_MAX_MS: i64 = 60_000;
 /// Longest slice in bytes: 13 s at 20 Mbit/s, two of the longest tags.
 pub const SLICE_BYTES_MAX: usize = 32 << 20;
+/// A part of a slice ends before the first picture so long after it began: a viewer of television does not notice it, and at
+/// 2 Mbit/s it is six pieces.
+pub const PART_MS: i64 = 400;
 /// log2 of the length of a live slice's pieces: 16 KiB are 131 ms of a 1 Mbit/s uplink.
 pub const PIECE_LOG2: u8 = 14;
 
@@ -92,7 +99,7 @@ impl Fragmenter for Flv {
     /// One rule for both kinds: a swarm is of one resource, and that is live or not for all.
     fn rule(&self) -> RuleId {
         let (min, audio, keyframes) = (MIN_MS, AUDIO_MIN_MS, KEYFRAMES_MAX_MS);
-        let live = format!("live={min}ms,{audio}ms,{keyframes}ms;piece={PIECE_LOG2}");
+        let live = format!("live={min}ms,{audio}ms,{keyframes}ms,{PART_MS}ms;piece={PIECE_LOG2}");
         RuleId::of(NAME, VERSION, &format!("{live};vod={}", self.vod.rule()))
     }
 

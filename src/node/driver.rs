@@ -250,11 +250,14 @@ impl Driver {
             ToSwarm::Sliced(slice) => self.give(Input::Cut(Cut::Sliced(slice))),
             ToSwarm::Follow(segment, note) => self.give(Input::Follow(segment, note)),
             ToSwarm::Retire(id) => self.give(Input::Cut(Cut::Retired(id))),
-            ToSwarm::Backing { of, doubted, answer } => {
+            ToSwarm::Backing { of, doubted, awaited, reach, answer } => {
                 // Whoever asked and went away does not mind.
+                let lack = |ids: &[SegmentId]| ids.iter().filter(|id| !self.swarm.is_provable(**id)).count();
                 let _ = answer.send(Backing {
                     of: of.iter().map(|id| self.swarm.backers(*id)).collect(),
-                    unproven: doubted.iter().filter(|id| !self.swarm.is_provable(**id)).count(),
+                    unproven: lack(&doubted),
+                    unwitnessed: lack(&awaited),
+                    reach: reach.map(|(old, new)| self.swarm.reach(old, new)),
                     peers: self.swarm.neighbours().map(|(neighbour, _, _)| neighbour.peer).collect(),
                 });
             }

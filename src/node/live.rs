@@ -9,15 +9,22 @@
 //! The origin can only be joined at its edge, so somebody must be its reader: of all nodes of the swarm the first few in an order
 //! that follows from their keys are the *feeders*; the others read the origin only to start at once, until others vouch for what
 //! they read themselves, and whenever the next slice does not come in time.
+//!
+//! **What is called a slice here is a part of one**, 0.4 s long ([`PART_MS`](pcdn_media::flv::PART_MS)): a segment of the swarm that
+//! is told, proven, fetched and played by itself. With its `offset` at zero a slice of the stream begins, and players may.
+//! Players keep about a second, and begin at the live edge as they do at the origin: a part is here 0.3 to 0.4 s after it is whole
+//! at a feeder.
 
+mod crowd;
 mod deck;
 mod feed;
+mod hunger;
 mod listener;
 mod role;
 mod signed;
 pub(crate) mod tape;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pcdn_core::fragment::Fragmenter;
@@ -25,6 +32,7 @@ use pcdn_core::id::SwarmKey;
 use pcdn_core::origin::OriginBody;
 use pcdn_core::resource::{Resource, ResourceHead, Url};
 use tokio::sync::{Notify, mpsc};
+use tracing::Instrument as _;
 
 use super::open::{Joining, ManifestPlace, StreamSide, join, map};
 use super::stream::track::Cuts;
@@ -51,9 +59,9 @@ struct Inner {
     tape: Mutex<Tape>,
     news: Notify,
     live_start: usize,
-    /// A player has begun: what it was given is not taken back.
-    began: AtomicBool,
     listeners: AtomicUsize,
+    /// The number of the next listener.
+    numbers: AtomicU64,
 }
 
 impl Broadcast {
@@ -90,8 +98,8 @@ impl Broadcast {
             tape: Mutex::default(),
             news: Notify::new(),
             live_start: shared.settings.live_start.max(1) as usize,
-            began: AtomicBool::new(false),
             listeners: AtomicUsize::new(0),
+            numbers: AtomicU64::new(0),
         };
         let broadcast = Self { inner: Arc::new(inner) };
         let resource =
@@ -99,7 +107,8 @@ impl Broadcast {
         let manifest = ManifestPlace::of(&shared.settings, url, &mapping);
         let feed = Feed::of(bytes, shared, fragmenter, resource);
         let deck = Deck::new(broadcast.clone(), shared, feed, manifest);
-        shared.tasks.spawn(deck.run(notes, shared.stop.clone()));
+        let span = tracing::debug_span!("live", node = %shared.identity.peer_id());
+        shared.tasks.spawn(deck.run(notes, shared.stop.clone()).instrument(span));
         Ok(broadcast)
     }
 

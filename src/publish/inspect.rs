@@ -91,6 +91,9 @@ pub struct SegmentReport {
     /// Its ordinary BLAKE3 hash, if hashing was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub blake3: Option<Digest>,
+    /// Of a continuous stream's slice: the parts in which peers exchange it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub parts: Vec<SegmentReport>,
 }
 
 fn report(segment: &Segment, blake3: Option<Digest>) -> SegmentReport {
@@ -107,5 +110,6 @@ fn report(segment: &Segment, blake3: Option<Digest>) -> SegmentReport {
         key: segment.key,
         discontinuity: segment.discontinuity,
         blake3,
+        parts: Vec::new(),
     }
 }

@@ -25,6 +25,11 @@ RATIO = 0.45
 SIGNED_RATIO, QUICK_SIGNED_RATIO = 0.65, 0.72
 # A player that keeps no more than a second has these hiccups while a viewer changes from the origin to its peers.
 LONGEST_STALL_MS = 500
+# A viewer's player starts so much later than one without pcdn that joins with it: it waits for the end of a part of 0.4 s.
+LATER_START_MS = 300
+# Of two that join at nearly the same moment one may see a keyframe more: it begins with it, and has to gather what a player begins
+# with anew, or to wait for it where a server begins with the next keyframe. That is nobody's fault, so those are held to less.
+WAITS_FOR_KEYFRAMES = "nginx_rtmp"
 # The slice that a killed feeder was about to vouch for may be lost: two seconds of 25 frames or of 47 sounds.
 LOST_WITH_FEEDER, STALL_WITH_FEEDER_MS = 100, 4000
 JOINS = [0.3, 3, 7, 30]
@@ -67,6 +72,16 @@ def live_flv(session, assets, name: str, server: str = "nms", gop: float = 2, ki
         "start_ms_cdn_only": [r["start_ms"] for r in plain], "players": results, "same_slices": seen.same_slices,
     }
     judge_output(bars, seen, results, logs, kill)
+    later = {n: r["start_ms"] - plain[n]["start_ms"] for n, r in results.items() if r["start_ms"] and plain[n]["start_ms"]}
+    bars.figures["start_ms_later"] = later
+    bars.bar("players that started", len(later), at_least=len(results))
+    alike = {n for n, player in seen.players.items() if player.first_picture() == seen.direct[n].first_picture()}
+    bars.bar("players that began with the same picture as without pcdn", len(alike), at_least=len(results) / 2)
+    bars.bar("start later than without pcdn, ms, at most", max((later[n] for n in later.keys() & alike), default=0),
+             at_most=LATER_START_MS)
+    unlike_ms = 1000 * max(FlvPlayer.START_SECONDS, gop if server == WAITS_FOR_KEYFRAMES else 0)
+    bars.bar("start later than who began with an earlier picture, ms, at most",
+             max((later[n] for n in later.keys() - alike), default=0), at_most=LATER_START_MS + unlike_ms)
     bars.bar("slices compared between joiners", seen.same_slices["compared"], at_least=5)
     bars.bar("slices that differ between joiners", seen.same_slices["different"], at_most=0)
     # A short run is mostly start; its second half shows what lasts.

@@ -284,6 +284,9 @@ class FlvPlayer:
         self._stop = True
         self._thread.join(10)
 
+    def first_picture(self) -> bytes | None:
+        return self.tags[VIDEO][0][1] if self.tags[VIDEO] else None
+
     def result(self) -> dict:
         return self.playback.report() | {
             "frames": len(self.tags[VIDEO]), "sounds": len(self.tags[AUDIO]), "error": self.error,

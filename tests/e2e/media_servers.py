@@ -72,7 +72,7 @@ class LiveServer:
 
     def wait_for_frames(self) -> None:
         probe = FlvPlayer(self.url, "probe", "/dev/null").start()
-        # It stays: xiu ends the publisher's session when a client leaves at the wrong moment.
+        # It stays as long as the server: of the others' joins none is the first.
         self._stack.callback(probe.stop)
         poll_until(lambda: len(probe.tags[VIDEO]) > 25, 20, f"the server gives frames ({probe.error})")
 

@@ -20,9 +20,9 @@ const SOUND_MS: u64 = 23;
 const SIGNER_LATE: Duration = Duration::from_millis(300);
 
 /// No two connections are equally far behind: each is up to so much later than the programme.
-pub(crate) const LAG_MS: u64 = 120;
+const LAG_MS: u64 = 120;
 /// What a server without a group of pictures takes to answer, before it waits for a keyframe.
-const SLOW: Duration = Duration::from_millis(2_300);
+pub(crate) const SLOW: Duration = Duration::from_millis(2_300);
 
 /// What servers do differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,12 @@ impl Server {
     /// As it is seen so much later.
     fn late(&self, by: Duration) -> Self {
         Self { begun: self.begun + by, ..self.clone() }
+    }
+
+    /// The same server, for a player beside the nodes: its connection is as far behind as theirs that comes next.
+    pub(crate) fn apart(&self) -> Self {
+        let next = self.connections.load(Ordering::Relaxed);
+        Self { connections: Arc::new(next.into()), ..self.clone() }
     }
 
     /// As the next connection sees it.

@@ -3,8 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use pcdn::core::Bytes;
 use pcdn::core::dice::Dice;
 use pcdn::core::id::Identity;
+use pcdn::core::origin::{Origin as _, OriginGet};
 use pcdn::core::peer::PeerRecord;
 use pcdn::core::resource::Url;
 use pcdn::core::unit::ByteSize;
@@ -23,13 +26,14 @@ const START_MS: u64 = 1_000;
 /// A viewer.
 pub(crate) struct Viewer {
     pub(crate) node: Node,
+    joined: Instant,
     given: Arc<Mutex<Given>>,
     player: tokio::task::JoinHandle<()>,
 }
 
-/// What its player was given.
+/// What a player was given.
 #[derive(Debug, Default)]
-struct Given {
+pub(crate) struct Given {
     tags: Vec<(Tag, u32, Instant)>,
 }
 
@@ -66,21 +70,16 @@ impl Viewer {
             .origin(server)
             .build()
             .unwrap();
-        let given = Arc::new(Mutex::new(Given::default()));
+        let (joined, given) = (Instant::now(), Arc::new(Mutex::new(Given::default())));
         let mut listener = node.broadcast(&url()).await.unwrap().listen();
         let into = given.clone();
         let player = tokio::spawn(async move {
             let mut reader = Reader::default();
-            while let Some(mut bytes) = listener.next().await {
-                let mut given = into.lock().unwrap();
-                while let Some(tag) = reader.read(&mut bytes).unwrap() {
-                    if let Some(known) = Tag::of(tag.kind, &tag.body) {
-                        given.tags.push((known, tag.timestamp, Instant::now()));
-                    }
-                }
+            while let Some(bytes) = listener.next().await {
+                into.lock().unwrap().take(&mut reader, bytes);
             }
         });
-        Self { node, given, player }
+        Self { node, joined, given, player }
     }
 
     /// Stops playing, and says goodbye.
@@ -100,6 +99,11 @@ impl Viewer {
         swarms.iter().fold((0, 0), |(p, o), s| (p + s.report.from_peers, o + s.report.from_origin))
     }
 
+    /// How long after it joined its player began.
+    pub(crate) fn start(&self) -> Option<Duration> {
+        Some(self.given.lock().unwrap().begin()? - self.joined)
+    }
+
     pub(crate) fn faults(&self) -> Faults {
         let given = self.given.lock().unwrap();
         let mut faults = Faults { longest_stall_ms: given.longest_stall_ms(), ..Faults::default() };
@@ -114,21 +118,45 @@ impl Viewer {
     }
 }
 
+/// How long a player waits that joins now and reads `server` itself.
+pub(crate) async fn start_alone(server: &Server) -> Duration {
+    let (joined, mut given, mut reader) = (Instant::now(), Given::default(), Reader::default());
+    let mut body = server.get(&OriginGet::whole(url())).await.unwrap().bytes;
+    while given.begin().is_none() {
+        given.take(&mut reader, body.next().await.unwrap().unwrap());
+    }
+    joined.elapsed()
+}
+
 impl Given {
+    fn take(&mut self, reader: &mut Reader, mut bytes: Bytes) {
+        while let Some(tag) = reader.read(&mut bytes).unwrap() {
+            if let Some(known) = Tag::of(tag.kind, &tag.body) {
+                self.tags.push((known, tag.timestamp, Instant::now()));
+            }
+        }
+    }
+
+    fn pictures(&self) -> Vec<(u64, Instant)> {
+        let pictures = self.tags.iter().filter(|(tag, ..)| tag.kind == Kind::Video);
+        pictures.map(|(tag, _, at)| (tag.at_ms(), *at)).collect()
+    }
+
+    /// When a player has [`START_MS`] of pictures.
+    fn begin(&self) -> Option<Instant> {
+        let pictures = self.pictures();
+        let first = pictures.first()?.0;
+        pictures.into_iter().find(|(ms, _)| *ms >= first + START_MS).map(|(_, at)| at)
+    }
+
     /// A player shows a second of pictures each second from when it has [`START_MS`] of them.
     fn longest_stall_ms(&self) -> u64 {
-        let pictures: Vec<(u64, Instant)> = self
-            .tags
-            .iter()
-            .filter(|(tag, ..)| tag.kind == Kind::Video)
-            .map(|(tag, _, at)| (tag.at_ms(), *at))
-            .collect();
-        let Some(first) = pictures.first() else { return 0 };
-        let Some(begin) = pictures.iter().find(|(ms, _)| *ms >= first.0 + START_MS) else { return 0 };
+        let pictures = self.pictures();
+        let (Some(first), Some(begin)) = (pictures.first(), self.begin()) else { return 0 };
         let mut shift = Duration::ZERO;
         let mut longest = Duration::ZERO;
         for (ms, came) in &pictures {
-            let due = begin.1 + Duration::from_millis(ms.saturating_sub(first.0)) + shift;
+            let due = begin + Duration::from_millis(ms.saturating_sub(first.0)) + shift;
             let late = came.saturating_duration_since(due);
             longest = longest.max(late);
             shift += late;

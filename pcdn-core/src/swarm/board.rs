@@ -352,6 +352,10 @@ impl Board {
         std::mem::take(&mut self.changed)
     }
 
+    pub(super) fn changed(&self) -> impl Iterator<Item = &SegmentId> {
+        self.changed.iter()
+    }
+
     pub(super) fn has_changes(&self) -> bool {
         !self.changed.is_empty()
     }

@@ -17,7 +17,9 @@ use crate::wire::{HAVE_BYTES_MAX, HAVE_SEGMENTS_MAX, HaveSegment, MANIFEST_PART_
 
 /// Holdings are told in batches, never piece by piece (HOUSE: per-piece HAVE is 160 messages a second at live rates).
 const HAVE_EVERY: Duration = Duration::from_millis(250);
-/// While a node has hardly anything, others wait for every piece of it: holdings are told on every tick.
+/// While a node has hardly anything, others wait for every piece of it: holdings are told on every tick. Of a continuous stream
+/// they are told so often at most, whenever a slice is whole: its players have a second in hand, and each node on the way
+/// from a feeder takes of it.
 const HAVE_EARLY: Duration = Duration::from_millis(100);
 /// How one is doing is told at least this often while downloading.
 const STATUS_EVERY: Duration = Duration::from_millis(1_000);
@@ -172,7 +174,7 @@ impl Swarm {
             Message::AskManifest { at } => self.tell_manifest(link, at),
             Message::ManifestPart { at, total, bytes } => self.manifest_part(link, at, total, &bytes),
             Message::Slice(note) => self.slice_noted(link, note),
-            Message::Receipt(receipt) => self.receipt_came(link, receipt),
+            Message::Receipt(receipt) => self.receipt_came(now, link, receipt),
             Message::Call { wanted } => self.call_came(now, link, wanted),
             Message::Meet { peer, token, in_ms, at } => {
                 let (over, begin_in) = (at.scheme, Duration::from_millis(in_ms.into()));
@@ -203,7 +205,7 @@ impl Swarm {
         let turned = complete != self.gossip.told_complete;
         let status = !complete && now >= self.gossip.next_status;
         if fresh || status || turned {
-            let early = self.board.missing() > self.board.count() / 8 * 7;
+            let early = self.slices.flow() || self.board.missing() > self.board.count() / 8 * 7;
             self.gossip.next_have = now + if early { HAVE_EARLY } else { HAVE_EVERY };
             self.gossip.next_status = now + STATUS_EVERY;
             self.gossip.told_complete = complete;
@@ -222,6 +224,15 @@ impl Swarm {
         self.call_by_neighbours(now);
         self.relay_statements(now);
         self.ask_for_witnesses(now);
+    }
+
+    /// When a slice that others wait for is to be told of, if there is one that became whole here.
+    pub(super) fn next_news(&self, now: Time) -> Time {
+        let whole = |id: &SegmentId| self.board.shared_map(*id).is_some_and(|(_, map)| map.is_full());
+        match self.slices.flow() && self.board.changed().any(whole) {
+            true => self.gossip.next_have.max(now),
+            false => Time::NEVER,
+        }
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -66,6 +66,9 @@ pub(super) struct Proof {
     /// On segments that are not cut here yet: others may load the playlist a moment sooner.
     early: VecDeque<Statement>,
     unsaid: BTreeSet<SegmentId>,
+    /// Own copies this node does not speak for, nor give on: slices cut before it could know where everybody cuts. Who counts on
+    /// it would be left alone with the next one.
+    quiet: BTreeSet<SegmentId>,
     banned: BTreeSet<PeerId>,
     sampled: BTreeMap<Slot, PeerId>,
     next_audit: Time,
@@ -94,6 +97,7 @@ impl Proof {
             statements: BTreeMap::new(),
             early: VecDeque::new(),
             unsaid: BTreeSet::new(),
+            quiet: BTreeSet::new(),
             banned: BTreeSet::new(),
             sampled: BTreeMap::new(),
             next_audit: Time::ZERO,
@@ -118,6 +122,7 @@ impl Proof {
         self.lists.remove(&id);
         self.statements.remove(&id);
         self.unsaid.remove(&id);
+        self.quiet.remove(&id);
         for slot in slots {
             self.said[slot as usize].clear();
             self.own[slot as usize] = None;
@@ -243,9 +248,10 @@ impl Proof {
         }
     }
 
-    /// Whether a piece of this digest may be given on: not if a manifest contradicts this node's own copy.
+    /// Whether a piece of this digest may be given on: not if a manifest contradicts this node's own copy, or it does not speak
+    /// for that.
     pub(super) fn may_share(&self, slot: Slot, key: &PieceKey, digest: &Digest) -> bool {
-        self.judge(slot, key, digest) != Verdict::Wrong
+        !self.quiet.contains(&key.segment) && self.judge(slot, key, digest) != Verdict::Wrong
     }
 
     /// This node fetched the piece from the origin itself. Returns who is thereby proven to have lied.
@@ -280,6 +286,14 @@ impl Proof {
         }
         self.refresh(slot, board);
         liars
+    }
+
+    /// Whether this node speaks for its own copy of a segment, which is to come.
+    pub(super) fn speak(&mut self, id: SegmentId, speaks: bool) {
+        match speaks {
+            true => self.quiet.remove(&id),
+            false => self.quiet.insert(id),
+        };
     }
 
     /// The piece came from a peer, and `k` vetted witnesses say it is right: whoever else said the same is vetted by it, too.
@@ -464,6 +478,9 @@ impl Swarm {
 
     /// What this node says of a segment, if it fetched any of it from the origin.
     pub(super) fn own_statement(&self, id: SegmentId) -> Option<Statement> {
+        if self.proof.quiet.contains(&id) {
+            return None;
+        }
         let layout = self.board.segment(id)?.layout;
         let mut pieces = Bitmap::new(layout.pieces());
         let mut digests = Vec::new();

@@ -135,7 +135,7 @@ impl Swarm {
     }
 
     /// A neighbour signed for what it got. What is wrong with it hurts only the neighbour: it gets no more.
-    pub(super) fn receipt_came(&mut self, link: Handle, receipt: Receipt) {
+    pub(super) fn receipt_came(&mut self, now: Time, link: Handle, receipt: Receipt) {
         let Some(gave) = self.receipts.gave.get_mut(&link) else { return };
         let named = receipt.up == self.me
             && receipt.swarm == self.setup.key
@@ -155,7 +155,7 @@ impl Swarm {
         gave.credit = (gave.credit * 2).min(CREDIT_MAX);
         self.report.receipted += step.bytes;
         self.out.push_back(Output::Note(Event::Receipted(Box::new(receipt))));
-        self.serve_next();
+        self.serve_next(now);
     }
 }
 

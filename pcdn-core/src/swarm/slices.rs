@@ -4,6 +4,7 @@
 //! pieces from whoever has them, and read the origin themselves only to start at once or when nobody feeds.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -16,10 +17,11 @@ use crate::unit::Time;
 use crate::verify::list;
 use crate::wire::{Message, SETUP_BYTES_MAX, SliceNote};
 
-/// Notes remembered, to know what is news and to greet newcomers with: a minute and more of slices of one second.
-const NOTES_MAX: usize = 128;
-/// A newcomer is told this many of them: where a player starts, and some to go back.
-const GREETING: usize = 16;
+/// Notes remembered, to know what is news and to greet newcomers with: a minute and more of slices of a quarter of a second.
+const NOTES_MAX: usize = 256;
+/// A newcomer is told this many of them: where a player starts, and some to go back. With 2 s from keyframe to keyframe that are
+/// 16 s of parts.
+const GREETING: usize = 40;
 /// The stream's newest slices, in the order in which they became known.
 #[derive(Debug, Default)]
 pub(super) struct Slices {
@@ -30,6 +32,11 @@ impl Slices {
     /// What a newcomer is told.
     pub(super) fn newest(&self) -> Vec<SliceNote> {
         self.notes.iter().skip(self.notes.len().saturating_sub(GREETING)).cloned().collect()
+    }
+
+    /// Whether there are any, so that this is a stream of them.
+    pub(super) fn flow(&self) -> bool {
+        !self.notes.is_empty()
     }
 
     fn add(&mut self, note: SliceNote) {
@@ -43,7 +50,7 @@ impl Slices {
 impl Swarm {
     /// A slice of this node's own connection to the origin, with its bytes.
     pub(super) fn sliced(&mut self, now: Time, slice: Slice) {
-        let Slice { segment, bytes, setup, before } = slice;
+        let Slice { segment, bytes, setup, before, offset } = slice;
         let (id, layout) = (segment.id, segment.layout);
         if setup.len() > SETUP_BYTES_MAX || layout.len() != bytes.len() as u64 {
             return;
@@ -52,11 +59,14 @@ impl Swarm {
             segment: id,
             layout,
             before,
-            duration_ms: segment.duration.map_or(0, |d| d.as_millis().min(u128::from(u32::MAX)) as u32),
+            duration_ms: segment.duration.map_or(0, millis),
+            offset_ms: millis(offset),
             discontinuity: segment.discontinuity,
             setup,
         };
+        let settled = !segment.discontinuity;
         self.add(now, segment);
+        self.proof.speak(id, settled);
         self.own_segment(now, id, &bytes);
         self.spread(note);
     }
@@ -89,6 +99,18 @@ impl Swarm {
         all.filter(backs).map(|neighbour| neighbour.peer).collect()
     }
 
+    /// How many neighbours have all of `old` from others, as far as is known, and how many of them do not have all of `new`.
+    pub fn reach(&self, old: SegmentId, new: SegmentId) -> (usize, usize) {
+        let (old, new) = (self.board.slots_of(old), self.board.slots_of(new));
+        let has =
+            |neighbour: &Neighbour, slots: &Range<u32>| slots.clone().all(|slot| neighbour.holds.get(slot));
+        let follows = |neighbour: &&Neighbour| {
+            !old.is_empty() && has(neighbour, &old) && !self.proof.vouches(&neighbour.peer, old.clone())
+        };
+        let followers = self.links.all().iter().filter(follows);
+        followers.fold((0, 0), |(all, late), neighbour| (all + 1, late + usize::from(!has(neighbour, &new))))
+    }
+
     /// Whether every piece of a segment could be proven by what others say of it.
     pub fn is_provable(&self, segment: SegmentId) -> bool {
         let mut slots = self.board.slots_of(segment).peekable();
@@ -116,4 +138,8 @@ impl Swarm {
             self.keep(now, slot, bytes, digest, Source::Origin);
         }
     }
+}
+
+fn millis(duration: std::time::Duration) -> u32 {
+    duration.as_millis().min(u128::from(u32::MAX)) as u32
 }

@@ -1,7 +1,10 @@
 //! Serving: who gets the next slot.
 //!
 //! A bounded number of pieces is handed to the transports at once; the rest waits here, and the neighbour that was given the
-//! fewest bytes goes first; those of superpeers count half. How slots share the line is the transport's business.
+//! fewest bytes goes first; those of superpeers count half. How slots share the line is the transport's business. Of a continuous
+//! stream no more is taken on than is given in time: see [`width`].
+
+mod width;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,6 +17,11 @@ use crate::schedule::{Handle, Slot};
 use crate::transport::Refuse;
 use crate::unit::Time;
 use crate::verify::{Verified, list};
+use width::Width;
+
+/// What a neighbour is told to wait that asks for a slice more than is given in time: it asks another, or the same again while
+/// the slice is of use.
+const BUSY_STREAM: Duration = Duration::from_millis(100);
 
 /// What a neighbour with a full queue is told to wait.
 const BUSY: Duration = Duration::from_millis(300);
@@ -27,10 +35,12 @@ pub(super) struct Uploads {
     per_peer: usize,
     /// Requests in line; no neighbour's line is empty.
     waiting: BTreeMap<Handle, VecDeque<(AskId, Slot)>>,
-    active: BTreeMap<AskId, Handle>,
+    active: BTreeMap<AskId, (Handle, Time)>,
     /// How many of the active ones are each neighbour's.
     serving: BTreeMap<Handle, u32>,
     loading: BTreeMap<Slot, Vec<AskId>>,
+    /// How many at once are given in time, of a stream.
+    width: Width,
 }
 
 impl Uploads {
@@ -42,25 +52,26 @@ impl Uploads {
             active: BTreeMap::new(),
             serving: BTreeMap::new(),
             loading: BTreeMap::new(),
+            width: Width::default(),
         }
     }
 
     /// The next request in line of `link` gets a slot.
-    fn begin(&mut self, link: Handle) -> Option<(AskId, Slot)> {
+    fn begin(&mut self, now: Time, link: Handle) -> Option<(AskId, Slot)> {
         let queue = self.waiting.get_mut(&link)?;
         let next = queue.pop_front();
         if queue.is_empty() {
             self.waiting.remove(&link);
         }
         let (ask, slot) = next?;
-        self.active.insert(ask, link);
+        self.active.insert(ask, (link, now));
         *self.serving.entry(link).or_default() += 1;
         Some((ask, slot))
     }
 
     /// A request gives its slot back; false if it had none.
     fn end(&mut self, ask: AskId) -> bool {
-        let Some(link) = self.active.remove(&ask) else { return false };
+        let Some((link, _)) = self.active.remove(&ask) else { return false };
         if let Some(count) = self.serving.get_mut(&link) {
             *count -= 1;
             if *count == 0 {
@@ -73,7 +84,7 @@ impl Uploads {
     pub(super) fn drop_link(&mut self, link: Handle) {
         self.waiting.remove(&link);
         if self.serving.remove(&link).is_some() {
-            self.active.retain(|_, of| *of != link);
+            self.active.retain(|_, (of, _)| *of != link);
         }
     }
 
@@ -123,7 +134,7 @@ impl Swarm {
         self.board.slot_of(&key).filter(shared).filter(|_| self.setup.give).map(|_| key)
     }
 
-    pub(super) fn asked(&mut self, _now: Time, link: Handle, ask: AskId, key: PieceKey) {
+    pub(super) fn asked(&mut self, now: Time, link: Handle, ask: AskId, key: PieceKey) {
         let slot = self.board.slot_of(&key).filter(|slot| self.board.fact(*slot).shared);
         let refusal = match slot {
             _ if !self.setup.give => Some(Refuse::NoSwarm),
@@ -131,6 +142,9 @@ impl Swarm {
             Some(_) if !self.receipts.trusts(link) => Some(Refuse::Busy(BUSY)),
             Some(_) if self.upload.waiting.get(&link).is_some_and(|q| q.len() >= self.upload.per_peer) => {
                 Some(Refuse::Busy(BUSY))
+            }
+            Some(_) if self.slices.flow() && !self.upload.width.has_room(self.upload.active.len()) => {
+                Some(Refuse::Busy(BUSY_STREAM))
             }
             Some(slot) => {
                 self.upload.waiting.entry(link).or_default().push_back((ask, slot));
@@ -140,20 +154,25 @@ impl Swarm {
         if let Some(why) = refusal {
             self.out.push_back(Output::Refuse { ask, why });
         }
-        self.serve_next();
+        self.serve_next(now);
     }
 
-    pub(super) fn ask_gone(&mut self, ask: AskId) {
+    pub(super) fn ask_gone(&mut self, now: Time, ask: AskId) {
+        if let Some((link, since)) = self.upload.active.get(&ask) {
+            let rtt = self.links.get(*link).map_or(Duration::ZERO, |neighbour| neighbour.rtt);
+            let took = now.since(*since).saturating_sub(rtt);
+            self.upload.width.given(self.upload.active.len(), took);
+        }
         if !self.upload.end(ask) {
             self.upload.waiting.retain(|_, queue| {
                 queue.retain(|(other, _)| *other != ask);
                 !queue.is_empty()
             });
         }
-        self.serve_next();
+        self.serve_next(now);
     }
 
-    pub(super) fn serve_next(&mut self) {
+    pub(super) fn serve_next(&mut self, now: Time) {
         while self.upload.active.len() < self.upload.slots {
             let served = |link: &Handle| {
                 let active = self.upload.serving.get(link).copied().unwrap_or_default();
@@ -171,7 +190,7 @@ impl Swarm {
             else {
                 return;
             };
-            let Some((ask, slot)) = self.upload.begin(link) else { return };
+            let Some((ask, slot)) = self.upload.begin(now, link) else { return };
             // Counted before it is loaded, so that many loads at once are not given on trust; one that fails is forgiven as one
             // that is cancelled.
             self.receipts.gave(link, u64::from(self.board.piece(slot).len));
@@ -212,7 +231,7 @@ impl Swarm {
                 let bytes = Verified::checked(bytes);
                 self.board.warm(slot, bytes.clone(), self.setup.limits.cache_bytes);
                 for ask in waiters {
-                    if let Some(link) = self.upload.active.get(&ask).copied() {
+                    if let Some((link, _)) = self.upload.active.get(&ask).copied() {
                         self.serve(ask, link, bytes.clone());
                     }
                 }
@@ -227,6 +246,6 @@ impl Swarm {
             }
         }
         self.deliver(now);
-        self.serve_next();
+        self.serve_next(now);
     }
 }

@@ -107,6 +107,7 @@ pub fn encode(swarm: &SwarmKey, message: &Message) -> Bytes {
             out.u8(u8::from(note.before.is_some()) | u8::from(note.discontinuity) << 1);
             out.u64(note.before.unwrap_or(SegmentId(0)).0);
             out.u32(note.duration_ms);
+            out.u32(note.offset_ms);
             out.0.extend_from_slice(&note.setup[..note.setup.len().min(SETUP_BYTES_MAX)]);
         }
         Message::Receipt(receipt) => out.0.extend_from_slice(&receipt.encode()),
@@ -174,14 +175,23 @@ pub fn decode(bytes: &Bytes) -> Result<Envelope, WireError> {
         }
         SLICE => {
             let (segment, layout) = (SegmentId(from.u64()?), from.layout()?);
-            let (flags, before, duration_ms) = (from.u8()?, SegmentId(from.u64()?), from.u32()?);
+            let (flags, before) = (from.u8()?, SegmentId(from.u64()?));
+            let (duration_ms, offset_ms) = (from.u32()?, from.u32()?);
             let setup = bytes.slice(from.at..);
             if setup.len() > SETUP_BYTES_MAX {
                 return Err(from.bad("a slice's setup above 8 KiB"));
             }
             let before = (flags & 1 != 0).then_some(before);
             let discontinuity = flags & 2 != 0;
-            Message::Slice(SliceNote { segment, layout, before, duration_ms, discontinuity, setup })
+            Message::Slice(SliceNote {
+                segment,
+                layout,
+                before,
+                duration_ms,
+                offset_ms,
+                discontinuity,
+                setup,
+            })
         }
         RECEIPT => {
             let form = from.slice(Receipt::BYTES)?;
@@ -408,6 +418,7 @@ mod tests {
                 layout,
                 before: Some(SegmentId(7)),
                 duration_ms: 1_040,
+                offset_ms: 400,
                 discontinuity: true,
                 setup: Bytes::from_static(b"avcC"),
             }),

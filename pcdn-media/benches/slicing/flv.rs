@@ -109,8 +109,9 @@ fn slices(stream: &Bytes, mut each: impl FnMut(Slice)) {
 fn play(slices: &[Slice]) -> usize {
     let mut output = Output::new(Kinds { audio: true, video: true });
     black_box(output.head(&slices[0].setup));
-    for Slice { segment, bytes, setup, .. } in slices {
-        black_box(output.push(&SliceView { bytes, setup, start: segment.start, duration: segment.duration }));
+    for Slice { segment, bytes, setup, offset, .. } in slices {
+        let (offset, start, duration) = (*offset, segment.start, segment.duration);
+        black_box(output.push(&SliceView { bytes, setup, offset, start, duration }));
     }
     slices.len()
 }

@@ -1,8 +1,8 @@
-//! What a player is given: slices of any connections and neighbours as one FLV stream.
+//! What a player is given: parts of slices, of any connections and neighbours, as one FLV stream.
 //!
-//! A slice's times count from its first tag, so it can be put anywhere: a tag's time is where its slice lies plus its own.
-//! [`Output`] lays slices end to end, keeps gaps of up to [`GAP_MAX`], repeats no configuration and lets no track's time
-//! fall. Two viewers that are given the same slices get the same bytes but for the position of the first.
+//! A part's times count from the first tag of its slice, so it can be put anywhere: a tag's time is where its slice lies plus its
+//! own. [`Output`] lays parts end to end, keeps gaps of up to [`GAP_MAX`], repeats no configuration and lets no track's time
+//! fall. Two viewers that are given the same parts get the same bytes but for the position of the first.
 
 use std::time::Duration;
 
@@ -14,14 +14,16 @@ use super::tag::{self, Kind};
 /// Longest gap kept in a player's timeline: most players wait out a gap of some seconds, and skip or stall at longer ones.
 pub const GAP_MAX: Duration = Duration::from_secs(10);
 
-/// A slice to be given to a player.
+/// A part to be given to a player.
 #[derive(Clone, Copy, Debug)]
 pub struct SliceView<'a> {
-    /// Its tags, times counted from its first.
+    /// Its tags, times counted from the first of its slice.
     pub bytes: &'a [u8],
     /// Its configuration, as tags.
     pub setup: &'a [u8],
-    /// Where it begins on a timeline it shares with the slice given before; `None` if there is no such timeline, and it
+    /// How long after its slice it begins.
+    pub offset: Duration,
+    /// Where it begins on a timeline it shares with the part given before; `None` if there is no such timeline, and it
     /// follows at once.
     pub start: Option<Duration>,
     /// How long it is. `None` if unknown: then up to its last tag.
@@ -67,10 +69,11 @@ impl Output {
     /// much of it as is whole.
     pub fn push(&mut self, slice: &SliceView<'_>) -> Bytes {
         self.next += self.gap(slice.start);
-        let base = self.next;
+        // Where its slice begins.
+        let base = self.next.saturating_sub(millis(slice.offset));
         let mut out = BytesMut::with_capacity(slice.setup.len() + slice.bytes.len());
         self.configure(&mut out, slice.setup);
-        let mut last = 0;
+        let mut last = millis(slice.offset);
         for tag in tag::tags(slice.bytes) {
             let field = i64::from(tag.timestamp as i32);
             last = last.max(field);
@@ -80,7 +83,8 @@ impl Output {
             let at = self.rise(tag.kind, base.saturating_add(field));
             tag::write(&mut out, tag.kind, at, tag.body);
         }
-        self.next = base.saturating_add(slice.duration.map_or(last, millis));
+        let end = slice.duration.map_or(last, |duration| millis(slice.offset.saturating_add(duration)));
+        self.next = base.saturating_add(end);
         self.end = slice.start.zip(slice.duration).map(|(start, duration)| start.saturating_add(duration));
         out.freeze()
     }

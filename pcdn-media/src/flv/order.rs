@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use pcdn_core::layout::SegmentId;
 
-/// Slices in the chain at most: two minutes of the shortest.
-pub const CHAIN_MAX: usize = 128;
+/// Slices in the chain at most: a minute of slices of a quarter of a second.
+pub const CHAIN_MAX: usize = 256;
 /// Sources listened to at most; those of further ones are not heard.
 pub const SOURCES_MAX: usize = 64;
 /// Places a source may be behind or ahead of where it was expected, after it lost or merged slices.
-const STRAY_MAX: usize = 8;
+const STRAY_MAX: usize = 24;
 /// Different slices told for one place, at most.
 const RIVALS_MAX: usize = 4;
 /// More than all sources have together.
@@ -66,10 +66,17 @@ impl Order {
     }
 
     /// Takes what this node itself cut. What continues nothing that is known comes after all that is: a connection begins at the
-    /// live edge.
+    /// live edge. What others told between it and what this node cut before it is the same stretch of the stream, cut otherwise:
+    /// nothing stands there any more.
     pub fn lead(&mut self, source: u64, told: Told) {
         let end = self.first + self.chain.len() as u64;
         let place = self.place_of(source, &told).unwrap_or(end);
+        if let Some((last, id)) = self.sources.get(&source)
+            && told.before == Some(*id)
+        {
+            let between = (*last + 1).max(self.first)..place.max(self.first);
+            between.for_each(|at| self.chain[(at - self.first) as usize].clear());
+        }
         self.put(source, place, told, OWN_VOTES);
     }
 
@@ -87,14 +94,18 @@ impl Order {
     /// The slice after `place`, and its place. After a place that left the chain comes the first that is left.
     pub fn after(&self, place: Place) -> Option<(Place, Told)> {
         let next = (place.0 + 1).max(self.first);
-        let told = self.chain.get(usize::try_from(next - self.first).ok()?)?.first()?.told;
-        Some((Place(next), told))
+        let rest = self.chain.iter().enumerate().skip(usize::try_from(next - self.first).ok()?);
+        rest.filter_map(|standing| self.standing(standing)).next()
     }
 
     /// The slice so many before the newest; 1 is the newest.
     pub fn behind(&self, behind: usize) -> Option<(Place, Told)> {
-        let at = self.chain.len().checked_sub(behind.max(1))?;
-        Some((Place(self.first + at as u64), self.chain[at].first()?.told))
+        let newest = self.chain.iter().enumerate().rev();
+        newest.filter_map(|standing| self.standing(standing)).nth(behind.max(1) - 1)
+    }
+
+    fn standing(&self, (at, rivals): (usize, &Vec<Rival>)) -> Option<(Place, Told)> {
+        Some((Place(self.first + at as u64), rivals.first()?.told))
     }
 
     /// Number of places.
@@ -179,7 +190,9 @@ mod tests {
     }
 
     fn chain(order: &Order) -> Vec<u64> {
-        let Some(mut at) = order.behind(order.len()) else { return Vec::new() };
+        let Some(mut at) = (1..=order.len()).rev().find_map(|behind| order.behind(behind)) else {
+            return Vec::new();
+        };
         let mut ids = vec![at.1.id.0];
         while let Some(next) = order.after(at.0) {
             ids.push(next.1.id.0);
@@ -216,6 +229,29 @@ mod tests {
         assert_eq!(chain(&order), [1, 2, 3, 90, 91, 92, 5, 6]);
         assert!(order.add(1, told(7, 6)));
         assert_eq!(chain(&order).last(), Some(&7));
+    }
+
+    /// A node that turned to the origin cut the same stretch into fewer slices than its neighbours, until it cut as they do. Its player
+    /// was given theirs, too, which it had seen.
+    #[test]
+    fn what_others_cut_otherwise_in_the_same_stretch_is_passed() {
+        let mut order = Order::default();
+        tell(&mut order, 1, &[1, 2, 3, 4, 5, 6]);
+        for (id, before) in [(90, 2), (91, 90), (5, 91)] {
+            order.lead(9, told(id, before));
+        }
+        assert_eq!(chain(&order), [1, 2, 90, 91, 5, 6]);
+        assert!(order.add(1, told(7, 6)));
+        order.lead(9, told(6, 5));
+        assert!(order.add(1, told(8, 7)));
+        assert_eq!(chain(&order), [1, 2, 90, 91, 5, 6, 7, 8]);
+        let mut merged = Order::default();
+        tell(&mut merged, 1, &[1, 2, 3, 4, 5, 6]);
+        for (id, before) in [(90, 2), (6, 90)] {
+            merged.lead(9, told(id, before));
+        }
+        assert_eq!(chain(&merged), [1, 2, 90, 6]);
+        assert_eq!(merged.behind(2).unwrap().1.id.0, 90);
     }
 
     /// What neighbours told stood beside slices that only this node cut, and later slices of theirs were put there, too: behind

@@ -1,4 +1,4 @@
-//! Tags in, slices out: the canonical stream and its boundaries.
+//! Tags in, slices out, part by part: the canonical stream and its boundaries.
 //!
 //! What is kept of a connection is its *canonical stream*: coded audio and video tags in order of arrival. Script tags, end
 //! of sequence, commands, unknown and empty tags are dropped. Configuration goes to the setup of the slices it is needed
@@ -14,29 +14,29 @@ use super::clock::Clock;
 use super::mark::{Content, Rule};
 use super::setup::{CONFIG_BYTES_MAX, Config, Configs};
 use super::tag::{self, Kind, OVERHEAD, Tag};
-use super::{AUDIO_MIN_MS, KEYFRAMES_MAX_MS, MIN_MS, SLICE_BYTES_MAX, SLICE_MAX_MS};
+use super::{AUDIO_MIN_MS, KEYFRAMES_MAX_MS, MIN_MS, PART_MS, SLICE_BYTES_MAX, SLICE_MAX_MS};
 
-/// Least duration of a provisional slice: short, because a viewer waits for it.
-const PROVISIONAL_MIN_MS: i64 = 500;
 /// A stream that showed no picture for this long starts as sound alone. If pictures come after all, slicing starts afresh.
 pub(super) const AUDIO_ONLY_MS: i64 = 3_000;
-/// Room made for a slice before it is filled, at most; it follows the length of the one before.
+/// Room made for a part before it is filled, at most; it follows the length of the one before.
 const ROOM_MAX: usize = 8 << 20;
 
-/// A slice that is whole.
+/// A part of a slice, itself whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// Its tags, times counted from its first.
+    /// Its tags, times counted from the first of its slice.
     pub bytes: Bytes,
     /// The configuration its tags need, as tags at time 0.
     pub setup: Bytes,
     /// When it begins, in milliseconds since the first slice of this connection.
     pub start_ms: u64,
-    /// How long it is: the next slice begins then.
+    /// How long it is: the next part begins then.
     pub duration_ms: u64,
+    /// How long after its slice it begins; with 0 a slice begins.
+    pub offset_ms: u64,
     /// Cut before the first boundary that everyone shares: play it, do not offer it.
     pub provisional: bool,
-    /// It begins with a keyframe, or holds no pictures.
+    /// It begins a slice, with a keyframe or without pictures.
     pub key: bool,
 }
 
@@ -49,7 +49,7 @@ pub struct Slicer {
     /// The time of the first slice.
     origin: Option<i64>,
     finished: VecDeque<Finished>,
-    /// Length of the slice before.
+    /// Length of the part before.
     room: usize,
 }
 
@@ -69,10 +69,21 @@ struct Run {
 /// The slice that grows.
 #[derive(Debug)]
 struct Open {
-    bytes: Vec<u8>,
     start: i64,
     key: bool,
     /// Tracks with coded tags in it.
+    tracks: Vec<Track>,
+    /// Length of its parts that are whole.
+    len: usize,
+    part: Part,
+}
+
+/// The part of it that grows.
+#[derive(Debug)]
+struct Part {
+    bytes: Vec<u8>,
+    start: i64,
+    /// Tracks with coded tags in it, and their configuration.
     tracks: Vec<Track>,
     setup: Configs,
 }
@@ -91,7 +102,7 @@ impl Slicer {
         }
     }
 
-    /// The next whole slice.
+    /// The next whole part.
     #[allow(clippy::should_implement_trait)] // not an iterator: more may come after `None`
     pub fn next(&mut self) -> Option<Finished> {
         self.finished.pop_front()
@@ -126,6 +137,7 @@ impl Slicer {
             self.run.settled = true;
         }
         self.split(at, tag.body.len(), marks, key);
+        self.part(tag.kind, at);
         if self.run.open.is_none() && (marks || self.run.picture.is_none()) {
             self.open(at, key);
         }
@@ -167,37 +179,64 @@ impl Slicer {
     fn split(&mut self, at: i64, body_len: usize, marks: bool, key: bool) {
         let Some(open) = &self.run.open else { return };
         let age = at - open.start;
-        let full = open.bytes.len() + OVERHEAD + body_len > SLICE_BYTES_MAX || age >= SLICE_MAX_MS;
-        let early = !self.run.settled && marks && age >= PROVISIONAL_MIN_MS;
+        let len = open.len + open.part.bytes.len();
+        let full = len + OVERHEAD + body_len > SLICE_BYTES_MAX || age >= SLICE_MAX_MS;
+        // As all others cut if their slice began with this one, more often than not.
+        let early = !self.run.settled && marks && age >= MIN_MS;
         if full || early {
             self.close(at);
             self.open(at, key);
         }
     }
 
+    /// Ends the part that grows if it is long enough: before a picture, whose times rise; where none come, before any tag.
+    fn part(&mut self, kind: Kind, at: i64) {
+        let Some(open) = &self.run.open else { return };
+        let first = self.run.first.unwrap_or(at);
+        if self.run.picture.is_none() && at - first < AUDIO_ONLY_MS {
+            // Pictures may come, and then what came before them is dropped.
+            return;
+        }
+        let pictures = self.run.picture.is_some_and(|picture| at - picture < PART_MS);
+        if at - open.part.start >= PART_MS && (kind == Kind::Video || !pictures) {
+            self.close_part(at);
+        }
+    }
+
     fn open(&mut self, at: i64, key: bool) {
         self.origin.get_or_insert(at);
-        self.run.open = Some(Open {
-            bytes: Vec::with_capacity(self.room),
-            start: at,
-            key,
-            tracks: Vec::new(),
-            setup: Configs::default(),
-        });
+        let part = Part::new(at, self.room);
+        self.run.open = Some(Open { start: at, key, tracks: Vec::new(), len: 0, part });
     }
 
     fn close(&mut self, at: i64) {
-        let Some(open) = self.run.open.take() else { return };
-        self.room = (open.bytes.len() + open.bytes.len() / 8).min(ROOM_MAX);
+        self.close_part(at);
+        self.run.open = None;
+    }
+
+    fn close_part(&mut self, at: i64) {
+        let Some(open) = &mut self.run.open else { return };
+        let len = open.part.bytes.len();
+        self.room = (len + len / 8).min(ROOM_MAX);
+        open.len += len;
+        let part = std::mem::replace(&mut open.part, Part::new(at, self.room));
         let origin = self.origin.unwrap_or(open.start);
+        let span = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
         self.finished.push_back(Finished {
-            bytes: open.bytes.into(),
-            setup: open.setup.to_tags(),
-            start_ms: u64::try_from(open.start - origin).unwrap_or(0),
-            duration_ms: u64::try_from(at - open.start).unwrap_or(0),
+            bytes: part.bytes.into(),
+            setup: part.setup.to_tags(),
+            start_ms: span(origin, part.start),
+            duration_ms: span(part.start, at),
+            offset_ms: span(open.start, part.start),
             provisional: !self.run.settled,
-            key: open.key,
+            key: open.key && part.start == open.start,
         });
+    }
+}
+
+impl Part {
+    fn new(start: i64, room: usize) -> Self {
+        Self { bytes: Vec::with_capacity(room), start, tracks: Vec::new(), setup: Configs::default() }
     }
 }
 
@@ -205,8 +244,11 @@ impl Open {
     fn coded(&mut self, tag: &Tag, track: Track, at: i64, configs: &Configs) {
         if !self.tracks.contains(&track) {
             self.tracks.push(track);
+        }
+        if !self.part.tracks.contains(&track) {
+            self.part.tracks.push(track);
             for config in configs.of(track) {
-                self.setup.set(config.clone());
+                self.part.setup.set(config.clone());
             }
         }
         self.put(tag.kind, at, &tag.body);
@@ -214,6 +256,6 @@ impl Open {
 
     fn put(&mut self, kind: Kind, at: i64, body: &[u8]) {
         // A slice lasts a minute at most, and a step back a second: the difference fits, as the signed number it is.
-        tag::write(&mut self.bytes, kind, (at - self.start) as u32, body);
+        tag::write(&mut self.part.bytes, kind, (at - self.start) as u32, body);
     }
 }

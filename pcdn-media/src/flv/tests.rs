@@ -1,6 +1,6 @@
 mod agree;
 mod joined;
-mod stream;
+pub(super) mod stream;
 
 use pcdn_core::Bytes;
 use pcdn_core::conformance::fragmenter::{self as suite, Sample};
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::tag::{Kind as TagKind, Reader, Tag};
 use super::*;
-use stream::{Server, Shape, programme, serve, slices};
+use stream::{Server, Shape, parts, programme, serve, whole};
 
 fn sample(head: ResourceHead, body: Bytes) -> Sample {
     let url = "http://origin.test/live/one.flv".parse().unwrap();
@@ -53,14 +53,15 @@ fn a_file_is_cut_as_any_file_and_a_length_without_ranges_is_live() {
 /// The swarm key follows from this value: a change of it parts all nodes from older ones and must be meant.
 #[test]
 fn the_rule_stays() {
-    assert_eq!(Flv::default().rule().to_string(), "103ab19c6d8bad2d");
+    assert_eq!(Flv::default().rule().to_string(), "82acd603433c9d90");
 }
 
-/// So do the numbers of slices: this one is of a programme made above, and changes only with it or with the rule.
+/// So do the numbers of parts and slices: these are of a programme made above, and change only with it or with the rule.
 #[test]
-fn names_of_slices_stay() {
-    let all = slices(serve(&programme(1, Shape::Gop(480), 20_000), 0, Server::Absolute, 0));
-    assert_eq!(format!("{:016x}", all.last().unwrap().segment.id.0), "001cf2f704d7b799");
+fn names_of_parts_and_slices_stay() {
+    let all = parts(serve(&programme(1, Shape::Gop(480), 20_000), 0, Server::Absolute, 0));
+    let last = |of: &[pcdn_core::fragment::Slice]| format!("{:016x}", of.last().unwrap().segment.id.0);
+    assert_eq!([last(&all), last(&whole(&all))], ["001f43927c81635d", "001b4d89054bc8b3"]);
 }
 
 #[test]
@@ -92,13 +93,21 @@ fn the_window_slides_and_is_searched() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((alive.len(), retired), (30, 69), "a minute of 2 s slices, the last being open");
-    let id = |at: usize| Some(alive[at].segment.id);
-    assert_eq!(slicing.locate(&Seek::Live { behind: 1 }), id(29));
-    assert_eq!(slicing.locate(&Seek::Live { behind: 3 }), id(27));
-    assert_eq!(slicing.locate(&Seek::Live { behind: 999 }), id(0));
-    let inside = alive[7].segment.start.unwrap() + std::time::Duration::from_millis(1999);
-    assert_eq!(slicing.locate(&Seek::Media(inside)), id(7));
+    assert_eq!((alive.len(), retired), (150, 349), "a minute of parts of 0.4 s, the last being open");
+    let begins = |at: usize| {
+        assert!(alive[at].offset.is_zero());
+        Some(alive[at].segment.id)
+    };
+    assert_eq!(
+        slicing.locate(&Seek::Live { behind: 1 }),
+        begins(146),
+        "the newest slice has four parts so far"
+    );
+    assert_eq!(slicing.locate(&Seek::Live { behind: 3 }), begins(136));
+    assert_eq!(slicing.locate(&Seek::Live { behind: 999 }), begins(1));
+    let inside = alive[9].segment.start.unwrap() + std::time::Duration::from_millis(399);
+    assert_eq!(slicing.locate(&Seek::Media(inside)), begins(6), "players begin with a slice");
+    assert_eq!(slicing.locate(&Seek::Media(std::time::Duration::from_secs(300))), None);
     slicing.supply(Time::ZERO, Part::End).unwrap();
     assert_eq!((slicing.cut(), slicing.cut(), slicing.need()), (Some(Cut::End), None, Need::Nothing));
 }

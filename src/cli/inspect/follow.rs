@@ -93,8 +93,19 @@ async fn slices(
     mut tell: impl FnMut(SegmentReport) -> bool,
     hash: bool,
 ) -> Result<(), PublishError> {
-    read_slices(origin, fragmenter, &resource.url, |slice| {
-        flv::provisional(&slice) || tell(report_slice(&slice, hash))
+    let mut gather = flv::Gather::default();
+    let mut failed = None;
+    read_slices(origin, fragmenter, &resource.url, |part| {
+        let whole = if flv::provisional(&part) { None } else { gather.push(part) };
+        let Some(parts) = whole else { return true };
+        match report_slice(&parts, hash) {
+            Ok(report) => report.is_none_or(&mut tell),
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        }
     })
-    .await
+    .await?;
+    failed.map_or(Ok(()), |error| Err(PublishError::Fragment(error.into())))
 }

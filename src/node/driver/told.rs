@@ -70,6 +70,8 @@ pub(crate) enum ToSwarm {
     Backing {
         of: Vec<SegmentId>,
         doubted: Vec<SegmentId>,
+        awaited: Vec<SegmentId>,
+        reach: Option<(SegmentId, SegmentId)>,
         answer: oneshot::Sender<Backing>,
     },
     Expect(Vec<Expected>),
@@ -105,6 +107,10 @@ pub(crate) struct Backing {
     pub(crate) of: Vec<Vec<PeerId>>,
     /// Of the doubted ones, how many cannot be proven.
     pub(crate) unproven: usize,
+    /// The same of those that are awaited.
+    pub(crate) unwitnessed: usize,
+    /// Of two segments asked for: how many have the first from others, and how many of them do not have the second.
+    pub(crate) reach: Option<(usize, usize)>,
     /// Who is there.
     pub(crate) peers: Vec<PeerId>,
 }

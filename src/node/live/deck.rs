@@ -1,51 +1,42 @@
 //! The task of a broadcast: it looks at what the own connection cuts and what neighbours tell, and decides who reads the origin.
 
+mod own;
+mod theirs;
+
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use pcdn_core::fragment::{Segment, Slice};
 use pcdn_core::layout::SegmentId;
 use pcdn_core::schedule::Handle;
-use pcdn_core::swarm::Expected;
-use pcdn_core::verify::PieceList;
 use pcdn_core::wire::SliceNote;
-use pcdn_media::flv;
-use pcdn_media::flv::order::Told;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::feed::{Fed, Feed};
+use super::hunger::{COMES_IN, Hunger};
+use super::listener::GRACE;
 use super::role::{self, Role};
 use super::signed::{self, Signed};
-use super::tape::{self, Kept};
 use super::{Broadcast, QUEUE};
+use crate::node::Shared;
 use crate::node::driver::ToSwarm;
 use crate::node::open::ManifestPlace;
-use crate::node::{Asset, Shared};
+use theirs::{Fetched, told_by};
 
-/// Roles and waits are looked at so often.
-const TICK: Duration = Duration::from_millis(250);
+/// Roles and waits are looked at so often: a part comes every 0.4 s.
+const TICK: Duration = Duration::from_millis(100);
 /// A broadcast that nobody listens to for this long ends: it costs the origin a connection.
 const IDLE: Duration = Duration::from_secs(30);
-/// A slice told of is fetched so soon that it is here before the player wants it: half of what it is behind.
-const SOON: Duration = Duration::from_millis(400);
 
-/// A slice that cannot be proven so long after it was told of lacks a witness: holdings and statements are told every quarter of
-/// a second. The origin still gives the one after it from its beginning.
-const DOUBT: Duration = Duration::from_millis(700);
-/// A publisher's manifest is a fetch or two later than the slice.
-const DOUBT_SIGNED: Duration = Duration::from_millis(1_700);
-
-/// A slice whose pieces have all come from neighbours.
-#[derive(Debug)]
-struct Fetched {
-    note: SliceNote,
-    bytes: Option<Bytes>,
-}
+/// A part that cannot be proven so long after it was told of lacks a witness: statements are told with the part, and no two
+/// feeders are far apart. The origin still gives its slice from the beginning.
+const DOUBT: Duration = Duration::from_millis(500);
+/// A publisher's manifest is a fetch or two later than the part.
+const DOUBT_SIGNED: Duration = Duration::from_millis(1_000);
 
 /// The task of a broadcast: it looks at what comes, and decides who reads the origin.
 pub(super) struct Deck {
@@ -54,6 +45,7 @@ pub(super) struct Deck {
     feed: Feed,
     signed: Option<Signed>,
     role: Role,
+    hunger: Hunger,
     /// Where the next slice is laid in the swarm.
     end: u64,
     fetched: (mpsc::Sender<Fetched>, Option<mpsc::Receiver<Fetched>>),
@@ -62,16 +54,21 @@ pub(super) struct Deck {
     notes: VecDeque<SliceNote>,
     /// The last provisional slices of the own connection: one may turn out to be what others cut, too.
     young: VecDeque<Slice>,
-    /// The own connection met what neighbours tell; or a player began without that.
-    met: bool,
-    /// The own connection's last slice that was shared, and where it ends.
+    /// The own connection's last part that was shared, and where it ends.
     shared: Option<(SegmentId, Duration)>,
+    /// What a new connection gave, which cuts differently from neighbours as far as is known, and overlaps what they bring. It is
+    /// used when they bring no more in time, or turn out to cut the same.
+    reserve: Option<VecDeque<Slice>>,
 }
 
-/// Notes kept until the own connection meets them: as many as a neighbour greets with, of a few neighbours.
-const NOTES_MAX: usize = 64;
-/// Provisional slices kept: neighbours tell of theirs within a fraction of a slice.
-const YOUNG_MAX: usize = 4;
+/// With so little left for a player the origin is read: what a connection begins with may be later than what is on its way from
+/// neighbours, which has to come before the player is dry. A follower's player has 0.5 s left when a part comes. (Where nobody turns to
+/// the origin for it, players of 16 viewers whose uplinks carry two copies wait up to 0.4 s: `tests/flv_live`.)
+const LOW: Duration = Duration::from_millis(250);
+/// A signed part comes later by what its manifest takes.
+const LOW_SIGNED: Duration = Duration::from_millis(100);
+/// With so little left the reserve is used.
+const LAST: Duration = Duration::from_millis(100);
 
 /// The source number of this node's own connection; neighbours have their links'.
 const OWN: u64 = u64::MAX;
@@ -93,13 +90,14 @@ impl Deck {
             feed,
             signed: manifest.map(Signed::new),
             role,
+            hunger: Hunger::default(),
             end: 0,
             fetched: (to, Some(fetched)),
             lonely_since: Instant::now(),
             notes: VecDeque::new(),
             young: VecDeque::new(),
-            met: false,
             shared: None,
+            reserve: None,
             broadcast,
         }
     }
@@ -150,175 +148,6 @@ impl Deck {
         }
     }
 
-    async fn own(&mut self, mut slice: Slice) -> bool {
-        self.lay(&mut slice.segment);
-        slice.before = slice.before.or_else(|| self.shared_before(&slice.segment));
-        let told = Told {
-            id: slice.segment.id,
-            before: slice.before,
-            duration: slice.segment.duration.unwrap_or_default(),
-        };
-        let kept = Kept {
-            bytes: slice.bytes.clone(),
-            setup: slice.setup.clone(),
-            duration: told.duration,
-            own: true,
-        };
-        // A newcomer does not know what is before its first slice; another may.
-        let of_it = self.notes.iter().filter(|note| note.segment == told.id);
-        let note = of_it.max_by_key(|note| note.before.is_some()).cloned();
-        // What neighbours tell of is where everybody cuts, though this connection is too young to know.
-        let provisional = flv::provisional(&slice) && note.is_none();
-        self.role.cut(told.id, provisional);
-        tracing::debug!(slice = ?told.id, before = ?told.before, provisional, "cut a slice");
-        self.broadcast.tape().own(OWN, told, kept);
-        self.broadcast.inner.news.notify_waiters();
-        if provisional {
-            // To be played here; others mostly cut it otherwise.
-            self.young.push_back(slice);
-            let over = self.young.len().saturating_sub(YOUNG_MAX);
-            self.young.drain(..over);
-            return true;
-        }
-        match note {
-            Some(note) => self.share_as(slice, &note).await,
-            None => self.share(slice).await,
-        }
-    }
-
-    /// Neighbours tell of a slice that this node's own connection cut before it could know that others cut there, too.
-    async fn adopt(&mut self, note: &SliceNote) -> bool {
-        let Some(at) = self.young.iter().position(|slice| slice.segment.id == note.segment) else {
-            return true;
-        };
-        // What was cut before it is none that others have.
-        let Some(slice) = self.young.drain(..=at).next_back() else { return true };
-        self.role.adopted(note.segment);
-        self.share_as(slice, note).await
-    }
-
-    /// Shares a slice of the own connection that neighbours tell of: what this node does not know to be before it, they may.
-    async fn share_as(&mut self, mut slice: Slice, note: &SliceNote) -> bool {
-        slice.before = slice.before.or(note.before);
-        slice.segment.discontinuity = note.discontinuity;
-        if !std::mem::replace(&mut self.met, true) {
-            self.meet(note).await;
-        }
-        self.share(slice).await
-    }
-
-    /// What was cut too early to know that others cut it, too, is what the next slice comes after.
-    fn shared_before(&self, segment: &Segment) -> Option<SegmentId> {
-        self.shared.filter(|(_, end)| segment.start == Some(*end)).map(|(id, _)| id)
-    }
-
-    async fn share(&mut self, slice: Slice) -> bool {
-        let segment = &slice.segment;
-        self.shared = segment.start.zip(segment.duration).map(|(start, lasts)| (segment.id, start + lasts));
-        self.told(slice.segment.id);
-        self.broadcast.inner.news.notify_waiters();
-        self.broadcast.inner.asset.tell(ToSwarm::Sliced(slice)).await.is_ok()
-    }
-
-    /// The first slice that neighbours know, too: those before it are fetched from them, so that a player begins as far behind the
-    /// live edge as it likes, and at once.
-    async fn meet(&mut self, newest: &SliceNote) {
-        let mut before = Vec::new();
-        let mut at = newest.before;
-        while let Some(note) = self.notes.iter().find(|note| Some(note.segment) == at)
-            && before.len() + 1 < self.broadcast.inner.live_start
-        {
-            before.push(note.clone());
-            at = note.before;
-        }
-        before.reverse();
-        let began = self.broadcast.inner.began.load(Ordering::Relaxed);
-        if before.is_empty() || began {
-            return;
-        }
-        let all: Vec<Told> = before.iter().map(told_by).collect();
-        self.broadcast.tape().precede(OWN, &all, told_by(newest));
-        for note in before {
-            let _ = self.follow(note).await;
-        }
-    }
-
-    /// A neighbour tells of a slice: it is fetched if it has a place in the stream.
-    async fn heard(&mut self, link: Handle, note: SliceNote) -> bool {
-        if self.feed.is_on()
-            && self.notes.iter().all(|known| (known.segment, known.before) != (note.segment, note.before))
-        {
-            self.notes.push_back(note.clone());
-            let over = self.notes.len().saturating_sub(NOTES_MAX);
-            self.notes.drain(..over);
-        }
-        if !self.adopt(&note).await {
-            return false;
-        }
-        let wanted = self.broadcast.tape().told(u64::from(link.0), told_by(&note), self.feed.state());
-        tracing::trace!(link = link.0, slice = ?note.segment, before = ?note.before, wanted, "told of a slice");
-        // What is told may be here already: content repeats.
-        self.broadcast.inner.news.notify_waiters();
-        if wanted { self.follow(note).await } else { true }
-    }
-
-    fn told(&mut self, id: SegmentId) {
-        if let Some(signed) = &mut self.signed {
-            signed.told(id);
-        }
-    }
-
-    async fn follow(&mut self, note: SliceNote) -> bool {
-        self.told(note.segment);
-        let Some(shared) = self.node.upgrade() else { return false };
-        let asset = self.broadcast.inner.asset.clone();
-        let mut segment = Segment {
-            id: note.segment,
-            url: asset.url().clone(),
-            range: None,
-            layout: note.layout,
-            offset: 0,
-            start: None,
-            duration: Some(Duration::from_millis(u64::from(note.duration_ms))),
-            init: false,
-            key: true,
-            discontinuity: note.discontinuity,
-        };
-        self.lay(&mut segment);
-        let range = segment.offset..segment.offset + segment.layout.len();
-        if asset.tell(ToSwarm::Follow(segment, note.clone())).await.is_err() {
-            return false;
-        }
-        let now = shared.clock.now();
-        let expect = |segment| Expected { segment, from: now + SOON, until: now + SOON * 2 };
-        let expected: Vec<Expected> = self.broadcast.tape().wanted().map(expect).collect();
-        let told = asset.tell(ToSwarm::Expect(expected)).await.is_ok();
-        let (to, stop) = (self.fetched.0.clone(), shared.stop.clone());
-        let patience = tape::missing_after(self.role.rhythm());
-        shared.tasks.spawn(async move {
-            let gather = gather(&asset, range, &note);
-            let bytes = tokio::time::timeout(patience, gather).await.ok().flatten();
-            let _ = stop.run_until_cancelled(to.send(Fetched { note, bytes })).await;
-        });
-        told
-    }
-
-    fn came(&mut self, fetched: Fetched) -> bool {
-        let Fetched { note, bytes } = fetched;
-        tracing::debug!(slice = ?note.segment, whole = bytes.is_some(), "a neighbour's slice");
-        let duration = Duration::from_millis(u64::from(note.duration_ms));
-        match bytes {
-            Some(bytes) => {
-                self.role.came(note.segment, self.feed.is_on());
-                let kept = Kept { bytes, setup: note.setup, duration, own: false };
-                self.broadcast.tape().came(note.segment, kept);
-            }
-            None => self.broadcast.tape().missing(note.segment),
-        }
-        self.broadcast.inner.news.notify_waiters();
-        true
-    }
-
     /// Whether the origin is to be read now, by this node.
     async fn decide(&mut self) -> bool {
         if let (Some(signed), Some(shared)) = (&mut self.signed, self.node.upgrade()) {
@@ -334,18 +163,25 @@ impl Deck {
         } else if self.lonely_since.elapsed() > IDLE {
             return false;
         }
+        let low = if signed { LOW_SIGNED } else { LOW };
         let (answer, backing) = oneshot::channel();
         let doubted = self.broadcast.tape().wanted_since(if signed { DOUBT_SIGNED } else { DOUBT });
-        let ask = ToSwarm::Backing { of: self.role.recent(), doubted, answer };
+        let awaited = self.broadcast.tape().wanted_since(COMES_IN);
+        let (of, reach) = (self.role.recent(), self.role.asks(low));
+        let ask = ToSwarm::Backing { of, doubted, awaited, reach, answer };
         if inner.asset.tell(ask).await.is_err() {
             return false;
         }
         let Ok(backing) = backing.await else { return false };
-        let overdue = self.broadcast.tape().overdue();
-        match self.role.decide(&backing, overdue, signed, self.feed.is_on()) {
+        if self.reserve.is_some() && self.is_needed() && !self.sew().await {
+            return false;
+        }
+        let want = self.want(low);
+        match self.role.decide(&backing, want, signed, self.feed.is_on()) {
             role::Step::Connect => {
-                tracing::debug!(?overdue, unproven = backing.unproven, "reads the origin again");
+                tracing::debug!(?want, unproven = backing.unproven, "reads the origin again");
                 self.shared = None;
+                self.reserve = self.broadcast.tape().seam().map(|_| VecDeque::new());
                 self.feed.connect();
             }
             role::Step::Disconnect => {
@@ -358,8 +194,27 @@ impl Deck {
         true
     }
 
+    fn want(&mut self, low: Duration) -> role::Want {
+        let tape = self.broadcast.tape();
+        let waits = !tape.wanted_since(COMES_IN).is_empty();
+        role::Want { overdue: tape.overdue(), low: self.hunger.is_felt(tape.is_low(low), waits) }
+    }
+
+    /// Whether neighbours may still bring what players want next.
+    fn awaits(&self) -> bool {
+        let tape = self.broadcast.tape();
+        tape.wanted().next().is_some() && !tape.is_dry_since(GRACE)
+    }
+
+    /// Whether the reserve is to be used: a player has hardly anything left, or nobody brings anything.
+    fn is_needed(&self) -> bool {
+        let tape = self.broadcast.tape();
+        tape.is_low(LAST) || tape.overdue() > LAST * 10
+    }
+
     /// The own connection is gone: what neighbours told of meanwhile, and it did not cut any more, is fetched from them.
     async fn take_over(&mut self) -> bool {
+        self.reserve = None;
         let mut notes = std::mem::take(&mut self.notes);
         notes.retain(|note| self.broadcast.tape().take_over(HEARSAY, told_by(note)));
         self.broadcast.tape().lost(OWN);
@@ -393,28 +248,4 @@ async fn news(signed: &mut Option<Signed>) -> Option<signed::Fetched> {
         Some(signed) => signed.news().await,
         None => std::future::pending().await,
     }
-}
-
-fn told_by(note: &SliceNote) -> Told {
-    let duration = Duration::from_millis(u64::from(note.duration_ms));
-    Told { id: note.segment, before: note.before, duration }
-}
-
-/// All bytes of a slice, if they are what its number says.
-async fn gather(asset: &Asset, range: std::ops::Range<u64>, note: &SliceNote) -> Option<Bytes> {
-    let mut reader = asset.follow(range);
-    let mut bytes = BytesMut::new();
-    while let Some(part) = reader.next().await {
-        bytes.extend_from_slice(&part.ok()?);
-    }
-    let bytes = bytes.freeze();
-    if bytes.len() as u64 != note.layout.len() {
-        return None;
-    }
-    let root = PieceList::of(&note.layout, &bytes).root();
-    let right = flv::id_of(&note.setup, &root) == note.segment;
-    if !right {
-        tracing::warn!(segment = %note.segment, "a slice is not what its number says; it is not played");
-    }
-    right.then_some(bytes)
 }

@@ -2,8 +2,8 @@
 //!
 //! The nodes of a swarm are ordered by a hash of their keys and the content; the first ones are its feeders: as many as witnesses
 //! are wanted, or one where a publisher signs the slices. Everybody computes that from the neighbours it has. A node that is no
-//! feeder leaves the origin once enough of those before it vouch for what it reads itself, and comes back whenever slices stop to
-//! come or to be proven.
+//! feeder leaves the origin once enough of those before it vouch for what it reads itself and there is room for one more follower
+//! ([`Crowd`]), and comes back whenever slices stop to come or to be proven, or a player has hardly anything left.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use pcdn_core::id::{PeerId, Rid};
 use pcdn_core::layout::SegmentId;
 use tokio::time::Instant;
 
+use super::crowd::Crowd;
 use crate::node::driver::Backing;
 
 /// The last slices of its own connection that all feeders must vouch for before a node leaves it: so many that whoever follows
@@ -20,10 +21,17 @@ const VOUCHED: usize = 3;
 /// From so many neighbours on, one more feeds than is needed: it costs a sixteenth of a copy, and when one goes nobody else has to
 /// turn to the origin. With fewer all of them do.
 const SPARE_FROM: usize = 15;
-/// Nothing for so long, beyond what a slice lasts: the origin is read again.
-const STARVING: Duration = Duration::from_millis(1_500);
-/// A connection is kept at least so long: every one costs the origin a burst.
+/// Nothing for so long, beyond what a part lasts: the origin is read again. A follower has a part up to 0.4 s later than a feeder,
+/// and a player that keeps a second runs dry 0.2 s after this.
+const STARVING: Duration = Duration::from_millis(600);
+/// A connection is kept at least so long, and up to two thirds longer, by lot: every one costs the origin a burst, and who leaves
+/// together falls short together.
 const STAY: Duration = Duration::from_secs(6);
+/// So long if a player nearly ran dry: neighbours cannot give this node enough soon enough. Twice as long each time that happens
+/// within [`STEADY`] after the last, up to [`STAY_MAX`].
+const STAY_LOW: Duration = Duration::from_secs(24);
+const STAY_MAX: Duration = Duration::from_secs(480);
+const STEADY: Duration = Duration::from_secs(60);
 /// Pause before a connection that failed is tried again, doubling up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
@@ -35,20 +43,37 @@ pub(super) enum Step {
     Stay,
 }
 
+/// How urgently something is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Want {
+    /// How long the next part has been missed, beyond what it may last.
+    pub(super) overdue: Duration,
+    /// A player has little left, and neighbours do not bring what there is.
+    pub(super) low: bool,
+}
+
 /// What decides it.
 #[derive(Clone, Debug)]
 pub(super) struct Role {
     me: PeerId,
     rid: Rid,
     witnesses: usize,
-    /// The newest slices: of the own connection while there is one, else from neighbours.
+    /// The first parts of the newest slices: of the own connection while there is one, else from neighbours.
     recent: VecDeque<SegmentId>,
+    /// The newest part.
+    newest: Option<SegmentId>,
     /// How long the stream's slices are: the longest time between two of them lately.
     rhythm: Duration,
     last: Option<Instant>,
     connected: Instant,
+    /// How long the connection is kept at least, and when the last was left.
+    stay: Duration,
+    left: Instant,
     failures: u32,
     quiet_until: Instant,
+    /// How often this node connected: the lot's number.
+    connects: u64,
+    crowd: Crowd,
 }
 
 impl Role {
@@ -59,41 +84,55 @@ impl Role {
             rid,
             witnesses: witnesses.max(1),
             recent: VecDeque::new(),
+            newest: None,
             rhythm: Duration::from_secs(1),
             last: None,
             connected: now,
+            stay: STAY,
+            left: now,
             failures: 0,
             quiet_until: now,
+            connects: 0,
+            crowd: Crowd::new(),
         }
     }
 
-    /// The own connection cut a slice.
-    pub(super) fn cut(&mut self, id: SegmentId, provisional: bool) {
+    /// The own connection cut a part; whether a slice begins with it, and what the player with least has left.
+    pub(super) fn cut(&mut self, id: SegmentId, begins: bool, provisional: bool, left: Option<Duration>) {
         self.failures = 0;
         self.beat();
         if !provisional {
-            self.remember(id);
+            self.crowd.cut(id, left);
+            self.remember(id, begins);
         }
     }
 
-    /// A slice of the own connection turned out to be one that others cut, too.
-    pub(super) fn adopted(&mut self, id: SegmentId) {
-        self.remember(id);
+    /// A part of the own connection turned out to be one that others cut, too.
+    pub(super) fn adopted(&mut self, id: SegmentId, begins: bool) {
+        self.remember(id, begins);
     }
 
-    /// A slice came from neighbours.
-    pub(super) fn came(&mut self, id: SegmentId, on: bool) {
+    /// A part came from neighbours.
+    pub(super) fn came(&mut self, id: SegmentId, begins: bool, on: bool) {
         self.beat();
         if !on {
-            self.remember(id);
+            self.remember(id, begins);
         }
     }
 
-    fn remember(&mut self, id: SegmentId) {
-        self.recent.push_back(id);
+    fn remember(&mut self, id: SegmentId, begins: bool) {
+        self.newest = Some(id);
+        if begins {
+            self.recent.push_back(id);
+        }
         if self.recent.len() > VOUCHED {
             self.recent.pop_front();
         }
+    }
+
+    fn forget(&mut self) {
+        self.recent.clear();
+        self.newest = None;
     }
 
     fn beat(&mut self) {
@@ -109,7 +148,7 @@ impl Role {
         let pause = (PAUSE * 2u32.saturating_pow(self.failures.min(8))).min(PAUSE_MAX);
         self.failures += 1;
         self.quiet_until = Instant::now() + pause;
-        self.recent.clear();
+        self.forget();
     }
 
     /// How long it lasts from slice to slice.
@@ -117,32 +156,54 @@ impl Role {
         self.rhythm
     }
 
-    /// The newest slices, whose backing decides.
+    /// The beginnings of the newest slices and the newest part, whose backing decides.
     pub(super) fn recent(&self) -> Vec<SegmentId> {
-        self.recent.iter().copied().collect()
+        self.recent.iter().copied().chain(self.newest).collect()
     }
 
-    /// `backing` is of [`recent`](Self::recent); `overdue` is how long the next slice has been missed, beyond what it may last.
-    pub(super) fn decide(&mut self, backing: &Backing, overdue: Duration, signed: bool, on: bool) -> Step {
+    /// Parts whose reach decides, too, if there is anything new to see.
+    pub(super) fn asks(&mut self, low: Duration) -> Option<(SegmentId, SegmentId)> {
+        self.crowd.asks(low)
+    }
+
+    /// `backing` is of [`recent`](Self::recent) and [`asks`](Self::asks).
+    pub(super) fn decide(&mut self, backing: &Backing, want: Want, signed: bool, on: bool) -> Step {
         let needed = if signed { 1 } else { self.witnesses };
         let spare = usize::from(backing.peers.len() >= SPARE_FROM);
+        if let Some((all, late)) = backing.reach {
+            self.crowd.reached(all, late);
+        }
         if on {
             // Those that are there but feed nothing do not count.
             let backs = |peer: &&PeerId| backing.of.iter().all(|backers| backers.contains(peer));
-            let settled = self.recent.len() >= VOUCHED && self.connected.elapsed() >= STAY;
-            if !settled || self.rank(backing.peers.iter().filter(backs)) < needed + spare {
+            let stays = self.stay + (self.stay * 2 / 3).mul_f64(self.lot());
+            let settled = self.recent.len() >= VOUCHED && self.connected.elapsed() >= stays;
+            if !settled
+                || !self.crowd.has_room()
+                || self.rank(backing.peers.iter().filter(backs)) < needed + spare
+            {
                 return Step::Stay;
             }
-            self.recent.clear();
+            self.forget();
+            self.left = Instant::now();
             return Step::Disconnect;
         }
         let feeder = self.rank(&backing.peers) < needed + spare;
         // Whoever connects before the slice under way ends has all of it: the origin gives it from its beginning.
         let left = backing.of.last().is_some_and(|backers| backers.len() < needed);
-        let starving = overdue > STARVING || backing.unproven > 0;
+        let starving = want.overdue > STARVING || backing.unproven > 0 || want.low;
         let now = Instant::now();
         if (feeder || left || starving) && now >= self.quiet_until {
-            self.recent.clear();
+            let again = self.left.elapsed() < STEADY;
+            // What lacks a witness no line brings: a feeder is gone.
+            self.stay = match want.low && backing.unwitnessed == 0 {
+                true if again => (self.stay * 2).clamp(STAY_LOW, STAY_MAX),
+                true => STAY_LOW,
+                false => STAY,
+            };
+            self.forget();
+            self.crowd = Crowd::new();
+            self.connects += 1;
             self.connected = now;
             self.quiet_until = now + PAUSE;
             return Step::Connect;
@@ -155,6 +216,14 @@ impl Role {
         peers.into_iter().filter(|peer| self.weight(peer) < mine).count()
     }
 
+    /// In `0..1`, another with every connection.
+    fn lot(&self) -> f64 {
+        let mut hasher = blake3::Hasher::new_derive_key("pcdn feeder's lot v1");
+        hasher.update(&self.rid.0).update(&self.me.0).update(&self.connects.to_le_bytes());
+        let [a, b, ..] = *hasher.finalize().as_bytes();
+        f64::from(u16::from_le_bytes([a, b])) / 65_536.0
+    }
+
     fn weight(&self, peer: &PeerId) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key("pcdn feeder v1");
         hasher.update(&self.rid.0).update(&peer.0);
@@ -163,60 +232,4 @@ impl Role {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn backing(peers: &[PeerId], backers: &[PeerId]) -> Backing {
-        Backing { of: vec![backers.to_vec(); VOUCHED], unproven: 0, peers: peers.to_vec() }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn as_many_feed_as_witnesses_are_wanted_and_the_rest_leave_once_others_vouch() {
-        let all: Vec<PeerId> = (0..6).map(|i| PeerId([i; 32])).collect();
-        let mut feeding = 0;
-        for me in &all {
-            let mut role = Role::new(*me, Rid([1; 32]), 2);
-            let others: Vec<PeerId> = all.iter().filter(|peer| *peer != me).copied().collect();
-            (0..3).for_each(|i| role.cut(SegmentId(i), false));
-            tokio::time::advance(STAY).await;
-            let nobody = role.decide(&backing(&others, &[]), Duration::ZERO, false, true);
-            assert_eq!(nobody, Step::Stay, "nobody vouches");
-            let all = role.decide(&backing(&others, &others), Duration::ZERO, false, true);
-            feeding += usize::from(all == Step::Stay);
-        }
-        assert_eq!(feeding, 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_starves_reads_the_origin_again() {
-        let me = PeerId([9; 32]);
-        let peers: Vec<PeerId> = (0..9).map(|i| PeerId([i; 32])).collect();
-        let mut role = Role::new(me, Rid([2; 32]), 1);
-        role.witnesses = 0;
-        let there = backing(&peers, &[]);
-        assert_eq!(role.decide(&there, STARVING, false, false), Step::Stay);
-        let unproven = Backing { unproven: 1, ..there.clone() };
-        assert_eq!(role.clone().decide(&unproven, Duration::ZERO, false, false), Step::Connect);
-        assert_eq!(role.decide(&there, STARVING * 2, false, false), Step::Connect);
-    }
-
-    /// Followers once lost slices: the old feeders had left for new ones that nobody had vetted yet.
-    #[tokio::test(start_paused = true)]
-    async fn a_feeder_stays_until_those_before_it_vouch_not_just_anybody() {
-        let all: Vec<PeerId> = (0..6).map(|i| PeerId([i; 32])).collect();
-        for me in &all {
-            let mut role = Role::new(*me, Rid([1; 32]), 2);
-            let others: Vec<PeerId> = all.iter().filter(|peer| *peer != me).copied().collect();
-            let mine = role.weight(me);
-            let (before, behind): (Vec<PeerId>, Vec<PeerId>) =
-                others.iter().partition(|peer| role.weight(peer) < mine);
-            (0..3).for_each(|i| role.cut(SegmentId(i), false));
-            tokio::time::advance(STAY).await;
-            let mut step =
-                |backers: &[PeerId]| role.decide(&backing(&others, backers), Duration::ZERO, false, true);
-            assert_eq!(step(&behind), Step::Stay);
-            assert_eq!(step(&before[..before.len().min(1)]), Step::Stay, "one of two is not enough");
-            assert_eq!(step(&before) == Step::Disconnect, before.len() >= 2);
-        }
-    }
-}
+mod tests;

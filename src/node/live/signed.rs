@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use crate::node::Shared;
 use crate::node::open::{ManifestPlace, fetch_checked};
 
-/// A slice was told of that the manifest does not name: it is fetched again after this, and so often until it does. Else it is left
+/// A part was told of that the manifest does not name: it is fetched again after this, and so often until it does. Else it is left
 /// alone, for it is long.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(100);
 /// There is none yet, or its signer has stopped: looked for so often.
 const LOOK_FOR: Duration = Duration::from_secs(5);
 /// One that did not change for so long is not followed any more, and slices need witnesses.
@@ -51,7 +51,8 @@ impl Signed {
         if !self.names(id) && self.lacks != Some(id) {
             self.lacks = Some(id);
             if self.is_live() {
-                self.next = Instant::now() + LOOK;
+                // Who signs reads the stream beside the server: it is no later than whoever told.
+                self.next = Instant::now();
             }
         }
     }

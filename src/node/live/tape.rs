@@ -10,34 +10,29 @@ use tokio::time::Instant;
 
 use super::feed::State;
 
-/// A player starts once it has what the next slice may last, and this: it plays that while the next one is cut and comes. A
-/// follower has a slice about 0.3 s later than a feeder (measured, 2 s between keyframes).
-const CUSHION: Duration = Duration::from_millis(800);
-/// Of so many of the newest slices the longest is what the next one may last. A player waits for [`LASTS_MAX`] of it at most, and
-/// for the rest of such a stream's slices once.
+/// Of so many of the newest parts the longest is what the next one may last.
 const LASTS_OF: usize = 16;
-const LASTS_MAX: Duration = Duration::from_secs(4);
-/// What it may last at least where slices are not all alike: with keyframes near each other the rule cuts slices of one to three
-/// seconds, once in some minutes one of nearly five. (Slices of less than a second were cut before the rule applied, and mean the
-/// same.)
-const LASTS_UNEVEN: Duration = LASTS_MAX;
-/// Slices kept at least, however long they are.
+/// Parts kept at least, however long they are.
 const KEPT_MIN: usize = 3;
-/// A slice nobody gives for so long is missing: players go on behind it. Less where slices follow one another faster: see
+/// A part nobody gives for so long is missing: players go on behind it. Less where parts follow one another faster: see
 /// [`missing_after`].
 const MISSING_AFTER: Duration = Duration::from_secs(8);
 const MISSING_AFTER_MIN: Duration = Duration::from_secs(3);
-/// Slices kept for players that are behind and for neighbours.
-const KEPT_MAX: usize = 64;
+/// Parts kept for players that are behind and for neighbours: a minute.
+const KEPT_MAX: usize = 192;
+/// Parts a seam is looked for in: more than a group of pictures that a connection begins with.
+const SEAM_PARTS: usize = 32;
 /// Bytes of them.
 const KEPT_BYTES_MAX: usize = 96 << 20;
 
-/// A slice that is here.
+/// A part that is here.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     pub(crate) bytes: Bytes,
     pub(crate) setup: Bytes,
     pub(crate) duration: Duration,
+    /// How long after its slice it begins.
+    pub(crate) offset: Duration,
     /// Read from the origin by this node.
     pub(crate) own: bool,
 }
@@ -71,6 +66,8 @@ pub(crate) struct Tape {
     last_own: Option<SegmentId>,
     /// When the newest slice came.
     moved: Option<Instant>,
+    /// When each player will have played all it was given.
+    dry: BTreeMap<u64, Instant>,
     over: bool,
 }
 
@@ -82,16 +79,26 @@ impl Tape {
         self.put(told.id, kept);
     }
 
-    /// The own connection's newest slice is one that neighbours tell of, and these came before it: a player may begin there.
-    pub(crate) fn precede(&mut self, source: u64, before: &[Told], newest: Told) {
-        self.order = Order::default();
-        for told in before.iter().chain([&newest]) {
-            let _ = self.order.add(source, *told);
-        }
-        self.last_own = Some(newest.id);
-        let now = Instant::now();
-        let lacking = before.iter().map(|told| told.id).filter(|id| !self.kept.contains_key(id));
-        self.wanted.extend(lacking.map(|id| (id, now)));
+    /// The newest of what is here without a gap before it, and what a connection that begins now may give once more.
+    pub(crate) fn seam(&self) -> Option<(SegmentId, Vec<Bytes>)> {
+        let newest =
+            (1..=self.order.len()).map_while(|back| self.order.behind(back)).map(|(_, told)| told.id);
+        let mut here = newest.skip_while(|id| !self.kept.contains_key(id)).peekable();
+        let last = *here.peek()?;
+        let kept = here.map_while(|id| self.kept.get(&id)).take(SEAM_PARTS);
+        let mut parts: Vec<Bytes> = kept.map(|kept| kept.bytes.clone()).collect();
+        parts.reverse();
+        Some((last, parts))
+    }
+
+    /// Whether it is here.
+    pub(crate) fn has(&self, id: SegmentId) -> bool {
+        self.kept.contains_key(&id)
+    }
+
+    /// Whether a slice of that number has a place here.
+    pub(crate) fn knows(&self, id: SegmentId) -> bool {
+        self.order.find(id).is_some()
     }
 
     /// Whether a slice that neighbours told of while the own connection was on is to be fetched now that it is not.
@@ -107,9 +114,13 @@ impl Tape {
         (ahead(self) || self.order.add(source, told) && ahead(self)) && self.want(told.id)
     }
 
-    /// The own connection ended or was left.
+    /// The own connection ended or was left. What neighbours told of before its last part nobody waits for.
     pub(crate) fn lost(&mut self, source: u64) {
         self.order.forget(source);
+        if let Some(last) = self.last_own.and_then(|id| self.order.find(id)) {
+            let order = &self.order;
+            self.wanted.retain(|id, _| order.find(*id).is_some_and(|place| place > last));
+        }
         self.last_own = None;
     }
 
@@ -184,6 +195,34 @@ impl Tape {
         self.moved.map_or(Duration::ZERO, |moved| moved.elapsed())
     }
 
+    /// A player will have played all it was given at `dry`; `None` while it gathers something to begin with.
+    pub(crate) fn plays(&mut self, player: u64, dry: Option<Instant>) {
+        match dry {
+            Some(dry) => self.dry.insert(player, dry),
+            None => self.dry.remove(&player),
+        };
+    }
+
+    /// A player is gone.
+    pub(crate) fn left(&mut self, player: u64) {
+        self.dry.remove(&player);
+    }
+
+    /// Whether some player has no more than `left` to play.
+    pub(crate) fn is_low(&self, left: Duration) -> bool {
+        self.dry.values().min().is_some_and(|dry| *dry <= Instant::now() + left)
+    }
+
+    /// What the player with least has left, if any plays.
+    pub(crate) fn in_hand(&self) -> Option<Duration> {
+        self.dry.values().min().map(|dry| dry.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether some player has had nothing left for so long.
+    pub(crate) fn is_dry_since(&self, since: Duration) -> bool {
+        self.dry.values().min().is_some_and(|dry| dry.elapsed() >= since)
+    }
+
     pub(crate) fn end(&mut self) {
         self.over = true;
     }
@@ -192,114 +231,57 @@ impl Tape {
         self.over
     }
 
-    /// Where a new player begins: `behind` slices before the newest that is here, or at the oldest, once there is enough.
+    /// Where a new player begins: with the slice that is `behind` slices before the end of what is here, the newest being 1, or
+    /// with the oldest. It need not wait for more: it has as much as the origin alone would give it, or more.
     pub(crate) fn start(&self, behind: usize) -> Next {
-        // The next slice has been under way for a while.
-        let needed = (self.next_lasts().min(LASTS_MAX) + CUSHION).saturating_sub(self.quiet());
-        let enough = |span| span >= needed || behind <= 1;
-        let mut here = Vec::new();
-        let mut span = Duration::ZERO;
+        let (mut begin, mut begins, mut here) = (None, 0, false);
         for back in 1..=self.order.len() {
             let Some((place, told)) = self.order.behind(back) else { break };
             match self.kept.get(&told.id) {
                 Some(kept) => {
-                    span += kept.duration;
-                    here.push((place, kept));
+                    here = true;
+                    if kept.offset.is_zero() {
+                        begin = Some((place, kept));
+                        begins += 1;
+                    }
                 }
                 // The newest may be on their way; behind a gap nobody begins.
-                None if here.is_empty() => {}
+                None if !here => {}
                 None => break,
             }
-            if here.len() >= behind.max(1) && enough(span) {
+            if begins == behind.max(1) {
                 break;
             }
         }
-        match here.pop() {
-            Some((place, kept)) if enough(span) => Next::Slice(place, kept.clone()),
-            _ if self.over => Next::Over,
-            _ => Next::Wait,
+        match begin {
+            Some((place, kept)) => Next::Slice(place, kept.clone()),
+            None if self.over => Next::Over,
+            None => Next::Wait,
         }
     }
 
-    /// How long the next slice may last.
+    /// How long the next part may last.
     fn next_lasts(&self) -> Duration {
-        let newest = (1..=LASTS_OF).map_while(|back| self.order.behind(back)).map(|(_, told)| told.duration);
-        let (shortest, longest) = newest.fold((Duration::MAX, Duration::ZERO), |(least, most), duration| {
-            (least.min(duration), most.max(duration))
-        });
-        let even = shortest >= Duration::from_secs(1) && longest.saturating_sub(shortest) <= longest / 10;
-        if even { longest } else { longest.max(LASTS_UNEVEN) }
+        let newest = (1..=LASTS_OF).map_while(|back| self.order.behind(back));
+        newest.map(|(_, told)| told.duration).max().unwrap_or_default()
     }
 
-    /// What follows `at`. A player that is `dry` goes on behind a gap: what comes late is of no use to it.
+    /// What follows `at`. A player that is `dry` goes on behind a gap: what comes late is of no use to it. It goes on with a slice,
+    /// whose pictures need none before them.
     pub(crate) fn after(&self, at: Place, dry: bool) -> Next {
-        let mut at = at;
+        let (mut at, mut gap) = (at, false);
         while let Some((place, told)) = self.order.after(at) {
             match self.kept.get(&told.id) {
-                Some(kept) => return Next::Slice(place, kept.clone()),
-                None if dry || self.missing.contains(&told.id) => at = place,
+                Some(kept) if !gap || kept.offset.is_zero() => return Next::Slice(place, kept.clone()),
+                Some(_) => {}
+                None if dry || self.missing.contains(&told.id) => gap = true,
                 None => break,
             }
+            at = place;
         }
         if self.over { Next::Over } else { Next::Wait }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(id: u64, before: Option<u64>) -> Told {
-        Told { id: SegmentId(id), before: before.map(SegmentId), duration: Duration::from_secs(1) }
-    }
-
-    fn kept(byte: u8) -> Kept {
-        let bytes = Bytes::from(vec![byte; 4]);
-        Kept { bytes, setup: Bytes::new(), duration: Duration::from_secs(1), own: true }
-    }
-
-    fn ids(tape: &Tape, behind: usize) -> Vec<u8> {
-        let mut got = Vec::new();
-        let mut next = tape.start(behind);
-        while let Next::Slice(place, kept) = next {
-            got.push(kept.bytes[0]);
-            next = tape.after(place, false);
-        }
-        got
-    }
-
-    #[test]
-    fn a_player_starts_with_a_cushion_and_goes_on_over_what_neighbours_bring() {
-        let mut tape = Tape::default();
-        tape.own(9, told(1, None), kept(1));
-        assert!(matches!(tape.start(3), Next::Wait));
-        tape.own(9, told(2, None), kept(2));
-        tape.own(9, told(3, Some(2)), kept(3));
-        tape.lost(9);
-        assert!(tape.told(7, told(4, Some(3)), State::Off));
-        assert!(!tape.told(8, told(4, Some(3)), State::Off), "it is on its way");
-        assert_eq!(ids(&tape, 3), [1, 2, 3]);
-        tape.came(SegmentId(4), kept(4));
-        assert_eq!(ids(&tape, 3), [2, 3, 4]);
-        assert_eq!(ids(&tape, 1), [4]);
-    }
-
-    #[test]
-    fn what_nobody_gives_is_passed_over() {
-        let mut tape = Tape::default();
-        (1..=3).for_each(|i| tape.own(9, told(i, Some(i - 1)), kept(i as u8)));
-        tape.lost(9);
-        assert!(tape.told(7, told(4, Some(3)), State::Off));
-        assert!(tape.told(7, told(5, Some(4)), State::Off));
-        tape.came(SegmentId(5), kept(5));
-        assert_eq!(ids(&tape, 1), [5], "a newcomer begins behind the gap");
-        let Next::Slice(place, _) = tape.order.find(SegmentId(3)).map(|p| Next::Slice(p, kept(0))).unwrap()
-        else {
-            panic!()
-        };
-        assert!(matches!(tape.after(place, false), Next::Wait));
-        assert!(matches!(tape.after(place, true), Next::Slice(_, kept) if kept.bytes[0] == 5));
-        tape.missing(SegmentId(4));
-        assert!(matches!(tape.after(place, false), Next::Slice(_, kept) if kept.bytes[0] == 5));
-    }
-}
+mod tests;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use pcdn_core::fragment::{Cut, FragmentError, Fragmenter, Need, Part, Slice, Slicing};
 use pcdn_core::id::{Digest, Rid};
-use pcdn_core::layout::Layout;
+use pcdn_core::layout::LayoutError;
 use pcdn_core::origin::{Origin, OriginBody, OriginGet};
 use pcdn_core::resource::{Resource, Url};
 use pcdn_core::unit::Time;
+use pcdn_media::flv;
 
 use super::source::failed;
 use super::{SegmentReport, report};
@@ -17,7 +18,7 @@ use crate::publish::PublishError;
 /// Pause before a stream that broke off is read again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Reads the stream at `url` for ever and gives every slice, until `each` gives `false`. After a break it is read anew; then
+/// Reads the stream at `url` for ever and gives every slice (of HTTP-FLV: every part of one), until `each` gives `false`. After a break it is read anew; then
 /// slices may come twice.
 ///
 /// # Errors
@@ -73,12 +74,19 @@ async fn read(
     Ok(true)
 }
 
-/// The report of a slice.
-pub fn report_slice(slice: &Slice, hash: bool) -> SegmentReport {
-    let hash = hash.then(|| Digest(*blake3::hash(&slice.bytes).as_bytes()));
-    let mut segment = slice.segment.clone();
-    if let Ok(layout) = Layout::of_stream(slice.bytes.len() as u64) {
-        segment.layout = layout;
-    }
-    report(&segment, hash)
+/// The report of a slice and its parts; `None` without parts.
+///
+/// # Errors
+/// If they are longer together than a slice may be.
+pub fn report_slice(parts: &[Slice], hash: bool) -> Result<Option<SegmentReport>, LayoutError> {
+    let one = |slice: &Slice| {
+        let hash = hash.then(|| Digest(*blake3::hash(&slice.bytes).as_bytes()));
+        report(&slice.segment, hash)
+    };
+    let Some(whole) = flv::put_together(parts)? else { return Ok(None) };
+    let mut report = one(&whole);
+    report.parts = parts.iter().map(one).collect();
+    // Each part has pieces of its own.
+    report.pieces = report.parts.iter().map(|part| part.pieces).sum();
+    Ok(Some(report))
 }

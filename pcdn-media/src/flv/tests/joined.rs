@@ -16,6 +16,7 @@ fn view(slice: &Slice) -> SliceView<'_> {
     SliceView {
         bytes: &slice.bytes,
         setup: &slice.setup,
+        offset: slice.offset,
         start: slice.segment.start,
         duration: slice.segment.duration,
     }
@@ -62,7 +63,7 @@ proptest! {
         seed in any::<u64>(), shape in 0..Shape::ALL.len(), base in prop_oneof![Just(0u64), Just((1 << 32) - 9_000)],
     ) {
         let programme = programme(seed, Shape::ALL[shape], 60_000);
-        let slices = slices(serve(&programme, 0, Server::Absolute, 0));
+        let slices = parts(serve(&programme, 0, Server::Absolute, 0));
         let tags = parse(&play(&slices, Duration::from_millis(base)));
         let played = coded(&tags);
         let sent: Vec<&Vec<u8>> = programme.iter().map(|moment| &moment.body).collect();
@@ -77,7 +78,7 @@ proptest! {
     fn two_viewers_are_given_the_same_bytes_but_for_their_base(seed in any::<u64>(), join in 5_000i64..20_000) {
         let programme = programme(seed, Shape::Gop(480), 60_000);
         let settled = |from, server| -> Vec<Slice> {
-            slices(serve(&programme, from, server, 1 << 31)).into_iter().filter(|s| !provisional(s)).collect()
+            parts(serve(&programme, from, server, 1 << 31)).into_iter().filter(|s| !provisional(s)).collect()
         };
         let (mine, theirs) = (settled(join, Server::Rebased), settled(0, Server::Absolute));
         let theirs = &theirs[theirs.len() - mine.len()..];
@@ -92,7 +93,7 @@ proptest! {
     fn damaged_slices_give_whole_tags_or_nothing(
         noise in prop::collection::vec(any::<u8>(), 0..400), cut in any::<prop::sample::Index>(), seed in 0u64..9,
     ) {
-        let good = slices(serve(&programme(seed, Shape::Gop(480), 6_000), 0, Server::Absolute, 0)).remove(0);
+        let good = parts(serve(&programme(seed, Shape::Gop(480), 6_000), 0, Server::Absolute, 0)).remove(0);
         let mut bytes = good.bytes[..cut.index(good.bytes.len())].to_vec();
         bytes.extend(&noise);
         let mut output = Output::new(Kinds { audio: true, video: true });
@@ -104,7 +105,7 @@ proptest! {
 
 #[test]
 fn gaps_are_kept_up_to_a_bound_and_restarts_follow_at_once() {
-    let slices = slices(serve(&programme(1, Shape::Gop(2000), 60_000), 0, Server::Absolute, 0));
+    let slices = whole(&parts(serve(&programme(1, Shape::Gop(2000), 60_000), 0, Server::Absolute, 0)));
     let mut output = Output::new(Kinds { audio: true, video: true });
     output.head(&slices[0].setup);
     let mut position = |slice: &SliceView<'_>| {
@@ -126,7 +127,7 @@ fn configuration_is_repeated_only_when_it_changed() {
     let mut programme = programme(2, shape, 40_000);
     let index = programme.iter().position(|moment| moment.at == 20_000).unwrap();
     programme.insert(index, Moment { kind: Kind::Video, at: 20_000, body: video_config(shape, 9) });
-    let slices = slices(serve(&programme, 0, Server::Absolute, 0));
+    let slices = parts(serve(&programme, 0, Server::Absolute, 0));
     let changed = slices.iter().position(|slice| slice.setup != slices[0].setup).unwrap();
     let tags = parse(&play(&slices, Duration::ZERO));
     assert_eq!(tags.len() - coded(&tags).len(), 3, "the first of both, and the one that changed");

@@ -9,20 +9,20 @@ use pcdn_core::unit::Time;
 use super::super::class::{Class, classify};
 use super::super::slicer::AUDIO_ONLY_MS;
 use super::super::tag::{self, Kind};
-use super::super::{AUDIO_MIN_MS, Flv, KEYFRAMES_MAX_MS, MIN_MS};
+use super::super::{AUDIO_MIN_MS, Flv, Gather, KEYFRAMES_MAX_MS, MIN_MS, put_together};
 
 /// A tag of a programme, in the programme's own time.
 #[derive(Clone, Debug)]
-pub(super) struct Moment {
-    pub(super) kind: Kind,
-    pub(super) at: i64,
-    pub(super) body: Vec<u8>,
+pub(in crate::flv) struct Moment {
+    pub(in crate::flv) kind: Kind,
+    pub(in crate::flv) at: i64,
+    pub(in crate::flv) body: Vec<u8>,
 }
 
-pub(super) type Programme = Vec<Moment>;
+pub(in crate::flv) type Programme = Vec<Moment>;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Shape {
+pub(in crate::flv) enum Shape {
     /// Keyframes so many milliseconds apart.
     Gop(i64),
     /// Keyframes 0.4 to 5.8 s apart.
@@ -38,7 +38,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    pub(super) const ALL: [Shape; 9] = [
+    pub(in crate::flv) const ALL: [Shape; 9] = [
         Shape::Gop(480),
         Shape::Gop(1000),
         Shape::Gop(2000),
@@ -51,7 +51,7 @@ impl Shape {
     ];
 
     /// How long after it joins a viewer is given a first mark at the latest, and how far apart boundaries are at least.
-    pub(super) fn first_mark(self) -> (i64, i64) {
+    pub(in crate::flv) fn first_mark(self) -> (i64, i64) {
         match self {
             Shape::Gop(gop) | Shape::Slate(gop) | Shape::Enhanced(gop) => (gop, MIN_MS),
             Shape::Irregular => (5_800, MIN_MS),
@@ -90,19 +90,19 @@ fn noise(dice: &mut Dice, into: &mut Vec<u8>, about: u64) {
     }
 }
 
-pub(super) fn video_config(shape: Shape, salt: u8) -> Vec<u8> {
+pub(in crate::flv) fn video_config(shape: Shape, salt: u8) -> Vec<u8> {
     match shape {
         Shape::Enhanced(_) => [b"\x90hvc1\x01".as_slice(), &[salt; 30]].concat(),
         _ => [[0x17, 0, 0, 0, 0, 1].as_slice(), &[salt; 30]].concat(),
     }
 }
 
-pub(super) fn audio_config(salt: u8) -> Vec<u8> {
+pub(in crate::flv) fn audio_config(salt: u8) -> Vec<u8> {
     vec![0xaf, 0, 0x12, salt]
 }
 
 /// 25 pictures and 43 sounds a second, sound a little behind in order; configuration first.
-pub(super) fn programme(seed: u64, shape: Shape, length_ms: i64) -> Programme {
+pub(in crate::flv) fn programme(seed: u64, shape: Shape, length_ms: i64) -> Programme {
     let mut dice = Dice::new(seed);
     let mut all = Vec::new();
     if !matches!(shape, Shape::Sound) {
@@ -127,7 +127,7 @@ pub(super) fn programme(seed: u64, shape: Shape, length_ms: i64) -> Programme {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Server {
+pub(in crate::flv) enum Server {
     /// The publisher's times, and all of the picture group that runs.
     Absolute,
     /// Times from 0, headers at 0.
@@ -139,12 +139,12 @@ pub(super) enum Server {
 }
 
 impl Server {
-    pub(super) const ALL: [Server; 4] =
+    pub(in crate::flv) const ALL: [Server; 4] =
         [Server::Absolute, Server::Rebased, Server::LateHeader, Server::NoCache];
 }
 
 /// What a viewer is sent who joins when the programme is at `from`; `epoch` is the publisher's time of its start.
-pub(super) fn serve(programme: &[Moment], from: i64, server: Server, epoch: i64) -> Bytes {
+pub(in crate::flv) fn serve(programme: &[Moment], from: i64, server: Server, epoch: i64) -> Bytes {
     let class = |moment: &Moment| classify(moment.kind, &moment.body);
     let now = programme.iter().position(|moment| moment.at >= from).unwrap_or(programme.len());
     let is_key = |m: &Moment| m.kind == Kind::Video && matches!(class(m), Class::Coded { key: true, .. });
@@ -186,8 +186,15 @@ fn script() -> Vec<u8> {
     script
 }
 
-/// All slices of a connection.
-pub(super) fn slices(stream: Bytes) -> Vec<Slice> {
+/// Whole slices of the parts of a connection.
+pub(in crate::flv) fn whole(parts: &[Slice]) -> Vec<Slice> {
+    let mut gather = Gather::default();
+    let whole = parts.iter().filter_map(|part| gather.push(part.clone()));
+    whole.filter_map(|parts| put_together(&parts).unwrap()).collect()
+}
+
+/// All parts of a connection.
+pub(in crate::flv) fn parts(stream: Bytes) -> Vec<Slice> {
     let resource = Resource {
         url: "http://origin.test/live.flv".parse().unwrap(),
         rid: pcdn_core::id::Rid([1; 32]),
@@ -196,11 +203,11 @@ pub(super) fn slices(stream: Bytes) -> Vec<Slice> {
     let mut slicing = Flv::default().open(&resource).unwrap();
     slicing.supply(Time::ZERO, Part::Bytes(stream)).unwrap();
     slicing.supply(Time::ZERO, Part::End).unwrap();
-    let mut slices = Vec::new();
+    let mut parts = Vec::new();
     while let Some(cut) = slicing.cut() {
         if let pcdn_core::fragment::Cut::Sliced(slice) = cut {
-            slices.push(slice);
+            parts.push(slice);
         }
     }
-    slices
+    parts
 }

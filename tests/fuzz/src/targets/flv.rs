@@ -1,5 +1,7 @@
 //! FLV streams: read, cut live, and joined for players.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use pcdn_core::fragment::{Cut, Fragmenter, Part, Slice};
 use pcdn_core::id::{Digest, Rid};
@@ -61,7 +63,7 @@ fn check(slice: &Slice) {
     let layout = slice.segment.layout;
     assert_eq!(layout.len(), slice.bytes.len() as u64);
     let root: Digest = PieceList::of(&layout, &slice.bytes).root();
-    assert_eq!(slice.segment.id, id_of(&slice.setup, &root), "its number must follow from its bytes");
+    assert_eq!(slice.segment.id, id_of(&slice.setup, slice.offset, &root), "its number must follow from its bytes");
     for run in [&slice.bytes, &slice.setup] {
         let tags = read(&[&pcdn_media::flv::tag::stream_header(true, true)[..], run].concat());
         let len: usize = tags.iter().map(|(_, _, body)| HEADER_LEN + body + TRAILER_LEN).sum();
@@ -74,8 +76,9 @@ fn play(slices: &[&Slice]) {
     let mut output = Output::new(Kinds::of(&first.bytes));
     let mut out = output.head(&first.setup).to_vec();
     for slice in slices {
+        let (bytes, setup, offset) = (&slice.bytes, &slice.setup, slice.offset);
         let (start, duration) = (slice.segment.start, slice.segment.duration);
-        out.extend(output.push(&SliceView { bytes: &slice.bytes, setup: &slice.setup, start, duration }));
+        out.extend(output.push(&SliceView { bytes, setup, offset, start, duration }));
     }
     check_output(&out);
 }
@@ -86,9 +89,11 @@ fn join(input: &[u8]) -> bool {
     let (setup, bytes) = body.split_at(body.len().min(200));
     let mut output = Output::new(Kinds::of(bytes));
     let mut out = output.head(setup).to_vec();
-    let view = SliceView { bytes, setup: body, start: None, duration: None };
+    let offset = Duration::ZERO;
+    let view = SliceView { bytes, setup: body, offset, start: None, duration: None };
     out.extend(output.push(&view));
-    out.extend(output.push(&SliceView { bytes: body, setup: bytes, ..view }));
+    let offset = Duration::from_millis(input.len() as u64 * 40);
+    out.extend(output.push(&SliceView { bytes: body, setup: bytes, offset, ..view }));
     check_output(&out);
     input.starts_with(b"FLV")
 }
