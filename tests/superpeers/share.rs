@@ -47,6 +47,11 @@ impl Origin for Slow {
         });
         Ok(OriginBody { bytes: Box::pin(paced), ..body })
     }
+
+    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
+        tokio::time::sleep(CHUNK_EVERY).await;
+        self.0.confirm(url, known).await
+    }
 }
 
 struct World {
