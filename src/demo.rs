@@ -150,6 +150,9 @@ pub struct ViewerReport {
     /// Whether its bytes are the origin's.
     #[serde(skip)]
     pub(crate) right: bool,
+    /// Whether a player watched it, who has a start; a download takes what is rarest first.
+    #[serde(skip)]
+    pub(crate) played: bool,
 }
 
 /// Why the demo could not be run.

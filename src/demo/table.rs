@@ -19,14 +19,14 @@ pub fn text(report: &DemoReport) -> String {
         writeln!(out, "viewer   from peers  from origin  ratio   start  stalls  seconds  █ peers ▒ origin");
     for (number, viewer) in report.viewers.iter().enumerate() {
         let r = &viewer.report;
+        let start = if viewer.played { format!("{:.2} s", r.start_ms as f64 / 1e3) } else { "-".to_owned() };
         let _ = writeln!(
             out,
-            "{:>6}  {:>8.1} MB  {:>8.1} MB  {:>4.0} %  {:>4.2} s  {:>6}  {:>7.1}  {}",
+            "{:>6}  {:>8.1} MB  {:>8.1} MB  {:>4.0} %  {start:>6}  {:>6}  {:>7.1}  {}",
             number + 1,
             r.from_peers as f64 / 1e6,
             r.from_origin as f64 / 1e6,
             r.p2p_ratio * 100.0,
-            r.start_ms as f64 / 1e3,
             r.stalls,
             viewer.seconds,
             bars(r.from_peers, r.from_origin, r.bytes, WIDTH),

@@ -108,6 +108,7 @@ impl Viewer {
             swarm: asset.swarm().to_string(),
             seconds: begun.elapsed().as_secs_f64(),
             right: sha256 == site.sha256(),
+            played: false,
             sha256,
             report: asset.report().await,
         })
@@ -141,6 +142,7 @@ impl Viewer {
             seconds,
             sha256: watched.sha256,
             right: watched.right,
+            played: true,
             report,
         })
     }
