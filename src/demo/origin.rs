@@ -103,12 +103,11 @@ async fn serve(
     method: Method,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let content = match shared.site.find(&name).await {
+    let (content, etag) = match shared.site.find(&name).await {
         Some(Content::Whole { bytes, etag }) => (bytes, etag),
-        Some(Content::Live(channel)) => return live(shared.clone(), &name, &method, channel),
+        Some(Content::Live(channel)) => return live(shared, &name, &method, channel),
         None => return plain(StatusCode::NOT_FOUND, Body::from("not found\n")),
     };
-    let (content, etag) = content;
     let len = content.len() as u64;
     let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let (status, start, end) = match asked.map(|text| range(text, len)) {
@@ -121,8 +120,7 @@ async fn serve(
         }
     };
     let part = content.slice(start as usize..end as usize);
-    let body =
-        if method == Method::HEAD { Body::empty() } else { Body::from_stream(paced(shared.clone(), part)) };
+    let body = if method == Method::HEAD { Body::empty() } else { Body::from_stream(paced(shared, part)) };
     let mut answer = plain(status, body);
     set(&mut answer, header::CONTENT_LENGTH, &(end - start).to_string());
     set(&mut answer, header::ACCEPT_RANGES, "bytes");

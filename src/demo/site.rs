@@ -1,7 +1,5 @@
 //! What the demo's origin publishes.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use pcdn_core::id::Identity;
 use pcdn_core::unit::{ByteSize, Rate};
@@ -117,7 +115,7 @@ fn file(size: ByteSize, key: &Identity) -> Result<(Bytes, Bytes), DemoError> {
         chunk.copy_from_slice(&bytes[..chunk.len()]);
     }
     let dir = tempfile::tempdir().map_err(failed("a temporary directory"))?;
-    let path = dir.path().join(Path::new(FILE));
+    let path = dir.path().join(FILE);
     std::fs::write(&path, &content).map_err(failed("a temporary file"))?;
     let signed = crate::publish::sign_file(&path, &crate::media::File::default(), key, None);
     Ok((content.into(), signed.map_err(failed("signing"))?.into()))

@@ -39,15 +39,25 @@ fn asked(neighbours: &[Neighbour]) -> [Option<Handle>; 2] {
         ..Piece::empty()
     };
     let pieces: Vec<Piece> = (0..2).map(piece).collect();
-    let len = 2 * u64::from(PIECE);
-    let view = View {
+    let origin = OriginView::default();
+    let view = view(&pieces, neighbours, &origin);
+    let mut plan = Plan::default();
+    let buffer = Zones::new(1);
+    EarliestArrival::default().assign(&view, Phase::Assist, &buffer, &mut Dice::new(1), &mut plan);
+    [0, 1].map(|slot| super::asked(&plan, Slot(slot)))
+}
+
+/// A player's node that lacks all of `pieces`, without a bound of its own.
+fn view<'v>(pieces: &'v [Piece], neighbours: &'v [Neighbour], origin: &'v OriginView) -> View<'v> {
+    let len = pieces.iter().map(|piece| u64::from(piece.len)).sum();
+    View {
         now: NOW,
         me: PeerId([1; 32]),
         policy: Policy::Balanced,
-        pieces: &pieces,
+        pieces,
         neighbours,
         flights: &[],
-        origin: &OriginView::default(),
+        origin,
         first_missing: Slot(0),
         whole: false,
         paced: true,
@@ -58,11 +68,7 @@ fn asked(neighbours: &[Neighbour]) -> [Option<Handle>; 2] {
         peer_rate: 0,
         limit: Rate::UNLIMITED,
         budget: u64::MAX,
-    };
-    let mut plan = Plan::default();
-    let buffer = Zones::new(1);
-    EarliestArrival::default().assign(&view, Phase::Assist, &buffer, &mut Dice::new(1), &mut plan);
-    [0, 1].map(|slot| super::asked(&plan, Slot(slot)))
+    }
 }
 
 #[test]
@@ -94,28 +100,10 @@ fn under_a_bound_the_most_pressing_piece_goes_first_whoever_has_it() {
     let (mut fast, mut slow) = (neighbour(1, 9_000_000, false), neighbour(2, 1_000_000, false));
     fast.holds.set(0, false);
     (1..4).for_each(|slot| _ = slow.holds.set(slot, false));
-    let len = 4 * u64::from(PIECE);
-    let view = View {
-        now: NOW,
-        me: PeerId([1; 32]),
-        policy: Policy::Balanced,
-        pieces: &pieces,
-        neighbours: &[fast, slow],
-        flights: &[],
-        origin: &OriginView::default(),
-        first_missing: Slot(0),
-        whole: false,
-        paced: true,
-        awaits_company: false,
-        copies: 1,
-        len,
-        missing_bytes: len,
-        peer_rate: 0,
-        limit: Rate(250_000),
-        budget: 100_000,
-    };
+    let (neighbours, origin) = ([fast, slow], OriginView::default());
+    let bound = View { limit: Rate(250_000), budget: 100_000, ..view(&pieces, &neighbours, &origin) };
     let mut plan = Plan::default();
-    EarliestArrival::default().assign(&view, Phase::Together, &Zones::new(1), &mut Dice::new(1), &mut plan);
+    EarliestArrival::default().assign(&bound, Phase::Together, &Zones::new(1), &mut Dice::new(1), &mut plan);
     let asked = [0, 1, 2, 3].map(|slot| super::asked(&plan, Slot(slot)));
     assert_eq!(asked, [Some(Handle(2)), Some(Handle(1)), None, None], "two pieces pass the bound soon");
 }
