@@ -53,6 +53,8 @@ pub(super) struct Runs {
     failures: u32,
     forbidden: bool,
     used: u64,
+    /// Bytes that came, useful or not.
+    pub(super) came: u64,
 }
 
 impl Runs {
@@ -69,6 +71,7 @@ impl Runs {
             failures: 0,
             forbidden: !allowed,
             used: 0,
+            came: 0,
         }
     }
 }
@@ -84,8 +87,12 @@ struct Run {
     left: u64,
     buffer: BytesMut,
     asked: Time,
+    /// How long what was on its way then took through the full line.
+    queued: Duration,
     first_byte: Option<Time>,
     bytes: u64,
+    /// Bytes that came with the first one: they say nothing of the rate.
+    at_once: u64,
     /// When it was asked for, or last brought something.
     moved: Time,
     /// Fetched a second time, to compare: see `audit`.
@@ -139,6 +146,12 @@ impl Runs {
 
     pub(super) fn is_busy(&self) -> bool {
         !self.runs.is_empty()
+    }
+
+    /// Bytes to come of runs that are not silent.
+    pub(super) fn to_come(&self, now: Time) -> u64 {
+        let moves = |run: &&Run| now.since(run.moved) < SILENCE_SEEN;
+        self.runs.values().filter(moves).map(|run| run.left).sum()
     }
 
     pub(super) fn rate_now(&self, now: Time) -> u64 {
@@ -232,8 +245,10 @@ impl Swarm {
             left: bytes,
             buffer: BytesMut::new(),
             asked: now,
+            queued: self.queued(0),
             first_byte: None,
             bytes: 0,
+            at_once: 0,
             moved: now,
             audit,
         };
@@ -283,12 +298,13 @@ impl Swarm {
         let Some(run) = self.origin.runs.get_mut(&id) else { return };
         let len = bytes.len() as u64;
         if run.first_byte.is_none() {
-            run.first_byte = Some(now);
+            (run.first_byte, run.at_once) = (Some(now), len);
             let took = now.since(run.asked);
             // Pessimistic: rises at once, falls slowly. What was guessed counts for nothing.
             self.origin.first_byte = match self.origin.first_byte {
                 None => Some(took),
-                Some(seen) if took > seen => Some(took),
+                // What waited in front of a full line says nothing of the origin.
+                Some(seen) if took > seen => Some(if run.queued.is_zero() { took } else { seen }),
                 Some(seen) => Some((seen * 7 + took) / 8),
             };
         }
@@ -296,6 +312,8 @@ impl Swarm {
         run.moved = now;
         run.left = run.left.saturating_sub(len);
         self.origin.meter.add(now, len);
+        self.line.came(now, len);
+        self.origin.came += len;
         self.origin.failures = 0;
         self.fill_pieces(now, id, bytes);
     }
@@ -362,9 +380,9 @@ impl Swarm {
         for slot in run.at..run.end {
             self.board.piece_mut(Slot(slot)).fetching = false;
         }
-        if let (Some(first), true) = (run.first_byte, run.bytes >= 64 << 10) {
+        if let (Some(first), true) = (run.first_byte, run.bytes - run.at_once >= 64 << 10) {
             let span = now.since(first).max(Duration::from_millis(1)).as_secs_f64();
-            let rate = (run.bytes as f64 / span) as u64;
+            let rate = ((run.bytes - run.at_once) as f64 / span) as u64;
             // Pessimistic: falls at once by half, rises slowly. What was guessed counts for nothing.
             self.origin.rate = match self.origin.rate {
                 None => Some(rate),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::pace::Pacing;
+use super::pace::{Most, Pacing};
 use super::{Input, Output, ReaderId, Source, Swarm};
 use crate::id::Digest;
 use crate::layout::{PieceKey, SegmentId};
@@ -174,11 +174,11 @@ impl Swarm {
     /// Sets when each piece is due: the soonest any player's virtual head gets to it.
     pub(super) fn refresh_readers(&mut self, now: Time) {
         self.readers.loading = false;
-        let fair = self.fair_share() as f64;
+        let most = Most { fair: self.fair_share() as f64, line: self.bound() };
         let mut windows = Vec::new();
         for reader in self.readers.all.values_mut().filter(|reader| reader.playing && reader.at < reader.end)
         {
-            let demands = reader.pacing.demands(now, reader.at, reader.end, fair, self.readers.told);
+            let demands = reader.pacing.demands(now, reader.at, reader.end, most, self.readers.told);
             let waits = reader.waits.is_some_and(|since| now.since(since) > STALL);
             let dry = demands.iter().all(|demand| demand.ahead == 0.0) && reader.pacing.has_started();
             if waits && dry && !reader.stalled {
@@ -201,7 +201,7 @@ impl Swarm {
     /// What the origin alone would give this node, as far as its own bound lets it through.
     pub(super) fn fair_share(&self) -> u64 {
         let downloaders = 1 + self.links.all().iter().filter(|n| !n.complete).count() as u64;
-        (self.origin.view_capacity() / downloaders).min(self.limit.rate().0)
+        (self.origin.view_capacity() / downloaders).min(self.bound().0)
     }
 
     /// A piece is here and right: it is kept, told, and given to whoever waits.
