@@ -6,4 +6,5 @@ mod command;
 mod limits;
 mod playlist;
 mod release;
+mod start;
 mod world;
