@@ -4,7 +4,7 @@
 
 mod command;
 mod limits;
+mod paused;
 mod playlist;
 mod release;
-mod start;
 mod world;
