@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 /// Failures in a row after which readers are told, though it is tried on: about 8 s of pauses.
 const FAILURES_TOLD: u32 = 6;
+/// How long a reader waits for peers where the origin has failed for good: as long as for an origin that may come back.
+const HOPE: Duration = Duration::from_secs(8);
 /// The share of a crowded origin is not believed to be less than this, so that no claim holds for ever.
 const MIN_SHARE: u64 = 64 << 10;
 /// A run says something of the rate once it has sent for this long, or sent nothing for that long.
@@ -52,7 +54,16 @@ pub(super) struct Runs {
     quiet_until: Time,
     failures: u32,
     forbidden: bool,
+    over: Option<Over>,
     used: u64,
+}
+
+/// The origin has failed for good.
+#[derive(Debug)]
+struct Over {
+    why: String,
+    /// How long a reader that gets to what nobody has may wait for peers all the same.
+    hope: Duration,
 }
 
 impl Runs {
@@ -68,6 +79,7 @@ impl Runs {
             quiet_until: Time::ZERO,
             failures: 0,
             forbidden: !allowed,
+            over: None,
             used: 0,
         }
     }
@@ -127,6 +139,11 @@ impl Runs {
     /// Useful bytes taken so far, and those asked for.
     pub(super) fn taken(&self) -> u64 {
         self.used + self.runs.values().map(|run| run.left).sum::<u64>()
+    }
+
+    /// Why the origin gives no more, if it has failed for good and who waits `since` then need not hope for peers any more.
+    pub(super) fn hopeless(&self, now: Time, since: Time) -> Option<&str> {
+        self.over.as_ref().filter(|over| now.since(since) >= over.hope).map(|over| over.why.as_str())
     }
 
     fn first_byte(&self) -> Duration {
@@ -406,6 +423,9 @@ impl Swarm {
         let fatal = !why.transient();
         if fatal {
             self.origin.forbidden = true;
+            // Of what has changed nobody fetches more. What this node is refused, others may still get and give.
+            let hope = if matches!(why, OriginError::Changed { .. }) { Duration::ZERO } else { HOPE };
+            self.origin.over.get_or_insert(Over { why: why.to_string(), hope });
         }
         if fatal || self.origin.failures >= FAILURES_TOLD {
             self.break_readers(why);
