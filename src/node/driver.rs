@@ -409,6 +409,10 @@ impl Driver {
                 let segment = self.around.segments.leave(segment);
                 self.store(Job::Forget { swarm: self.around.shelf, segment });
             }
+            Output::Discard(segment) => {
+                let segment = self.around.segments.name(segment);
+                self.store(Job::Forget { swarm: self.around.shelf, segment });
+            }
             Output::Keep { key, layout, kept } => {
                 self.look_at(key, &kept.bytes);
                 let key = self.around.segments.key(key);

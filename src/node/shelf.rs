@@ -107,3 +107,65 @@ fn named(segment: SegmentId, head: &ResourceHead) -> SegmentId {
     let hash = hasher.finalize();
     SegmentId(u64::from_be_bytes(std::array::from_fn(|i| hash.as_bytes()[i])))
 }
+
+#[cfg(test)]
+mod tests {
+    use pcdn_core::layout::Layout;
+    use pcdn_core::resource::Url;
+
+    use super::*;
+
+    const LEN: u64 = 100_000;
+
+    fn segment(id: u64) -> Segment {
+        let url = Url::parse("http://cdn.example/1.ts").unwrap();
+        Segment {
+            layout: Layout::of_stream(LEN).unwrap(),
+            ..Segment::of_file(SegmentId(id), url, 0..LEN, 14).unwrap()
+        }
+    }
+
+    fn head(tag: &str) -> ResourceHead {
+        ResourceHead { len: Some(LEN), validator: Some(tag.to_owned()), ..ResourceHead::default() }
+    }
+
+    /// All pieces of `content`, as the store lists them under `name`.
+    fn held(name: SegmentId, content: &[u8]) -> Vec<Held> {
+        let layout = segment(0).layout;
+        let list = PieceList::of(&layout, content);
+        let piece =
+            |(piece, digest)| Held { key: PieceKey { segment: name, piece }, layout, digest, own: true };
+        layout.iter().zip(list.values().iter().copied()).map(piece).collect()
+    }
+
+    #[test]
+    fn what_is_kept_of_a_version_is_given_for_that_version_alone() {
+        let content = pcdn_core::testing::content(LEN as usize, 1);
+        let name = named(SegmentId(7), &head("\"a\""));
+        for (id, tag, found) in [(7, "\"a\"", true), (7, "\"b\"", false), (8, "\"a\"", false)] {
+            let mut segments = Segments::new(held(name, &content));
+            let here = segments.place(&segment(id), Proof::Version(&head(tag)));
+            assert_eq!(!here.is_empty(), found, "{id} {tag}");
+            assert!(here.iter().all(|piece| piece.key.segment == SegmentId(id)));
+        }
+        let mut segments = Segments::new(Vec::new());
+        segments.place(&segment(7), Proof::Version(&head("\"a\"")));
+        assert_eq!((segments.name(SegmentId(7)), segments.leave(SegmentId(7))), (name, name));
+        assert_eq!(segments.name(SegmentId(7)), SegmentId(7), "it has left");
+    }
+
+    #[test]
+    fn what_is_signed_is_proven_piece_by_piece_and_what_nothing_names_is_not_used() {
+        let (old, new) =
+            (pcdn_core::testing::content(LEN as usize, 1), pcdn_core::testing::content(LEN as usize, 2));
+        // Kept without versions, of both contents.
+        let mut both = held(SegmentId(7), &old);
+        both.splice(3.., held(SegmentId(7), &new).split_off(3));
+        let list = PieceList::of(&segment(7).layout, &old);
+        let here = Segments::new(both.clone()).place(&segment(7), Proof::Signed(&list));
+        assert_eq!(here, both[..3]);
+        let mut segments = Segments::new(both.clone());
+        assert!(segments.place(&segment(7), Proof::Version(&head("\"a\""))).is_empty());
+        assert!(Segments::new(both).place(&segment(7), Proof::Nothing).is_empty());
+    }
+}

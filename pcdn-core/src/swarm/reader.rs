@@ -142,6 +142,10 @@ impl Swarm {
             return;
         };
         let piece = self.board.piece(slot);
+        // Nobody is given what follows what is to be compared.
+        if self.doubts.is_open(self.board.slots_of(piece.key.segment).start..slot.0) {
+            return;
+        }
         let (skip, key) = (reader.at - piece.at, piece.key);
         let Some(bytes) = self.board.hot(slot).cloned() else {
             return self.load_for_reader(key);
@@ -261,6 +265,15 @@ impl Swarm {
         let at =
             |reader: &Reader| self.board.slot_at(reader.at).map(|slot| self.board.piece(slot).key.segment);
         let broken = self.readers.all.iter().filter(|(_, reader)| at(reader) == Some(segment));
+        let broken = broken.map(|(id, _)| *id).collect();
+        self.break_all(broken, why);
+    }
+
+    /// The same for those that were given more of it than what lies before byte `at`.
+    pub(super) fn break_readers_beyond(&mut self, segment: SegmentId, at: u64, why: OriginError) {
+        let end = self.board.segment(segment).map_or(0, |segment| segment.offset + segment.layout.len());
+        let broken =
+            self.readers.all.iter().filter(|(_, reader)| at < reader.at && reader.at < end.min(reader.end));
         let broken = broken.map(|(id, _)| *id).collect();
         self.break_all(broken, why);
     }

@@ -1,169 +1,16 @@
-//! What a playlist lists is replaced under its URL while a node holds it, whole or in part: nobody ever gets bytes of both, the new
-//! content is given once the origin's word on the old one is over, and nobody waits or asks for what was said lately. In virtual time,
-//! against an origin that does what its script says.
-#![allow(clippy::unwrap_used)]
+//! One node and what it holds.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use pcdn::core::id::Identity;
-use pcdn::core::origin::{Origin, OriginBody, OriginError, OriginGet};
-use pcdn::core::resource::{ResourceHead, Url};
-use pcdn::core::unit::ByteSize;
-use pcdn::mapping::UrlHash;
-use pcdn::store::Memory;
+use pcdn::core::origin::OriginError;
 use pcdn::testing::{Fault, ScriptedOrigin, content};
-use pcdn::{Node, OpenError, media, node::SegmentItem, store};
+use pcdn::{Node, OpenError};
 use tokio::time::{Instant, advance};
 
-const SEGMENTS: u64 = 4;
-/// 19 pieces.
-const LEN: usize = 300_000;
+use crate::world::*;
+
 /// As long as an hour: playing itself turns virtual time by seconds at most.
 const HOUR: Duration = Duration::from_secs(3_600);
-/// The content of segment `n` is `content(LEN, n)`, and after it was replaced `content(LEN, n + NEW)`.
-const NEW: u64 = 100;
-
-fn playlist() -> Url {
-    "http://cdn.example/show/index.m3u8".parse().unwrap()
-}
-
-fn segment(number: u64) -> Url {
-    playlist().join(&format!("{number}.ts")).unwrap()
-}
-
-fn show(ended: bool) -> String {
-    let listed: String = (0..SEGMENTS).map(|n| format!("#EXTINF:2.0,\n{n}.ts\n")).collect();
-    let end = if ended { "#EXT-X-ENDLIST\n" } else { "" };
-    format!("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n{listed}{end}")
-}
-
-fn origin() -> ScriptedOrigin {
-    (0..SEGMENTS).fold(ScriptedOrigin::new(), |origin, n| origin.with(&segment(n), content(LEN, n)))
-}
-
-fn replace(origin: &ScriptedOrigin, number: u64) {
-    let _ = origin.clone().with(&segment(number), content(LEN, number + NEW));
-}
-
-/// An origin that names its versions otherwise than by an entity tag, or not at all.
-#[derive(Clone, Debug)]
-struct Named {
-    origin: ScriptedOrigin,
-    by: Naming,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Naming {
-    Tag,
-    /// `Last-Modified`: the day of the month tells contents apart.
-    Date,
-    /// A weak tag, which is of no use for ranges.
-    Weak,
-    Nothing,
-}
-
-impl Named {
-    fn head_of(&self, head: ResourceHead) -> ResourceHead {
-        let Some(tag) = head.validator.clone() else { return head };
-        let mut headers = head.headers;
-        let validator = match self.by {
-            Naming::Tag => Some(tag),
-            Naming::Date => {
-                let day = 1 + (u32::from(tag.as_bytes()[1]) + 3 * u32::from(tag.as_bytes()[2])) % 28;
-                Some(format!("Sun, {day:02} Nov 2026 08:49:37 GMT"))
-            }
-            Naming::Weak => {
-                headers.push(("etag".to_owned(), format!("W/{tag}")));
-                None
-            }
-            Naming::Nothing => None,
-        };
-        ResourceHead { validator, headers, ..head }
-    }
-}
-
-#[async_trait::async_trait]
-impl Origin for Named {
-    async fn head(&self, url: &Url) -> Result<ResourceHead, OriginError> {
-        self.origin.head(url).await.map(|head| self.head_of(head))
-    }
-    async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
-        if self.by == Naming::Tag {
-            return self.origin.get(want).await;
-        }
-        let now = self.head_of(self.origin.head(&want.url).await?);
-        if want.validator.is_some() && want.validator != now.validator {
-            return Err(OriginError::Changed { what: "the version".to_owned() });
-        }
-        let mut body = self.origin.get(&OriginGet { validator: None, ..want.clone() }).await?;
-        body.head = now;
-        Ok(body)
-    }
-    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
-        // As far as the script lets it answer at all.
-        let blank = ResourceHead { len: known.len, ..ResourceHead::default() };
-        let now = self.head_of(self.origin.confirm(url, &blank).await?);
-        match known.differs_from(&now) {
-            Some(what) => Err(OriginError::Changed { what }),
-            None => Ok(now),
-        }
-    }
-}
-
-fn node(origin: impl Origin, kept: &Arc<Memory>) -> Node {
-    Node::builder(Identity::from_secret([1; 32]))
-        .mapper(UrlHash::default())
-        .fragmenters(media::standard())
-        .shared_store(kept.clone() as Arc<dyn store::Store>)
-        .origin(origin)
-        .build()
-        .unwrap()
-}
-
-fn shelf() -> Arc<Memory> {
-    Arc::new(Memory::of(ByteSize::mib(16)))
-}
-
-/// A player loads the playlist.
-async fn load(node: &Node, ended: bool) {
-    let text = bytes::Bytes::from(show(ended));
-    let stream = node.stream(&playlist(), None, &text).await.unwrap();
-    stream.supply(&playlist(), text).await.unwrap();
-}
-
-async fn ask(node: &Node, number: u64) -> Result<SegmentItem, OpenError> {
-    node.segment(&segment(number), None).await.unwrap()
-}
-
-/// The first `len` bytes, or `None` if they are not to be had to the end.
-async fn read(item: &SegmentItem, len: usize) -> Option<Vec<u8>> {
-    let mut reader = item.read(0..len as u64);
-    let mut all = Vec::new();
-    while let Some(bytes) = reader.next().await {
-        all.extend_from_slice(&bytes.ok()?);
-    }
-    Some(all)
-}
-
-/// Which content of a segment a player gets who asks now: true for the new one.
-async fn is_new(node: &Node, number: u64) -> bool {
-    let got = read(&ask(node, number).await.unwrap(), LEN).await.expect("all of it");
-    let new = got == content(LEN, number + NEW);
-    assert!(new || got == content(LEN, number), "all of one content, and nothing else");
-    new
-}
-
-/// Lets what runs beside come to its end.
-async fn settle() {
-    for _ in 0..200 {
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn stop(node: Node) {
-    node.shutdown(Duration::from_secs(1)).await;
-}
 
 /// A node that holds all segments; the origin says `control` of them.
 async fn holding(control: Option<&str>, by: Naming) -> (ScriptedOrigin, Node) {
@@ -189,6 +36,7 @@ async fn a_segment_that_was_half_here_when_it_was_replaced_is_all_of_one_content
         load(&first, true).await;
         let half = read(&ask(&first, 1).await.unwrap(), 100_000).await.unwrap();
         assert!(half == content(LEN, 1)[..100_000]);
+        is_kept(&kept, 90_000).await;
         stop(first).await;
         replace(&origin, 1);
         let _ = origin.clone().always(Fault::None);
@@ -199,13 +47,15 @@ async fn a_segment_that_was_half_here_when_it_was_replaced_is_all_of_one_content
     }
 }
 
-#[tokio::test(start_paused = true)]
+/// In real time, as the store's thread is.
+#[tokio::test]
 async fn what_was_not_replaced_is_given_from_the_store_after_a_restart() {
     for (by, again) in [(Naming::Tag, 0), (Naming::Date, 0), (Naming::Nothing, LEN as u64)] {
         let (kept, origin) = (shelf(), origin());
         let first = node(Named { origin: origin.clone(), by }, &kept);
         load(&first, true).await;
         assert!(!is_new(&first, 0).await);
+        is_kept(&kept, LEN as u64).await;
         stop(first).await;
         let second = node(Named { origin, by }, &kept);
         load(&second, true).await;
