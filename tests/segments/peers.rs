@@ -53,7 +53,7 @@ fn viewer(
 
 /// What the publisher signs of the show; of the replaced segment the new content, if `new`.
 fn manifest(new: bool) -> Bytes {
-    let hls = media::Hls::default();
+    let hls = media::Hls;
     let resource = Resource { url: playlist(), rid: Rid([0; 32]), head: None };
     let mut slicing = hls.open(&resource).unwrap();
     slicing.supply(Time::ZERO, Part::Document(playlist(), show(true).into())).unwrap();
@@ -125,23 +125,11 @@ async fn play(node: &Node) {
 /// What a player gets of the replaced segment: bytes of one content, and of both never. A transfer that breaks off is begun anew.
 async fn last(node: &Node) -> bool {
     for _ in 0..2 {
-        let mut reader = ask(node, LAST).await.unwrap().read(0..LEN as u64);
-        let mut got = Vec::new();
-        let broken = loop {
-            match reader.next().await {
-                Some(Ok(bytes)) => got.extend_from_slice(&bytes),
-                Some(Err(error)) => break Some(error),
-                None => break None,
-            }
-        };
-        match broken {
-            None => {
-                let new = got == content(LEN, LAST + NEW);
-                assert!(new || got == content(LEN, LAST), "all of one content, and nothing else");
-                return new;
-            }
-            Some(error) => println!("broken after {} bytes: {error}", got.len()),
-        }
+        let item = ask(node, LAST).await.unwrap();
+        let Some(got) = read(&item, LEN).await else { continue };
+        let new = got == content(LEN, LAST + NEW);
+        assert!(new || got == content(LEN, LAST), "all of one content, and nothing else");
+        return new;
     }
     panic!("it broke off again");
 }
