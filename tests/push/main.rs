@@ -4,6 +4,7 @@
 
 mod command;
 mod limits;
+mod paused;
 mod playlist;
 mod release;
 mod world;

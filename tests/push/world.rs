@@ -1,13 +1,9 @@
 //! An origin, a tracker, a push node, and peers that hold.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pcdn::core::async_trait;
 use pcdn::core::id::Identity;
-use pcdn::core::origin::{Origin, OriginBody, OriginError, OriginGet};
-use pcdn::core::resource::{ResourceHead, Url};
+use pcdn::core::resource::Url;
 use pcdn::core::schedule::Policy;
 use pcdn::core::unit::{ByteSize, Rate};
 use pcdn::core::warmup::{JobId, Pace};
@@ -29,48 +25,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct World {
     pub(crate) origin: DemoOrigin,
-    /// Microseconds to the origin and back.
-    away: Arc<AtomicU64>,
     pub(crate) tracker: TrackerServer,
     pub(crate) push: PushNode,
     pub(crate) at: Url,
     pub(crate) call: Call,
     pub(crate) peers: Vec<(Holder, Node)>,
     pub(crate) manifest: ManifestFrom,
-}
-
-/// A CDN that is some way off.
-#[derive(Debug)]
-pub(crate) struct Distant {
-    http: Http,
-    away: Arc<AtomicU64>,
-}
-
-impl Distant {
-    async fn travel(&self) {
-        let away = self.away.load(Ordering::Relaxed);
-        if away > 0 {
-            tokio::time::sleep(Duration::from_micros(away)).await;
-        }
-    }
-}
-
-#[async_trait]
-impl Origin for Distant {
-    async fn head(&self, url: &Url) -> Result<ResourceHead, OriginError> {
-        self.travel().await;
-        self.http.head(url).await
-    }
-
-    async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
-        self.travel().await;
-        self.http.confirm(url, known).await
-    }
-
-    async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
-        self.travel().await;
-        self.http.get(want).await
-    }
 }
 
 impl World {
@@ -82,7 +42,6 @@ impl World {
     /// With an origin of `files`.
     pub(crate) async fn of(files: Vec<(String, pcdn::core::Bytes)>) -> Self {
         let origin = DemoOrigin::start(files, CDN).await.unwrap();
-        let away = Arc::new(AtomicU64::new(0));
         let loopback = TrackerConfig { listen: ([127, 0, 0, 1], 0).into(), ..TrackerConfig::default() };
         let tracker = TrackerServer::bind(loopback).await.unwrap();
         let brisk = Pace { ask: Duration::from_millis(200), report: Duration::from_millis(200) };
@@ -93,22 +52,12 @@ impl World {
             regions,
             ..PushNodeConfig::default()
         };
-        let reader = node(distant(&origin, &away), None, P2p::Off, Policy::Cost, ManifestFrom::Off).await;
+        let reader = node(&origin, None, P2p::Off, ManifestFrom::Off).await;
         let push = PushNode::start(reader, config, pcdn::dice().unwrap()).await.unwrap();
         let at: Url = format!("http://{}", push.local_addrs()[0]).parse().unwrap();
         let call = Call::new(at.clone(), None).unwrap();
         let (peers, manifest) = (Vec::new(), ManifestFrom::Sidecar);
-        Self { origin, away, tracker, push, at, call, peers, manifest }
-    }
-
-    /// From now on the CDN is so far away.
-    pub(crate) fn move_cdn(&self, away: Duration) {
-        self.away.store(away.as_micros() as u64, Ordering::Relaxed);
-    }
-
-    /// The CDN as a player has it, without a node.
-    pub(crate) fn cdn(&self) -> Distant {
-        distant(&self.origin, &self.away)
+        Self { origin, tracker, push, at, call, peers, manifest }
     }
 
     pub(crate) async fn peer(&mut self, change: impl FnOnce(&mut HolderConfig)) -> Node {
@@ -121,12 +70,7 @@ impl World {
     }
 
     pub(crate) async fn viewer(&self, p2p: P2p) -> Node {
-        self.viewer_of(p2p, Policy::Cost).await
-    }
-
-    /// A viewer of another policy than those here, who let peers bring what they can.
-    pub(crate) async fn viewer_of(&self, p2p: P2p, policy: Policy) -> Node {
-        node(self.cdn(), Some(&self.tracker), p2p, policy, self.manifest.clone()).await
+        node(&self.origin, Some(&self.tracker), p2p, self.manifest.clone()).await
     }
 
     pub(crate) fn url(&self, film: &str) -> Url {
@@ -201,29 +145,24 @@ pub(crate) fn films_of(len: usize, names: &[&str]) -> Vec<(String, pcdn::core::B
     files
 }
 
-fn distant(origin: &DemoOrigin, away: &Arc<AtomicU64>) -> Distant {
-    let allow = vec![origin.addr().to_string().parse().unwrap()];
-    let http = Http::new(HttpConfig { allow, ..HttpConfig::default() }, pcdn::dice().unwrap()).unwrap();
-    Distant { http, away: away.clone() }
-}
-
 async fn node(
-    cdn: Distant,
+    origin: &DemoOrigin,
     tracker: Option<&TrackerServer>,
     p2p: P2p,
-    policy: Policy,
     manifest: ManifestFrom,
 ) -> Node {
     let me = identity::ephemeral().unwrap();
-    let settings = Settings { manifest, policy, p2p, ..Settings::default() };
+    let settings = Settings { manifest, policy: Policy::Cost, p2p, ..Settings::default() };
     let builder = Node::builder(me.clone()).settings(settings);
     let udp = Udp::bind(([127, 0, 0, 1], 0).into(), &me, builder.provider(), UdpConfig::default());
+    let allow = vec![origin.addr().to_string().parse().unwrap()];
+    let http = HttpConfig { allow, ..HttpConfig::default() };
     let mut builder = builder
         .transport(udp.await.unwrap())
         .mapper(mapping::UrlHash::default())
         .fragmenters(media::standard())
         .store(store::Memory::of(ByteSize::mib(32)))
-        .origin(cdn);
+        .origin(Http::new(http, pcdn::dice().unwrap()).unwrap());
     if let Some(tracker) = tracker {
         builder = builder.discovery(Tracker::at(&tracker.local_addr().to_string()));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::meter::Meter;
+use super::proof::Verdict;
 use super::{Output, Source, Swarm, TICK};
 use crate::error::Judged;
 use crate::origin::OriginError;
@@ -29,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 /// Failures in a row after which readers are told, though it is tried on: about 8 s of pauses.
 const FAILURES_TOLD: u32 = 6;
+/// How long a reader waits for peers where the origin has failed for good: as long as for an origin that may come back.
+const HOPE: Duration = Duration::from_secs(8);
 /// The share of a crowded origin is not believed to be less than this, so that no claim holds for ever.
 const MIN_SHARE: u64 = 64 << 10;
 /// A run says something of the rate once it has sent for this long, or sent nothing for that long.
@@ -52,9 +55,18 @@ pub(super) struct Runs {
     quiet_until: Time,
     failures: u32,
     forbidden: bool,
+    over: Option<Over>,
     used: u64,
     /// Bytes that came, useful or not.
     pub(super) came: u64,
+}
+
+/// The origin has failed for good.
+#[derive(Debug)]
+struct Over {
+    why: String,
+    /// How long a reader that gets to what nobody has may wait for peers all the same.
+    hope: Duration,
 }
 
 impl Runs {
@@ -70,6 +82,7 @@ impl Runs {
             quiet_until: Time::ZERO,
             failures: 0,
             forbidden: !allowed,
+            over: None,
             used: 0,
             came: 0,
         }
@@ -134,6 +147,16 @@ impl Runs {
     /// Useful bytes taken so far, and those asked for.
     pub(super) fn taken(&self) -> u64 {
         self.used + self.runs.values().map(|run| run.left).sum::<u64>()
+    }
+
+    /// Why the origin gives no more, if it has failed for good and who waits `since` then need not hope for peers any more.
+    pub(super) fn hopeless(&self, now: Time, since: Time) -> Option<&str> {
+        self.over.as_ref().filter(|over| now.since(since) >= over.hope).map(|over| over.why.as_str())
+    }
+
+    /// Whether it may be asked now.
+    pub(super) fn is_allowed(&self, now: Time) -> bool {
+        !self.forbidden && now >= self.quiet_until
     }
 
     fn first_byte(&self) -> Duration {
@@ -349,16 +372,22 @@ impl Swarm {
     fn own_piece(&mut self, now: Time, slot: Slot, bytes: Bytes, audit: bool) {
         let piece = self.board.piece_mut(slot);
         piece.fetching = false;
-        let (key, held, len) = (piece.key, piece.held, u64::from(piece.len));
+        let (key, len) = (piece.key, u64::from(piece.len));
         let Some(layout) = self.board.segment(key.segment).map(|s| s.layout) else { return };
         let digest = list::digest(&layout, key.piece, &bytes);
-        for liar in self.proof.own(slot, &key, digest, &mut self.board) {
+        let unlike = self.proof.judge(slot, &key, &digest) == Verdict::Wrong;
+        let liars = self.proof.own(slot, &key, digest, &mut self.board);
+        if unlike || liars.iter().any(|liar| self.proof.is_heard(liar)) {
+            self.doubt(now, key.segment);
+        }
+        for liar in liars {
             self.report.rejected_pieces += 1;
             self.ban(now, liar, "it said the origin has other bytes");
         }
+        self.compared(slot, digest);
         self.origin.used += len;
         self.dirty = true;
-        if held {
+        if self.board.piece(slot).held {
             self.report.wasted += if audit { 0 } else { len };
             self.report.from_origin += len;
             if self.board.fact(slot).digest.is_some_and(|had| had != digest) {
@@ -424,6 +453,9 @@ impl Swarm {
         let fatal = !why.transient();
         if fatal {
             self.origin.forbidden = true;
+            // Of what has changed nobody fetches more. What this node is refused, others may still get and give.
+            let hope = if matches!(why, OriginError::Changed { .. }) { Duration::ZERO } else { HOPE };
+            self.origin.over.get_or_insert(Over { why: why.to_string(), hope });
         }
         if fatal || self.origin.failures >= FAILURES_TOLD {
             self.break_readers(why);

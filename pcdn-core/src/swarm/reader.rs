@@ -18,6 +18,10 @@ use crate::swarm::report::Event;
 use crate::unit::{Rate, Time};
 use crate::verify::Verified;
 
+mod broken;
+
+use broken::gone_error;
+
 /// A wait longer than this is a stall.
 const STALL: Duration = Duration::from_millis(250);
 
@@ -119,6 +123,7 @@ impl Swarm {
         reader.waits = Some(now);
         reader.pacing.pulled(now);
         self.deliver(now);
+        self.break_stranded(now);
     }
 
     pub(super) fn read_end(&mut self, now: Time, id: ReaderId) {
@@ -142,6 +147,10 @@ impl Swarm {
             return;
         };
         let piece = self.board.piece(slot);
+        // Nobody is given what follows what is to be compared.
+        if self.doubts.is_open(self.board.slots_of(piece.key.segment).start..slot.0) {
+            return;
+        }
         let (skip, key) = (reader.at - piece.at, piece.key);
         let Some(bytes) = self.board.hot(slot).cloned() else {
             return self.load_for_reader(key);
@@ -196,6 +205,7 @@ impl Swarm {
             self.board.expect(expected.segment, expected.from, expected.until);
         }
         self.deliver(now);
+        self.break_stranded(now);
     }
 
     /// What the origin alone would give this node, as far as its own bound lets it through.
@@ -244,47 +254,6 @@ impl Swarm {
         }
         self.dirty = true;
     }
-
-    /// The origin failed for good: readers that wait for what nobody else has are told.
-    pub(super) fn break_readers(&mut self, why: OriginError) {
-        let hopeless = |reader: &Reader| {
-            let slot = self.board.slot_at(reader.at);
-            let missing = slot.map(|slot| self.board.piece(slot)).filter(|piece| !piece.held);
-            missing.is_some_and(|piece| !piece.offered() && piece.flights == 0)
-        };
-        let broken = self.readers.all.iter().filter(|(_, reader)| hopeless(reader)).map(|(id, _)| *id);
-        self.break_all(broken.collect(), why);
-    }
-
-    /// The same for all readers that are at `segment`.
-    pub(super) fn break_readers_of(&mut self, segment: SegmentId, why: OriginError) {
-        let at =
-            |reader: &Reader| self.board.slot_at(reader.at).map(|slot| self.board.piece(slot).key.segment);
-        let broken = self.readers.all.iter().filter(|(_, reader)| at(reader) == Some(segment));
-        let broken = broken.map(|(id, _)| *id).collect();
-        self.break_all(broken, why);
-    }
-
-    /// What has left never comes any more.
-    pub(super) fn break_readers_of_gone(&mut self) {
-        let gone = |reader: &Reader| reader.at < reader.end && self.board.is_gone(reader.at);
-        let broken = self.readers.all.iter().filter(|(_, reader)| gone(reader)).map(|(id, _)| *id).collect();
-        self.break_all(broken, gone_error());
-    }
-
-    fn break_all(&mut self, broken: Vec<ReaderId>, why: OriginError) {
-        let text = why.to_string();
-        let mut first = Some(why);
-        for reader in broken {
-            let why = first.take().unwrap_or(OriginError::Unreachable { why: text.clone() });
-            self.readers.all.remove(&reader);
-            self.out.push_back(Output::Broken { reader, why });
-        }
-    }
-}
-
-fn gone_error() -> OriginError {
-    OriginError::Other { by: "pcdn", source: "the segment has left the stream".into() }
 }
 
 impl Input {

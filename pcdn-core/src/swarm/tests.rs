@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::id::{Identity, SwarmKey};
 use crate::layout::PieceKey;
+use crate::origin::OriginError;
 use crate::range::ByteRange;
 use crate::resource::Url;
 use crate::schedule::{Handle, Hybrid};
@@ -382,4 +383,35 @@ fn whoever_reads_a_segment_that_has_left_is_told_so() {
     swarm.handle(Time::ZERO, Input::play(3, gone + 70_000, gone + 70_001));
     swarm.handle(Time::ZERO, Input::play(4, segments()[2].offset, LEN as u64));
     assert_eq!(broken(swarm), [3], "it comes too late");
+}
+
+/// A player that had not read all that was here when the origin said that the content had changed waited for the rest for ever, and
+/// its request hung: on a busy machine one in five.
+#[test]
+fn who_gets_to_what_nobody_has_after_the_origin_failed_for_good_is_told() {
+    let refused = OriginError::Status { status: 403, retry_after: None };
+    for (why, hope) in [(OriginError::Changed { what: "its ETag".into() }, 0), (refused, 8)] {
+        let mut world = World::new(1, |_, _| {});
+        let swarm = &mut world.nodes[0];
+        let told = |swarm: &mut Swarm| std::iter::from_fn(|| swarm.poll()).collect::<Vec<_>>();
+        let broken = |told: &[Output]| told.iter().any(|out| matches!(out, Output::Broken { .. }));
+        swarm.handle(Time::ZERO, Input::play(1, 0, LEN as u64));
+        let fetched = told(swarm).into_iter().find_map(|out| match out {
+            Output::Fetch { run, range, .. } if range.start() == 0 => Some(run),
+            _ => None,
+        });
+        let run = fetched.expect("a lone node asks the origin");
+        let first = content().slice(..64 << 10);
+        swarm.handle(Time::ZERO, Input::OriginBytes { run, bytes: first });
+        swarm.handle(Time::ZERO, Input::OriginEnd { run, result: Err(why) });
+        assert!(!broken(&told(swarm)), "what is here is given");
+        swarm.handle(Time::ZERO, Input::Pull { reader: ReaderId(1) });
+        assert!(told(swarm).iter().any(|out| matches!(out, Output::Deliver { .. })));
+        swarm.handle(Time::ZERO, Input::Pull { reader: ReaderId(1) });
+        let waited = (0..60).map(|tick| TICK * tick).find(|waited| {
+            swarm.handle(Time::ZERO + *waited, Input::Wake);
+            broken(&told(swarm))
+        });
+        assert_eq!(waited.map(|waited| waited.as_secs()), Some(hope));
+    }
 }

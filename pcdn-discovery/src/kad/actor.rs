@@ -320,7 +320,7 @@ impl Actor {
         self.retry.1 = AGAIN.0;
     }
 
-    /// A node has said who it is.
+    /// A node has said who it is: on each of its connections, and again when it begins or ceases to serve.
     fn introduced(&mut self, peer: libp2p_identity::PeerId, info: &identify::Info) {
         if info.protocol_version != self.protocol {
             tracing::debug!(%peer, "a node of another network");
@@ -328,10 +328,11 @@ impl Actor {
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
+        let serves = info.protocols.iter().any(|protocol| self.kad().protocol_names().contains(protocol));
+        self.list(&peer, serves);
         // A full bucket would not take it. A node that does not serve yet needs to be told that it could; of the 20 it asks when
         // it joins, five are enough for that.
         let has_room = self.kad().kbucket(peer).is_some_and(|bucket| bucket.num_entries() < K_VALUE.get());
-        let serves = info.protocols.iter().any(|protocol| self.kad().protocol_names().contains(protocol));
         let wanted = has_room || !serves && self.dice.chance(TELL_CHANCE);
         if wanted && let Some(addr) = self.reach.dial_back(&peer) {
             let back = DialOpts::peer_id(peer)
@@ -340,6 +341,16 @@ impl Actor {
             if !self.dial(back.allocate_new_port().build()) {
                 self.reach.not_tried(&peer);
             }
+        }
+    }
+
+    /// Lists who serves and was reached, and nobody else: in a routing table others would be asked, and not answer.
+    fn list(&mut self, peer: &libp2p_identity::PeerId, serves: bool) {
+        match self.reach.dialled(peer).filter(|_| serves) {
+            // A full bucket may refuse it.
+            Some(addr) => drop(self.kad().add_address(peer, place::quic_v1(addr))),
+            None if !serves => drop(self.kad().remove_peer(peer)),
+            None => {}
         }
     }
 

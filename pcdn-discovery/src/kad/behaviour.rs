@@ -106,8 +106,9 @@ fn kademlia(name: StreamProtocol) -> kad::Config {
         .set_provider_publication_interval(None)
         // Records pass through this node's own checks.
         .set_record_filtering(kad::StoreInserts::FilterBoth)
-        // Only nodes that were dialled with success are listed.
-        .set_kbucket_inserts(kad::BucketInserts::OnConnected)
+        // Only nodes that were dialled with success and say that they serve are listed: `introduced` does that. By itself
+        // libp2p lists whoever asks something before it has said who it is.
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
         .set_caching(kad::Caching::Disabled)
         .set_record_ttl(None)
         .set_replication_interval(None)

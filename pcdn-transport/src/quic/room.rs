@@ -2,9 +2,9 @@
 //!
 //! quinn sends no acknowledgement while it has data in hand that its window or its pacing holds back: the acknowledgement would
 //! go with the next packet of data. Where both ends give at once each waits for the other (of eight homes that all give, lines are
-//! used to 95 % with the window in quinn, to 99 % with it here: `tests/bars.rs`). With nothing in
-//! hand it sends them in time. So window and pace are kept here, and quinn is told of a window that it does not meet. What is
-//! chosen to go next also is not chosen long before it goes.
+//! used to 95 % with the window in quinn, to 99 % with it here: `tests/bars.rs`). With nothing in hand it sends them in time. So
+//! window and pace are kept here, and quinn is told of a window that it does not meet. What is chosen to go next also is not
+//! chosen long before it goes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

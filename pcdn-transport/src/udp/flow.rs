@@ -8,14 +8,13 @@
 //!
 //! so that all sessions over one bottleneck together keep about `TARGET` of queue there, plus `FEW` packets each. The fixed
 //! part makes unequal sessions converge and late comers leave room; it is divided by the number of this node's sessions that
-//! are sending, for they share one uplink. *Queue* is the least one-way delay of a round above the least one of the last
-//! half minute: a pause of the receiver's processor delays some packets of a round, a queue delays all.
+//! are sending, for they share one uplink. *Queue* is the least one-way delay of a round above that of the path
+//! alone ([`Base`]): a pause of the receiver's processor delays some packets of a round, a queue delays all.
 //!
 //! Loss below 5 % is repaired, not obeyed. Above, the window shrinks by the loss each round; if it has halved and the
 //! loss has not fallen, the loss is the path's own and only what exceeds it counts from then on.
 
 mod floor;
-mod least;
 mod loss;
 mod round;
 
@@ -24,11 +23,11 @@ use std::time::Duration;
 use pcdn_core::unit::Time;
 
 use super::frame::Feedback;
+use crate::base::{Base, OneWay};
 pub(crate) use crate::company::Company;
 use crate::company::WINDOW_MIN;
 pub(crate) use crate::pacer::Pacer;
 use floor::Floor;
-use least::Least;
 use loss::Loss;
 use round::{Round, START_QUEUE};
 
@@ -60,8 +59,8 @@ pub(crate) struct Flow {
     data_sent: u64,
     received: u64,
     rtt: Duration,
-    rtt_least: Least,
-    delay_least: Least,
+    trips: Base,
+    delays: OneWay,
     delay_origin: Option<u32>,
     round: Round,
     /// Packets a second in the best round so far of the start.
@@ -88,8 +87,8 @@ impl Flow {
             data_sent: 0,
             received: 0,
             rtt: Duration::ZERO,
-            rtt_least: Least::default(),
-            delay_least: Least::default(),
+            trips: Base::default(),
+            delays: OneWay::default(),
             delay_origin: None,
             round: Round { void: true, ..Round::default() },
             best_rate: 0.0,
@@ -190,7 +189,7 @@ impl Flow {
         self.received += arrived;
         let rtt = Duration::from_micros((elapsed - report.waited).into());
         self.rtt = if self.rtt.is_zero() { rtt } else { (self.rtt * 3 + rtt) / 4 };
-        self.rtt_least.see(now, rtt.as_micros() as i64);
+        self.trips.see(now, rtt.as_micros() as i64);
         let queue = self.queue(now, report.delay);
         self.round.queue = Some(self.round.queue.map_or(queue, |least| least.min(queue)));
         if self.starting && queue < START_QUEUE.as_micros() as i64 {
@@ -234,8 +233,7 @@ impl Flow {
     fn queue(&mut self, now: Time, delay: u32) -> i64 {
         let origin = *self.delay_origin.get_or_insert(delay);
         let delay = i64::from(delay.wrapping_sub(origin) as i32);
-        self.delay_least.see(now, delay);
-        delay - self.delay_least.get().unwrap_or(delay)
+        self.delays.see(now, delay, self.trips.has_risen())
     }
 
     fn in_lull(&self, now: Time) -> bool {

@@ -49,7 +49,7 @@ fn want(site: &Site, range: Option<ByteRange>) -> OriginGet {
 
 /// For origins that fall silent.
 fn brief(site: &Site) -> HttpConfig {
-    HttpConfig { stall_timeout: Span(Duration::from_millis(150)), ..site.config() }
+    HttpConfig { stall_timeout: MOMENT, ..site.config() }
 }
 
 async fn right_answers_over_one_connection(over: Over) {

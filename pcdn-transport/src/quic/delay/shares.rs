@@ -66,18 +66,18 @@ impl Shares {
         if senders == 0 { Company::ALONE } else { Company { senders, window: sum / senders as f64 } }
     }
 
-    /// Session `number` saw so much queue; gives what it is to obey. All sessions see the node's own uplink, so all obey one that is
+    /// Session `number` saw so much queue, and above the least of half a minute so much `lately`; gives what it is to obey. All sessions see the node's own uplink, so all obey one that is
     /// a little below the middle of what they see: the least would be that of whoever took a queue for the path, and everybody
-    /// would follow it; the middle is disturbed where machines are busy. What one sees far beyond is elsewhere, and obeyed, but for
-    /// what the way back may add.
-    pub(super) fn queue(&self, now: Instant, number: u64, queue: Duration) -> Duration {
+    /// would follow it; the middle is disturbed where machines are busy. What one sees far beyond is elsewhere, and obeyed for
+    /// half a minute, but for what the way back may add: it may be an upload in the other home, which acknowledgements wait for.
+    pub(super) fn queue(&self, now: Instant, number: u64, queue: Duration, lately: Duration) -> Duration {
         let mut state = self.state();
         state.seen.insert(number, (now, queue));
         state.seen.retain(|_, (at, _)| now.duration_since(*at) < FRESH);
         let mut all: Vec<Duration> = state.seen.values().map(|(_, queue)| *queue).collect();
         let third = (all.len() - 1) / 3;
         let (_, common, _) = all.select_nth_unstable(third);
-        queue.saturating_sub(WAY_BACK).max(*common)
+        lately.saturating_sub(WAY_BACK).max(*common)
     }
 
     /// A session has found its window, beside others perhaps whose queue it takes for the path's: an ebb will show.
@@ -128,11 +128,14 @@ mod tests {
     #[test]
     fn the_own_uplink_is_what_most_see_and_the_way_back_is_forgiven() {
         let (shares, now) = (Shares::default(), Instant::now());
-        assert_eq!(shares.queue(now, 1, ms(20)), ms(20), "nobody else to compare with");
-        assert_eq!(shares.queue(now, 2, ms(8)), ms(8));
-        assert_eq!(shares.queue(now, 1, ms(20)), ms(8), "another home's uplink");
-        assert_eq!(shares.queue(now, 1, ms(60)), ms(60) - WAY_BACK, "a queue at the other end");
-        assert_eq!(shares.queue(now + FRESH, 1, ms(20)), ms(20), "old news");
+        let queue = |at, number, seen| shares.queue(at, number, seen, seen);
+        assert_eq!(queue(now, 1, ms(20)), ms(20), "nobody else to compare with");
+        assert_eq!(queue(now, 2, ms(8)), ms(8));
+        assert_eq!(queue(now, 1, ms(20)), ms(8), "another home's uplink");
+        assert_eq!(queue(now, 1, ms(60)), ms(60) - WAY_BACK, "a queue at the other end");
+        assert_eq!(shares.queue(now, 1, ms(60), ms(4)), ms(8), "which has been there for long");
+        assert_eq!(queue(now + FRESH, 1, ms(20)), ms(20), "old news");
+        assert_eq!(shares.queue(now + FRESH, 1, ms(250), ms(4)), ms(250), "an upload in this home");
     }
 
     #[test]

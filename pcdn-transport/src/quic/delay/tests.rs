@@ -44,6 +44,19 @@ fn a_queue_beyond_the_target_shrinks_the_window_and_none_lets_it_grow() {
     assert!((0.97..1.03).contains(&steady), "8 ms and a few packets are meant to stand: {steady}");
 }
 
+/// Somebody's download that keeps 250 ms of queue: going half of a quarter of the way in each round of 270 ms, as for a small
+/// queue, eight sessions were in its way for three seconds.
+#[test]
+fn to_a_queue_that_somebody_fills_it_yields_in_a_second_or_two() {
+    let mut path = Path::new(20.0);
+    let begun = path.now;
+    while path.delay.window > 6.0 * f64::from(MTU) && path.now - begun < ms(10_000) {
+        path.round(ms(270), 0.0, true);
+    }
+    let took = path.now - begun;
+    assert!(took < ms(2_500), "{took:?}");
+}
+
 #[test]
 fn a_window_that_is_not_used_does_not_grow() {
     assert!(Path::new(50.0).round(ms(20), 0.0, false) <= 1.0);

@@ -7,21 +7,21 @@
 
 use std::time::{Duration, Instant};
 
-/// Samples are forgotten after one to two of these: longer than the pause between two ebbs.
-const BASE_SPAN: Duration = Duration::from_secs(15);
+use pcdn_core::unit::Time;
+
+use crate::base::Base;
 
 /// The round trips of one session.
 #[derive(Clone, Debug)]
 pub(super) struct Trips {
     smoothed: Option<Duration>,
-    since: Instant,
-    now: Option<Duration>,
-    before: Option<Duration>,
+    begun: Instant,
+    base: Base,
 }
 
 impl Trips {
     pub(super) fn new(now: Instant) -> Self {
-        Self { smoothed: None, since: now, now: None, before: None }
+        Self { smoothed: None, begun: now, base: Base::default() }
     }
 
     /// A packet took `took` until its acknowledgement came; gives what the path had of it. `smoothed` and `least` are quinn's
@@ -38,10 +38,8 @@ impl Trips {
             _ => took,
         };
         let trip = newest.min(took);
-        if now.duration_since(self.since) >= BASE_SPAN {
-            (self.since, self.before) = (now, self.now.take());
-        }
-        self.now = Some(self.now.map_or(trip, |least| least.min(trip)));
+        let at = Time(now.duration_since(self.begun).as_micros() as u64);
+        self.base.see(at, trip.as_micros() as i64);
         trip
     }
 
@@ -50,12 +48,20 @@ impl Trips {
         self.smoothed
     }
 
-    /// The least of the last 15 to 30 seconds.
+    /// What the path alone takes, without anybody's queue.
     pub(super) fn base(&self) -> Duration {
-        let least = [self.now, self.before].into_iter().flatten().min();
-        // Below the grain of any clock that sends packets; the law divides by it.
-        least.unwrap_or_default().max(Duration::from_micros(10))
+        duration(self.base.get())
     }
+
+    /// The least of the last 15 to 30 seconds.
+    pub(super) fn lately(&self) -> Duration {
+        duration(self.base.lately())
+    }
+}
+
+/// No less than the grain of any clock that sends packets; the law divides by it.
+fn duration(micros: Option<i64>) -> Duration {
+    Duration::from_micros(micros.map_or(0, |micros| micros as u64).max(10))
 }
 
 #[cfg(test)]
@@ -92,16 +98,5 @@ mod tests {
             assert!(trip > ms(59) && trip < ms(61), "{trip:?}");
         }
         assert_eq!(trips.base(), ms(40));
-    }
-
-    #[test]
-    fn what_is_old_is_forgotten() {
-        let begun = Instant::now();
-        let mut trips = Trips::new(begun);
-        trips.see(begun, ms(10), ms(10), ms(10));
-        for second in 1..40 {
-            trips.see(begun + ms(second * 1_000), ms(30), ms(30), ms(10));
-        }
-        assert_eq!(trips.base(), ms(30));
     }
 }

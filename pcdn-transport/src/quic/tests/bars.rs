@@ -58,7 +58,7 @@ async fn home(congestion: Congestion, loss: u64, busy: Duration) -> Felt {
 }
 
 /// What is left to the sessions of a home beside somebody's greedy download, which keeps 250 ms in the queue, of the line.
-async fn beside_a_greedy_flow(first: Duration) -> f64 {
+async fn beside_a_greedy_flow(first: Duration, lasts: Duration) -> f64 {
     let link = Link::new(&[addr(1)], LINE.0 as f64, 0, Duration::ZERO);
     let on = |n: u8| {
         Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default(), unlimited()).unwrap()
@@ -74,7 +74,7 @@ async fn beside_a_greedy_flow(first: Duration) -> f64 {
     }
     tokio::time::sleep(first).await;
     let (begun, before) = (Instant::now(), read(&got));
-    while begun.elapsed() < Duration::from_secs(10) {
+    while begun.elapsed() < lasts {
         link.flood(addr(1), Duration::from_millis(250));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -85,10 +85,17 @@ async fn beside_a_greedy_flow(first: Duration) -> f64 {
 
 #[tokio::test(start_paused = true)]
 async fn beside_a_greedy_flow_it_yields() {
-    for first in [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(7)] {
-        let taken = beside_a_greedy_flow(first).await;
-        println!("beside a greedy flow {first:?} later: {taken:.3} of the line");
-        assert!(taken < 0.15, "{taken}");
+    let (short, long) = (Duration::from_secs(10), Duration::from_secs(120));
+    for (first, lasts) in [
+        (Duration::from_millis(200), short),
+        (Duration::from_secs(1), short),
+        (Duration::from_secs(7), short),
+        // Its queue was once taken for the path after half a minute: 27 % of the line.
+        (Duration::from_secs(1), long),
+    ] {
+        let taken = beside_a_greedy_flow(first, lasts).await;
+        println!("beside a greedy flow of {lasts:?} {first:?} later: {taken:.3} of the line");
+        assert!(taken < 0.1, "{taken}");
     }
 }
 
@@ -175,7 +182,12 @@ fn keep_fetching(session: Arc<dyn Session>, got: Arc<AtomicU64>) -> Vec<tokio::t
             loop {
                 let mut piece = session.fetch(fetch(1));
                 while let Some(chunk) = piece.next().await {
-                    got.fetch_add(chunk.unwrap().bytes.len() as u64, Ordering::Relaxed);
+                    match chunk {
+                        Ok(chunk) => got.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed),
+                        // Beside somebody greedy a piece may take longer than it has.
+                        Err(FetchError::Timeout) => break,
+                        Err(error) => panic!("{error}"),
+                    };
                 }
             }
         })
@@ -212,6 +224,6 @@ async fn a_piece_now_and_then_comes_as_fast_as_the_line_allows() {
 async fn busy_machines_are_not_taken_for_a_queue() {
     let felt = home(Congestion::Delay, 0, Duration::from_millis(20)).await;
     println!("delay, busy machines: {felt:?}");
-    assert!(felt.goodput >= 0.75, "{felt:?}");
+    assert!(felt.goodput >= 0.85, "{felt:?}");
     assert!(felt.queue <= Duration::from_millis(35), "{felt:?}");
 }

@@ -61,7 +61,7 @@ impl Flow {
     }
 
     pub(super) fn base(&self) -> Duration {
-        Duration::from_micros(self.rtt_least.get().unwrap_or(100_000).max(1) as u64)
+        Duration::from_micros(self.trips.get().unwrap_or(100_000).max(1) as u64)
     }
 
     /// Ends the doubling once a queue stands, or the rate has not grown for three rounds, or the loss is plain.

@@ -214,3 +214,12 @@ fn beside_a_flow_that_fills_the_queue_urgent_data_gets_a_share_and_other_yields(
     }
     assert!(urgent > 0.1 && normal < 0.08 && normal > 0.005);
 }
+
+/// After half a minute the queue of a foreign upload was taken for the path.
+#[test]
+fn it_yields_to_an_upload_of_minutes_as_long_as_it_lasts() {
+    let foreign = Some((Duration::from_millis(250), Duration::from_millis(252)));
+    let shared = Bottleneck { foreign, ..link(20.0, 20, 300.0, 0.0) };
+    let rate = shared.run(&[Time::ZERO], Time::from_secs(60), Time::from_secs(120)).rates[0] / shared.rate;
+    assert!(rate < 0.08 && rate > 0.005, "{rate:.3} of the link in its second minute");
+}
