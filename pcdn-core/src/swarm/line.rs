@@ -326,7 +326,7 @@ mod tests {
         fn run(&mut self, seconds: u64) -> f64 {
             let (end, mut before) = (self.now + Duration::from_secs(seconds), 0);
             while self.now < end {
-                self.now = self.now + Duration::from_millis(10);
+                self.now += Duration::from_millis(10);
                 self.line.look(self.now, !self.on_way.is_empty());
                 let now = self.now;
                 let here = self.on_way.iter().filter(|at| **at <= now).count() as u64;
