@@ -410,7 +410,7 @@ impl Swarm {
             self.board.piece_mut(Slot(slot)).fetching = false;
         }
         if let (Some(first), true) = (run.first_byte, run.bytes - run.at_once >= 64 << 10) {
-            let span = now.since(first).max(Duration::from_millis(1)).as_secs_f64();
+            let span = run.moved.since(first).max(Duration::from_millis(1)).as_secs_f64();
             let rate = ((run.bytes - run.at_once) as f64 / span) as u64;
             // Pessimistic: falls at once by half, rises slowly. What was guessed counts for nothing.
             self.origin.rate = match self.origin.rate {
