@@ -67,7 +67,7 @@ impl Answering {
             Ok(url) => url,
             Err(no_route) => return fault::of_route(no_route),
         };
-        match self.source.segment(&url, asked_range(request)).await {
+        match self.source.segment(&url, asked_range(request), from_start(request)).await {
             Some(Ok(item)) => return deliver(request, item, &self.counters).await,
             // The playlist may know more than the origin: what it lists is passed through, too.
             Some(Err(error)) if is_the_origins_answer(&error) => {

@@ -8,6 +8,7 @@
 //!
 //! Playlists always come from the origin: they are small, they change, and everything else hangs on them.
 
+mod begin;
 pub(crate) mod index;
 mod manifest;
 pub(crate) mod pace;
@@ -15,6 +16,7 @@ pub(crate) mod track;
 mod whole;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -33,8 +35,9 @@ use tokio::sync::Notify;
 
 use super::asset::Reader;
 use super::driver::ToSwarm;
-use super::open::{Joining, join, map};
+use super::open::{Begun, For, Joining, join, map};
 use super::{OpenError, Shared};
+use begin::Ready;
 use index::{Index, Place};
 use track::{Cuts, Cutting, Length, Track};
 pub(crate) use whole::Whole;
@@ -69,7 +72,9 @@ struct Inner {
     /// Who signs this stream's manifests, beside a pinned key.
     signer: Option<PeerId>,
     /// Where it and what it lists come from.
-    origin: Arc<dyn Origin>,
+    origin: Arc<Begun>,
+    /// It gives no parts of what is listed: nothing is begun there that would be the whole.
+    unranged: AtomicBool,
     /// Who is asked for its peers.
     discoveries: Vec<Arc<dyn Discovery>>,
     rule: RuleId,
@@ -90,6 +95,8 @@ pub struct SegmentItem {
     cutting: Cutting,
     /// Where it begins in the resource at its URL.
     base: u64,
+    /// Its first bytes, if the origin sent them when it was asked how long it is.
+    here: Bytes,
 }
 
 impl Stream {
@@ -109,7 +116,8 @@ impl Stream {
             index: Mutex::default(),
             tracks: tokio::sync::Mutex::default(),
             signer: mapping.signer,
-            origin: shared.origin_of_tree(url, &mapping),
+            origin: Arc::new(Begun::over(shared.origin_of_tree(url, &mapping))),
+            unranged: AtomicBool::new(false),
             discoveries: shared.discoveries_of(&mapping),
             manifest: manifest::Kept::of(&shared.settings, url, &mapping),
             file_heads: tokio::sync::Mutex::default(),
@@ -171,8 +179,13 @@ impl Stream {
         lock(&self.inner.index).find(url, range)
     }
 
-    /// Opens a segment for a player.
-    pub(crate) async fn segment(&self, place: Place, asked: &Url) -> Result<SegmentItem, OpenError> {
+    /// Opens a segment for a player: one that begins with the first byte has that at once.
+    pub(in crate::node) async fn segment(
+        &self,
+        place: Place,
+        asked: &Url,
+        purpose: For,
+    ) -> Result<SegmentItem, OpenError> {
         let shared = self.inner.node.upgrade().ok_or(OpenError::Closed)?;
         self.touch(&shared);
         let (listing, live) = {
@@ -183,12 +196,14 @@ impl Stream {
         // The player's own URL has the newest token.
         let listing = Listing { url: asked.clone(), ..listing };
         let track = self.track(&shared, place.rendition).await?;
-        let cutting = self.cut(&track, &listing).await?;
+        // At the live edge a segment is asked for as soon as it is listed, by every viewer: only who comes to it begins it.
+        let begins = purpose == For::Play && (!live || track.playing(shared.clock.now()).1.is_empty());
+        let Ready { cutting, here } = self.ready(&shared, &track, &listing, begins).await?;
         track.asked(shared.clock.now(), place, &listing, live);
         self.expect(&shared, &track, place.rendition, live).await;
         self.inner.news.notify_one();
         let base = listing.range.map_or(0, |range| range.start());
-        Ok(SegmentItem { track, cutting, base })
+        Ok(SegmentItem { track, cutting, base, here })
     }
 
     /// The swarm of a rendition; joined when it is first wanted.
@@ -375,7 +390,7 @@ impl SegmentItem {
             let inside = byte.saturating_sub(self.base);
             self.cutting.at.end.min(self.cutting.at.start.saturating_add(inside))
         };
-        self.track.asset.follow(at(range.start)..at(range.end))
+        self.track.asset.follow(at(range.start)..at(range.end)).given(self.cutting.at.start, &self.here)
     }
 }
 

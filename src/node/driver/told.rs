@@ -8,7 +8,7 @@ use pcdn_core::id::PeerId;
 use pcdn_core::layout::{PieceKey, SegmentId};
 use pcdn_core::origin::OriginError;
 use pcdn_core::peer::PeerRecord;
-use pcdn_core::resource::ResourceHead;
+use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::swarm::{AskId, Expected, ReaderId, Source};
 use pcdn_core::transport::{FetchError, Refuse};
 use pcdn_core::unit::Rate;
@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::node::OpenError;
 use crate::node::links::Link;
+use crate::node::open::Begun;
 use crate::node::status::SwarmStatus;
 
 /// What a swarm's task is told.
@@ -63,6 +64,12 @@ pub(crate) enum ToSwarm {
     Searched,
     /// A stream's next segment, and what the origin said of its URL.
     Cut(Segment, ResourceHead),
+    /// The origin is sending the first bytes of the segment at `url` already: to who asks `begun` for them.
+    Begun {
+        segment: SegmentId,
+        url: Url,
+        begun: Arc<Begun>,
+    },
     Sliced(Slice),
     Follow(Segment, SliceNote),
     Retire(SegmentId),
@@ -81,6 +88,7 @@ pub(crate) enum ToSwarm {
         at: u64,
         end: u64,
         playing: bool,
+        had: u64,
         to: mpsc::Sender<Delivery>,
     },
     Pull(ReaderId),
