@@ -1,36 +1,34 @@
 //! From the configuration to a node: which parts, made how.
 
+mod finding;
+mod links;
+mod mapper;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pcdn_core::discovery::Discovery;
-use pcdn_core::id::{Identity, PeerId};
-use pcdn_core::mapping::Mapper;
-use pcdn_core::peer::{Outlook, PeerAddr, Scheme};
-use pcdn_core::resource::Url;
+use pcdn_core::id::Identity;
 use pcdn_core::unit::ByteSize;
-use pcdn_discovery::{Cached, Lan, Merged, Tracker, Trackers};
-use pcdn_mapping::{FirstOf, Template, UrlHash};
-use pcdn_transport::limit::{Limits, Rates};
+use pcdn_discovery::Tracker;
 use pcdn_transport::origin::{Http, HttpConfig, OriginPattern};
-use pcdn_transport::quic::QuicConfig;
-use pcdn_transport::shared;
-use pcdn_transport::udp::{Meetings, SwarmSecret, Udp, UdpConfig};
+
+pub(crate) use finding::{secret, trackers};
+pub(crate) use links::link_secret;
+pub(crate) use mapper::mapper;
 
 use super::dht::{self, Dht};
-use super::named::Named;
 use super::{Exit, Failure};
 use crate::config::{AdminConfig, Config, NodeConfig, OnOff};
 use crate::mapping_node::place;
 use crate::nat::ports::Ports;
-use crate::node::{Builder, ManifestFrom, Node, Settings};
+use crate::node::{ManifestFrom, Node, Settings};
 use crate::store::{Disk, DiskConfig, Memory, Store};
+use finding::{discovery, lan, named_trackers};
+use links::listen;
+use mapper::{mapper_with, mapping_node};
 
 /// Pieces kept in memory by a node without a data directory: some minutes of video, and what a small machine can spare.
 const MEMORY_MAX: ByteSize = ByteSize::mib(256);
-
-/// The mapper that asks each origin itself.
-const WELL_KNOWN: &str = "well-known";
 
 /// The option of private swarms, as its faults name it.
 const SWARM_SECRET: &str = "--swarm-secret";
@@ -101,107 +99,6 @@ pub(crate) async fn compose(config: &Config, keep: Keep) -> Result<Composed, Fai
     Ok(Composed { node, origin, dht, ports: ports.into() })
 }
 
-/// Trackers and the local network first, the DHT when they find too little, and the last answers when all fail.
-fn discovery(trackers: Vec<Tracker>, lan: Option<Lan>, dht: Option<&Dht>) -> Option<impl Discovery> {
-    let mut first: Vec<Arc<dyn Discovery>> = Vec::new();
-    if !trackers.is_empty() {
-        first.push(Arc::new(Trackers::new(trackers)));
-    }
-    lan.into_iter().for_each(|lan| first.push(Arc::new(lan)));
-    let second: Vec<Arc<dyn Discovery>> = dht.map(Dht::discovery).into_iter().collect();
-    let any = !first.is_empty() || !second.is_empty();
-    any.then(|| Cached::new(Merged::new(first).then(second)))
-}
-
-/// The local network, where this node is in one. Without it peers there are met by way of others.
-fn lan(node: &NodeConfig, me: &Identity) -> Option<Lan> {
-    let bound: Vec<_> = node.listen.iter().map(|at| at.addr.ip()).collect();
-    if node.lan_discovery == OnOff::Off {
-        return None;
-    }
-    let started = Lan::start(me.peer_id(), &bound);
-    started.inspect_err(|error| tracing::debug!(%error, "nobody is looked for in the local network")).ok()
-}
-
-/// What a mapper's trackers are talked to with: as strangers, unless the configuration names their hosts too.
-fn named_trackers(
-    node: &NodeConfig,
-) -> Result<impl Fn(&str) -> Option<Arc<dyn Discovery>> + Send + Sync + use<>, Failure> {
-    let token = tracker_token(node)?;
-    let own = node.tracker.clone();
-    let mut trusted = origins(node)?;
-    for (url, _) in node.mapper.iter().filter_map(|text| mapping_node(text)) {
-        trusted.extend(url.host_str().and_then(|host| host.parse().ok()));
-    }
-    Ok(move |text: &str| {
-        let parsed = Url::parse(&format!("http://{}", text.split("://").last().unwrap_or_default())).ok()?;
-        let known = own.iter().any(|own| own.split("://").last() == text.split("://").last());
-        let trusted = trusted.iter().any(|pattern| pattern.names(&parsed));
-        (!known).then(|| Arc::new(Named::new(text, trusted, token.clone())) as Arc<dyn Discovery>)
-    })
-}
-
-/// Opens what `--listen` says. Where udp and quic name one place they share its socket.
-async fn listen(
-    mut builder: Builder,
-    node: &NodeConfig,
-    me: &Identity,
-) -> Result<(Builder, Vec<Arc<Outlook>>, Vec<Ports>), Failure> {
-    let (mut outlooks, mut ports) = (Vec::new(), Vec::new());
-    let mut through = |builder: Builder, meetings: Meetings, outlook: Arc<Outlook>| {
-        crate::nat::meet_by(meetings.clone(), node.tracker.clone());
-        // Without a tracker nobody sees this node's address, and a port without one is of no use.
-        if node.port_mapping == OnOff::On && !node.tracker.is_empty() {
-            ports.push(Ports::keep(meetings.clone(), crate::nat::ports::standard()));
-        }
-        outlooks.push(outlook.clone());
-        builder.outlook(outlook).meetings(meetings)
-    };
-    let secret = link_secret(node)?;
-    // One set of limits for all that is listened on.
-    let limits = upload_limits(node);
-    let both = |at: &PeerAddr| {
-        let named = |scheme| node.listen.contains(&PeerAddr { scheme, addr: at.addr });
-        named(Scheme::Udp) && named(Scheme::Quic)
-    };
-    for at in &node.listen {
-        let udp = UdpConfig { secret: secret.clone(), ..UdpConfig::default() };
-        let quic = QuicConfig { secret: secret.clone(), ..QuicConfig::default() };
-        let provider = builder.provider();
-        let cannot = |e| {
-            Failure::other(format!(
-                "cannot listen on {at}: {e}; give another address or port 0 with --listen"
-            ))
-        };
-        builder = match at.scheme {
-            Scheme::Udp if both(at) => {
-                let (udp, quic) =
-                    shared::bind(at.addr, me, provider, udp, quic, limits.clone()).await.map_err(cannot)?;
-                through(builder, udp.meetings(), udp.outlook()).transport(udp).transport(quic)
-            }
-            Scheme::Udp => {
-                let udp =
-                    Udp::bind_sharing(at.addr, me, provider, udp, limits.clone()).await.map_err(cannot)?;
-                through(builder, udp.meetings(), udp.outlook()).transport(udp)
-            }
-            Scheme::Quic if both(at) => builder,
-            Scheme::Quic => {
-                let bound = shared::bind_quic(at.addr, me, provider, quic, limits.clone());
-                let quic = bound.await.map_err(cannot)?;
-                if let (Some(meetings), Some(outlook)) = (quic.meetings(), quic.outlook()) {
-                    builder = through(builder, meetings, outlook);
-                }
-                builder.transport(quic)
-            }
-            _ => {
-                let line = format!("--listen {at}: write udp://IP:PORT or quic://IP:PORT");
-                return Err(Failure::new(Exit::Config, line));
-            }
-        };
-    }
-    Ok((builder, outlooks, ports))
-}
-
 /// The time of day as the node's own clock, which begins now, will tell it.
 pub(crate) fn wall_clock() -> pcdn_media::dash::WallClock {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -245,55 +142,6 @@ pub(crate) fn http_config(node: &NodeConfig) -> Result<HttpConfig, Failure> {
     Ok(config)
 }
 
-/// What names contents.
-pub(crate) fn mapper(node: &NodeConfig) -> Result<FirstOf, Failure> {
-    mapper_with(node, None)
-}
-
-/// The same; origins are asked for their word by `http`, over the connections that their contents will come by.
-fn mapper_with(node: &NodeConfig, http: Option<&Http>) -> Result<FirstOf, Failure> {
-    let mut mappers: Vec<Arc<dyn Mapper>> = Vec::new();
-    let fault = |text: &str, e: String| Failure::new(Exit::Config, format!("--mapper {text}: {e}"));
-    for text in &node.mapper {
-        if let Some(file) = text.strip_prefix("template:") {
-            let template = Template::load(Path::new(file));
-            mappers.push(Arc::new(template.map_err(|e| fault(text, e.to_string()))?));
-        } else if let Some((url, key)) = mapping_node(text) {
-            let file = node.data_dir.as_ref().map(|dir| Path::new(dir).join(rules_file(&url)));
-            let remote = crate::mapping_node::mapper(&url, key, file, http_config(node)?);
-            mappers.push(Arc::new(remote.map_err(|e| fault(text, e.to_string()))?));
-        } else if text == WELL_KNOWN {
-            let own = match http {
-                Some(http) => http.clone(),
-                None => origin(node)?,
-            };
-            mappers.push(Arc::new(crate::mapping_node::well_known(&own)));
-        } else {
-            mappers.push(Arc::new(UrlHash::default()));
-        }
-    }
-    // A mapping node that is silent stops nobody.
-    if !node.mapper.iter().any(|text| text == "url")
-        && node.mapper.iter().any(|text| text == WELL_KNOWN || mapping_node(text).is_some())
-    {
-        mappers.push(Arc::new(UrlHash::default()));
-    }
-    Ok(FirstOf::new(mappers))
-}
-
-/// The mapping node that a mapper's text names, and its pinned key.
-fn mapping_node(text: &str) -> Option<(Url, Option<PeerId>)> {
-    let mut url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-    let key = url.fragment().and_then(|key| key.parse().ok());
-    url.set_fragment(None);
-    Some((url, key))
-}
-
-/// The file in the data directory that keeps a mapping node's rules.
-fn rules_file(node: &Url) -> String {
-    format!("mapping-{}.json", &blake3::hash(node.as_str().as_bytes()).to_hex().as_str()[..16])
-}
-
 /// The directory of pieces within a data directory.
 pub(crate) fn pieces_dir(data_dir: &str) -> PathBuf {
     Path::new(data_dir).join("pieces")
@@ -322,62 +170,6 @@ fn identity(node: &NodeConfig) -> Result<Identity, Failure> {
         Some(file) => crate::identity::load_or_create(file)?,
         None => crate::identity::ephemeral()?,
     })
-}
-
-/// The trackers that the configuration names.
-pub(crate) fn trackers(node: &NodeConfig) -> Result<Vec<Tracker>, Failure> {
-    let secret = node.swarm_secret.as_ref().map(|file| secret(file, SWARM_SECRET)).transpose()?;
-    let token = tracker_token(node)?;
-    // A tracker tells others of the address it hears from: it must be one that is listened on.
-    let from = node.listen.first().map(|at| at.addr.ip()).filter(|ip| !ip.is_unspecified());
-    let tracker = |text: &String| {
-        let parsed = text.parse::<Tracker>();
-        let tracker = parsed
-            .map_err(|e| Failure::new(Exit::Config, format!("--tracker {text}: {e}; write HOST:PORT")))?;
-        let tracker = match from {
-            Some(from) => tracker.sending_from(from),
-            None => tracker,
-        };
-        let tracker = match &secret {
-            Some(secret) => tracker.with_secret(secret.clone()),
-            None => tracker,
-        };
-        Ok(match &token {
-            Some(token) => tracker.with_token(token),
-            None => tracker,
-        })
-    };
-    node.tracker.iter().map(tracker).collect()
-}
-
-/// What the trackers' application gave this node.
-fn tracker_token(node: &NodeConfig) -> Result<Option<String>, Failure> {
-    let Some(file) = &node.tracker_token else { return Ok(None) };
-    let token = std::fs::read_to_string(file)
-        .map_err(|e| Failure::new(Exit::Config, format!("--tracker-token {file}: {e}")))?;
-    Ok(Some(token.trim().to_owned()))
-}
-
-/// The secret in `file`, which `option` named.
-pub(crate) fn secret(file: &str, option: &str) -> Result<pcdn_discovery::Secret, Failure> {
-    pcdn_discovery::Secret::load(Path::new(file))
-        .map_err(|e| Failure::new(Exit::Config, format!("{option} {file}: {e}")))
-}
-
-/// What links to other nodes of a private swarm demand: derived from the same file as the tracker's key, and not to be had
-/// from that.
-pub(crate) fn link_secret(node: &NodeConfig) -> Result<Option<SwarmSecret>, Failure> {
-    let Some(file) = &node.swarm_secret else { return Ok(None) };
-    // Says what is wrong with the file, if anything is.
-    secret(file, SWARM_SECRET)?;
-    let bytes =
-        std::fs::read(file).map_err(|e| Failure::new(Exit::Config, format!("{SWARM_SECRET} {file}: {e}")))?;
-    Ok(SwarmSecret::new(&bytes))
-}
-
-fn upload_limits(node: &NodeConfig) -> Limits {
-    let (swarm, peer) = (node.upload_limit_swarm, node.upload_limit_peer);
-    Limits::new(Rates { node: node.upload_limit, swarm, peer })
 }
 
 fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
@@ -435,7 +227,8 @@ pub(crate) async fn admin(
 #[cfg(test)]
 mod tests {
     use pcdn_core::transport::Transport as _;
-    use pcdn_transport::quic::Quic;
+    use pcdn_transport::quic::{Quic, QuicConfig};
+    use pcdn_transport::udp::{SwarmSecret, Udp, UdpConfig};
 
     use super::*;
 
