@@ -71,6 +71,8 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
         Some(manifest) => Some(manifest.when_head_came(purpose).await),
         None => None,
     };
+    // Where it is known what they must be, they are compared first.
+    let here = here.filter(|_| !matches!(manifest, Some(ManifestTask::Done(Some(_)))));
     let rid = mapping.rid_of(&head);
     let (fragmenter, cuts) = cut(shared, url, rid, &head)?;
     let rule = fragmenter.rule();

@@ -172,14 +172,18 @@ impl Swarm {
     }
 
     /// Gives a reader that has waited, or has had nothing yet, what has come of the piece it is at. Only of what this node itself
-    /// fetches from the origin, which is right as it is: a piece of a neighbour is nothing until all of it is proven.
+    /// fetches from the origin, and of which nobody has said what it is: where something is to be compared, all of it is.
     fn deliver_part_to(&mut self, now: Time, id: ReaderId, slot: Slot) {
         let Some(reader) = self.readers.all.get(&id) else { return };
         let hurry = |since| !reader.pacing.has_started() || now.since(since) >= PART_AFTER;
         if !reader.waits.is_some_and(hurry) {
             return;
         }
-        let skip = (reader.at - self.board.piece(slot).at) as usize;
+        let piece = self.board.piece(slot);
+        if !self.proof.is_untold(slot, &piece.key) {
+            return;
+        }
+        let skip = (reader.at - piece.at) as usize;
         if let Some(part @ [_, ..]) = self.origin.part_of(slot).get(skip..) {
             let part = Bytes::copy_from_slice(part);
             self.hand_out(now, id, part, Source::Origin);

@@ -5,6 +5,8 @@ use crate::id::{Identity, SwarmKey};
 use crate::resource::Url;
 use crate::schedule::Hybrid;
 use crate::swarm::SwarmSetup;
+use crate::verify::manifest::Draft;
+use crate::verify::{Manifest, PieceList};
 
 const PIECE: u64 = 64 << 10;
 
@@ -101,4 +103,32 @@ fn who_came_with_its_first_bytes_has_started() {
     assert_eq!(swarm.report(ms(5)).start, None);
     swarm.handle(ms(5), read(2, 1_000));
     assert_eq!(swarm.report(ms(5)).start, Some(Duration::ZERO));
+}
+
+#[test]
+fn of_what_is_signed_nobody_is_given_a_part() {
+    let (mut swarm, bytes) = (swarm(), vec![7; PIECE as usize]);
+    let layout = swarm.board.segment(SegmentId(0)).unwrap().layout;
+    let lists = vec![PieceList::of(&layout, &bytes.repeat(4)); 2];
+    let draft = Draft {
+        rule: crate::id::RuleId([0; 8]),
+        rid: None,
+        seq: 0,
+        first: SegmentId(0),
+        issued_ms: 0,
+        ttl_s: 0,
+        piece_log2: 16,
+        lists,
+        names: Vec::new(),
+    };
+    let manifest = Manifest::parse(&draft.sign(&Identity::from_secret([9; 32]))).unwrap();
+    swarm.handle(ms(0), Input::Manifest(manifest.into(), None));
+    swarm.handle(ms(0), Input::play(1, 0, 8 * PIECE));
+    swarm.handle(ms(0), Input::Pull { reader: ReaderId(1) });
+    let run = drain(&mut swarm).0[0].0;
+    let (part, rest) = bytes.split_at(1_000);
+    swarm.handle(ms(50), Input::OriginBytes { run, bytes: part.to_vec().into() });
+    assert_eq!(drain(&mut swarm).1, []);
+    swarm.handle(ms(51), Input::OriginBytes { run, bytes: rest.to_vec().into() });
+    assert_eq!(drain(&mut swarm).1, [(PIECE as usize, Source::Origin)]);
 }
