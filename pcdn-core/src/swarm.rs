@@ -189,11 +189,13 @@ impl Swarm {
             Input::Expect(expected) => self.expect(now, expected),
             Input::Plays(pace) => self.plays(now, pace),
             Input::Whole(whole) => self.set_whole(whole),
-            Input::OriginBegun { bytes } => self.origin_begun(now, bytes),
+            Input::OriginBegun { segment, bytes } => self.origin_begun(now, segment, bytes),
             Input::Background(origin_bytes) => self.set_background(origin_bytes),
             Input::Limit { rate, neighbour } => self.set_limit(now, rate, neighbour),
             Input::Sent { flight } => self.sent(now, flight),
-            Input::Read { reader, at, end, playing } => self.read(now, reader, at, end, playing),
+            Input::Read { reader, at, end, playing, had } => {
+                self.read(now, reader, at..end, playing, had);
+            }
             Input::Pull { reader } => self.pull(now, reader),
             Input::ReadEnd { reader } => self.read_end(now, reader),
             Input::Held(held) => self.held(held),

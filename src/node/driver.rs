@@ -36,7 +36,7 @@ use super::appearance::Outlooks;
 use super::freshness::Confirmed;
 use super::keeper::Job;
 use super::links::{Link, Links};
-use super::open::StreamSide;
+use super::open::{Begun, StreamSide};
 use super::status::{PeerStatus, SwarmReport, SwarmStatus};
 use super::stream::track::{self, Told};
 use super::{OpenError, Throttle, shelf};
@@ -147,6 +147,13 @@ struct Member {
     outbox: mpsc::Sender<Bytes>,
 }
 
+/// Sleeps so long; not at all for no time, which a timer's grain would make a millisecond.
+async fn nap(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
 impl Driver {
     async fn live(&mut self, mut inbox: mpsc::Receiver<ToSwarm>) {
         let mut batch = Vec::with_capacity(BATCH);
@@ -181,7 +188,7 @@ impl Driver {
                         self.drain();
                     }
                 }
-                () = tokio::time::sleep(wake) => {
+                () = nap(wake) => {
                     let now = self.now();
                     self.refresh_paths();
                     self.look_out();
@@ -258,6 +265,15 @@ impl Driver {
                 let named = self.told.keys().map(|segment| (self.around.segments.name(*segment), *segment));
                 let _ = answer.send(named.collect());
             }
+            ToSwarm::Begun { segment, url, begun } => {
+                let runs = self.runs.len();
+                self.give(Input::OriginBegun { segment, bytes: Begun::bytes() });
+                self.drain();
+                if self.runs.len() == runs {
+                    // It is here, or on its way otherwise.
+                    begun.close(&url);
+                }
+            }
             ToSwarm::Sliced(slice) => self.give(Input::Cut(Cut::Sliced(slice))),
             ToSwarm::Follow(segment, note) => self.give(Input::Follow(segment, note)),
             ToSwarm::Retire(id) => self.give(Input::Cut(Cut::Retired(id))),
@@ -275,9 +291,9 @@ impl Driver {
             }
             ToSwarm::Expect(expected) => self.give(Input::Expect(expected)),
             ToSwarm::Manifest(manifest, raw) => self.give(Input::Manifest(manifest, Some(raw))),
-            ToSwarm::Read { reader, at, end, playing, to } => {
+            ToSwarm::Read { reader, at, end, playing, had, to } => {
                 self.readers.insert(reader, to);
-                self.give(Input::Read { reader, at, end, playing });
+                self.give(Input::Read { reader, at, end, playing, had });
             }
             ToSwarm::Pull(reader) => self.give(Input::Pull { reader }),
             ToSwarm::ReadEnd(reader) => {

@@ -10,6 +10,7 @@ use super::meter::Meter;
 use super::proof::Verdict;
 use super::{Output, Source, Swarm, TICK};
 use crate::error::Judged;
+use crate::layout::SegmentId;
 use crate::origin::OriginError;
 use crate::range::ByteRange;
 use crate::resource::Url;
@@ -185,6 +186,12 @@ impl Runs {
         self.capacity as u64
     }
 
+    /// What has come of a piece that is being fetched.
+    pub(super) fn part_of(&self, slot: Slot) -> &[u8] {
+        let run = self.runs.values().find(|run| run.at == slot.0 && !run.audit);
+        run.map_or(&[], |run| &run.buffer)
+    }
+
     pub(super) fn audits(&self) -> usize {
         self.runs.values().filter(|run| run.audit).count()
     }
@@ -231,13 +238,20 @@ impl Swarm {
         }
     }
 
-    /// The first `bytes` bytes are on their way: whole pieces of them, or the first piece.
-    pub(super) fn origin_begun(&mut self, now: Time, bytes: u64) {
-        let pieces = self.board.pieces().iter();
-        let count = pieces.take_while(|piece| piece.at + u64::from(piece.len) <= bytes).count().max(1) as u32;
-        if self.board.count() > 0 {
-            self.fetch(now, Slot(0), count);
+    /// The first `bytes` bytes of a segment are on their way: whole pieces of them, or the first piece.
+    pub(super) fn origin_begun(&mut self, now: Time, segment: SegmentId, bytes: u64) {
+        let slots = self.board.slots_of(segment);
+        if slots.is_empty() {
+            return;
         }
+        let first = Slot(slots.start);
+        let end = self.board.piece(first).at.saturating_add(bytes);
+        let within = |slot: &u32| {
+            let piece = self.board.piece(Slot(*slot));
+            piece.at + u64::from(piece.len) <= end
+        };
+        let count = slots.take_while(within).count().max(1) as u32;
+        self.fetch(now, first, count);
     }
 
     /// Fetches one piece a second time from the origin, or for the first time to learn whom to believe.
@@ -356,7 +370,7 @@ impl Swarm {
             }
             let slot = Slot(run.at);
             let len = self.board.piece(slot).len as usize;
-            let Some(bytes) = run.take_piece(&mut arrived, len) else { return };
+            let Some(bytes) = run.take_piece(&mut arrived, len) else { return self.deliver(now) };
             run.at += 1;
             let (audit, done) = (run.audit, run.at >= run.end && run.left > 0);
             if done {
