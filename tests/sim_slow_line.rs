@@ -52,7 +52,7 @@ fn share(viewer: &ViewerOutcome) -> f64 {
 /// out, and all of it came from the CDN.
 #[test]
 fn a_film_on_a_thin_line_never_waits_and_comes_from_peers() {
-    for (mbit, neighbours) in [(2, 1), (2, 8), (2, 16)] {
+    for (mbit, neighbours) in [(2, 8), (2, 16), (4, 8), (4, 16)] {
         for (part, told) in [(0.4, true), (0.8, true), (0.8, false)] {
             for seed in [1, 2] {
                 let comparison = home(mbit, neighbours, film(mbit, part, told), seed);

@@ -19,9 +19,8 @@ const AHEAD_PRESSING: Duration = Duration::from_millis(1_000);
 const PRESSING: Duration = Duration::from_millis(500);
 /// A run from the origin may take the bound for so long: each costs a request.
 const RUN: Duration = Duration::from_millis(500);
-/// A race is worth its bytes where so many pieces come within this.
-const RACE: Duration = Duration::from_millis(300);
-const RACE_PIECES: u64 = 4;
+/// Where one piece takes the line for longer, two that are asked at once delay one another.
+const PIECE_LONG: Duration = Duration::from_millis(210);
 /// A request that the shell holds back for longer is taken back, to be asked of whoever is best then. As long as the longest
 /// time-out of one that goes out at once.
 pub(super) const HELD_BACK_MAX: Duration = Duration::from_secs(15);
@@ -160,15 +159,15 @@ impl Swarm {
 
     /// Whether a piece of `len` bytes takes the line for so long, as it has been seen so far, that whatever is asked at once delays
     /// one another.
-    fn is_thin(&self, len: u32) -> bool {
-        self.line.seen().is_some_and(|seen| seen.bytes_in(RACE) < RACE_PIECES * u64::from(len))
+    fn takes_long(&self, len: u32) -> bool {
+        self.line.seen().is_some_and(|seen| seen.time_for(u64::from(len)) > PIECE_LONG)
     }
 
     /// Whether a piece that the origin is bringing may be asked of a neighbour as well. On a thin line the two take it from one
     /// another; where others take from the origin, it may be that which is thin.
     pub(super) fn may_race(&self, len: u32) -> bool {
         let crowded = self.links.origin_rate();
-        !self.is_thin(len) || self.line.seen().is_some_and(|seen| crowded > seen.0 / 2)
+        !self.takes_long(len) || self.line.seen().is_some_and(|seen| crowded > seen.0 / 2)
     }
 
     /// Whether somebody has been asked for something.
@@ -194,7 +193,7 @@ impl Swarm {
         // Two runs beside one another would take the line from the one that is due first.
         let fills = |rate: Rate| self.origin.to_come(now) >= rate.bytes_in(RUN);
         let bounds = self.line.is_full()
-            || (!self.whole && self.line.opens(now) && self.is_thin(self.board.piece(slot).len));
+            || (!self.whole && self.line.opens(now) && self.takes_long(self.board.piece(slot).len));
         if bounds && self.line.seen().is_some_and(fills) {
             return 0;
         }
