@@ -1,12 +1,12 @@
 use super::*;
 use crate::dice::Dice;
 use crate::fragment::{Cut, Segment};
-use crate::id::{Identity, SwarmKey};
+use crate::id::{Identity, RuleId, SwarmKey};
 use crate::resource::Url;
 use crate::schedule::Hybrid;
 use crate::swarm::SwarmSetup;
-use crate::verify::manifest::Draft;
-use crate::verify::{Manifest, PieceList};
+use crate::testing::manifest_of;
+use crate::verify::Manifest;
 
 const PIECE: u64 = 64 << 10;
 
@@ -108,20 +108,8 @@ fn who_came_with_its_first_bytes_has_started() {
 #[test]
 fn of_what_is_signed_nobody_is_given_a_part() {
     let (mut swarm, bytes) = (swarm(), vec![7; PIECE as usize]);
-    let layout = swarm.board.segment(SegmentId(0)).unwrap().layout;
-    let lists = vec![PieceList::of(&layout, &bytes.repeat(4)); 2];
-    let draft = Draft {
-        rule: crate::id::RuleId([0; 8]),
-        rid: None,
-        seq: 0,
-        first: SegmentId(0),
-        issued_ms: 0,
-        ttl_s: 0,
-        piece_log2: 16,
-        lists,
-        names: Vec::new(),
-    };
-    let manifest = Manifest::parse(&draft.sign(&Identity::from_secret([9; 32]))).unwrap();
+    let raw = manifest_of(&bytes.repeat(8), RuleId([0; 8]), 4 * PIECE, 16, &Identity::from_secret([9; 32]));
+    let manifest = Manifest::parse(&raw).unwrap();
     swarm.handle(ms(0), Input::Manifest(manifest.into(), None));
     swarm.handle(ms(0), Input::play(1, 0, 8 * PIECE));
     swarm.handle(ms(0), Input::Pull { reader: ReaderId(1) });
