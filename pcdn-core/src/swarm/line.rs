@@ -203,12 +203,12 @@ impl Line {
         self.is_thin() && matches!(self.state, State::Full { .. })
     }
 
-    /// Whether the first bytes came but now, or will.
+    /// Whether the first bytes came but now, of a line that may be thin.
     pub(super) fn opens(&self, now: Time) -> bool {
-        self.is_thin() && self.first.is_none_or(|first| now.since(first) < OPENING)
+        self.is_thin() && self.first.is_some_and(|first| now.since(first) < OPENING)
     }
 
-    /// The greatest rate seen of late, if anything came.
+    /// The greatest rate seen of late, where the line may be thin.
     pub(super) fn seen(&self) -> Option<Rate> {
         self.rate.filter(|_| self.is_thin()).map(|rate| Rate((rate as u64).max(1)))
     }
@@ -230,7 +230,6 @@ impl Line {
             (State::Full { .. }, Want::Ahead) => (AHEAD_PLAYING, 1),
             (State::Full { .. }, Want::Whole) => (AHEAD, 1),
             (_, Want::Whole) => (TOO_FAR, UNKNOWN),
-            _ if opening && self.rate.is_none() => (TOO_FAR, 0),
             _ if opening => (OPENING_AHEAD, 1),
             _ => (TOO_FAR_PLAYING, UNKNOWN / 2),
         };
