@@ -49,6 +49,7 @@ mod send;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 pub use config::{HeaderLine, HttpConfig, HttpConfigError, OriginHttp, OriginHttpError};
 pub use guard::{OriginPattern, PatternError, is_global};

@@ -1,6 +1,7 @@
 //! The seam over HTTP: asks, judges, retries.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Method;
@@ -24,6 +25,7 @@ use super::range::{self, Reject, SKIP_BYTES_MAX};
 use super::retry::{Patience, Retry, Verdict};
 use super::send::{Sender, drain};
 use super::tally::OriginTraffic;
+use super::waits::Waits;
 
 /// Fetches over HTTP/1.1, HTTP/2 and HTTP/3. Cheap to clone; clones share connections and what is remembered of hosts.
 ///
@@ -33,7 +35,9 @@ use super::tally::OriginTraffic;
 ///   [`OriginError::Status`] 200, at once for the next ten minutes: fetch the whole instead.
 /// - An answer in an encoding nobody asked for is given to a request for the whole only, with no length and no validator and
 ///   with `content-encoding` among its headers: for players, not for swarms.
-/// - 429 and 503 with `Retry-After` silence that host for up to 60 s: requests fail at once with what it said.
+/// - An origin that answers ranges with nonsense, and once more when it is asked again, counts as one that gives the whole instead,
+///   and is asked for no range for ten minutes.
+/// - 429 and 503 with `Retry-After` silence that URL for up to 60 s: requests fail at once with what it said.
 #[derive(Clone)]
 pub struct Http {
     shared: Arc<Shared>,
@@ -50,6 +54,7 @@ struct Shared {
 
 struct Memory {
     hosts: Hosts,
+    waits: Waits,
     dice: Dice,
 }
 
@@ -65,7 +70,7 @@ impl Http {
         lookup: Arc<dyn Lookup>,
     ) -> Result<Self, HttpConfigError> {
         let sender = Sender::new(&config, lookup)?;
-        let memory = Mutex::new(Memory { hosts: Hosts::default(), dice });
+        let memory = Mutex::new(Memory { hosts: Hosts::default(), waits: Waits::default(), dice });
         let attempts = config.attempts.max(1);
         let shared = Shared { config, sender, started: Instant::now(), memory };
         Ok(Self { shared: Arc::new(shared), bare: false, attempts })
@@ -105,11 +110,19 @@ impl Http {
         Pace { stall: config.stall_timeout.0, rate_min: config.rate_min, window: config.rate_window.0 }
     }
 
-    async fn get_once(&self, want: &OriginGet, host: &str) -> Result<OriginBody, OriginError> {
+    /// `garbled` is set if the range was answered with nonsense.
+    async fn get_once(
+        &self,
+        want: &OriginGet,
+        host: &str,
+        garbled: &AtomicBool,
+    ) -> Result<OriginBody, OriginError> {
         if want.range.is_some_and(|range| range.start() > SKIP_BYTES_MAX) && self.without_ranges(host) {
             return Err(no_ranges());
         }
-        let response = self.send(Method::GET, &want.url, range_headers(want)).await?;
+        // Few bytes are skipped of the whole then.
+        let headers = if self.with_wrong_ranges(host) { HeaderMap::new() } else { range_headers(want) };
+        let response = self.send(Method::GET, &want.url, headers).await?;
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206 | 416) {
             return Err(refusal(response).await);
@@ -118,13 +131,17 @@ impl Http {
         let reading = match range::judge(want, &answer) {
             Ok(reading) => reading,
             Err(Reject::Error(error)) => return Err(error),
+            Err(Reject::Garbled(error)) => {
+                garbled.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
             Err(Reject::NoRanges) => {
                 self.remember(|hosts, now| hosts.at(now, host).ignored_range(now));
                 return Err(no_ranges());
             }
         };
         if reading.ranged {
-            self.remember(|hosts, now| hosts.at(now, host).served_range());
+            self.remember(|hosts, now| hosts.at(now, host).served_range(now));
         }
         let ranges = reading.ranged || (want.range.is_none() && self.says_ranges(host, &response));
         let head = head::resource_head(response.headers(), reading.len, ranges);
@@ -156,14 +173,14 @@ impl Http {
             _ => return Err(refusal(response).await),
         }
         let first = OriginGet { range: ByteRange::new(0, 1), ..OriginGet::whole(url.clone()) };
-        match self.get_once(&first, host).await {
+        match self.get_once(&first, host, &AtomicBool::new(false)).await {
             // An empty resource has no first byte.
             Err(OriginError::Status { status: 416, .. }) => {
                 Ok(ResourceHead { len: Some(0), ..ResourceHead::default() })
             }
             Err(OriginError::Malformed { .. }) => {
                 // An encoding nobody asked for: what it is shows with the whole.
-                Ok(self.get_once(&OriginGet::whole(url.clone()), host).await?.head)
+                Ok(self.get_once(&OriginGet::whole(url.clone()), host, &AtomicBool::new(false)).await?.head)
             }
             other => Ok(other?.head),
         }
@@ -179,8 +196,14 @@ impl Http {
         self.shared.sender.send(method, url, headers, configured).await
     }
 
-    /// Starts a request to `host`, unless that asked to be left alone.
-    pub(super) fn begin(&self, host: &str) -> Result<Retry, OriginError> {
+    /// Starts a request for `url`, unless that asked to be left alone.
+    pub(super) fn begin(&self, url: &Url) -> Result<Retry, OriginError> {
+        let refusal = self.memory().waits.refusal(self.now(), url);
+        refusal.map_or_else(|| Ok(self.begin_anyway(url)), Err)
+    }
+
+    /// Starts a request for `url`, whatever it asked for: somebody's own request, who would make it without pcdn, too.
+    pub(super) fn begin_anyway(&self, url: &Url) -> Retry {
         let config = &self.shared.config;
         let patience = Patience {
             attempts: self.attempts,
@@ -188,9 +211,8 @@ impl Http {
             wait_max: config.retry_wait_max.0,
         };
         self.remember(|hosts, now| {
-            let host = hosts.at(now, host);
-            host.budget.earn();
-            host.waiting(now).map_or(Ok(Retry::new(patience, now)), Err)
+            hosts.at(now, &host_of(url)).budget.earn();
+            Retry::new(patience, now)
         })
     }
 
@@ -208,16 +230,15 @@ impl Http {
     pub(super) async fn again(
         &self,
         retry: &mut Retry,
-        host: &str,
+        url: &Url,
         error: OriginError,
     ) -> Result<(), OriginError> {
+        let host = host_of(url);
         let verdict = {
             let now = self.now();
-            let Memory { hosts, dice } = &mut *self.memory();
-            let host = hosts.at(now, host);
-            host.failed(now, &error);
-            let until = host.waits_until();
-            retry.after(now, &error, &mut host.budget, until, dice)
+            let Memory { hosts, waits, dice } = &mut *self.memory();
+            waits.failed(now, url, &error);
+            retry.after(now, &error, &mut hosts.at(now, &host).budget, waits.until(url), dice)
         };
         match verdict {
             Verdict::Stop => Err(error),
@@ -227,6 +248,17 @@ impl Http {
                 Ok(())
             }
         }
+    }
+
+    /// What ranges that make no sense stand for, also when they are asked for again: the whole may be right.
+    fn garbled(&self, host: &str, error: &OriginError) -> OriginError {
+        tracing::debug!(host, %error, "an origin without ranges");
+        self.remember(|hosts, now| hosts.at(now, host).garbled_range(now));
+        no_ranges()
+    }
+
+    fn with_wrong_ranges(&self, host: &str) -> bool {
+        self.remember(|hosts, now| hosts.at(now, host).with_wrong_ranges(now))
     }
 
     fn says_ranges(&self, host: &str, response: &Incoming) -> bool {
@@ -256,33 +288,39 @@ impl Http {
 impl Origin for Http {
     async fn head(&self, url: &Url) -> Result<ResourceHead, OriginError> {
         let host = host_of(url);
-        let mut retry = self.begin(&host)?;
+        let mut retry = self.begin(url)?;
         loop {
             match self.attempt(&retry, self.head_once(url, &host)).await {
                 Ok(head) => return Ok(head),
-                Err(error) => self.again(&mut retry, &host, error).await?,
+                Err(error) => self.again(&mut retry, url, error).await?,
             }
         }
     }
 
     async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
         let host = host_of(url);
-        let mut retry = self.begin(&host)?;
+        let mut retry = self.begin(url)?;
         loop {
             match self.attempt(&retry, self.confirm_once(url, &host, known)).await {
                 Ok(head) => return Ok(head),
-                Err(error) => self.again(&mut retry, &host, error).await?,
+                Err(error) => self.again(&mut retry, url, error).await?,
             }
         }
     }
 
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
         let host = host_of(&want.url);
-        let mut retry = self.begin(&host)?;
+        let mut retry = self.begin(&want.url)?;
         loop {
-            match self.attempt(&retry, self.get_once(want, &host)).await {
+            let garbled = AtomicBool::new(false);
+            match self.attempt(&retry, self.get_once(want, &host, &garbled)).await {
                 Ok(body) => return Ok(body),
-                Err(error) => self.again(&mut retry, &host, error).await?,
+                Err(error) => {
+                    let again = self.again(&mut retry, &want.url, error).await;
+                    again.map_err(
+                        |error| if garbled.into_inner() { self.garbled(&host, &error) } else { error },
+                    )?;
+                }
             }
         }
     }
