@@ -44,12 +44,12 @@ mod incoming;
 mod mirrors;
 mod pass;
 mod range;
+mod resources;
 mod retry;
 mod send;
 mod tally;
 #[cfg(test)]
 mod tests;
-mod waits;
 
 pub use config::{HeaderLine, HttpConfig, HttpConfigError, OriginHttp, OriginHttpError};
 pub use guard::{OriginPattern, PatternError, is_global};

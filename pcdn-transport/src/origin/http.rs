@@ -22,12 +22,12 @@ use super::hosts::Hosts;
 use super::incoming::Incoming;
 use super::mirrors::Mirrors;
 use super::range::{self, Reject, SKIP_BYTES_MAX};
+use super::resources::{Resource, Resources};
 use super::retry::{Patience, Retry, Verdict};
 use super::send::{Sender, drain};
 use super::tally::OriginTraffic;
-use super::waits::Waits;
 
-/// Fetches over HTTP/1.1, HTTP/2 and HTTP/3. Cheap to clone; clones share connections and what is remembered of hosts.
+/// Fetches over HTTP/1.1, HTTP/2 and HTTP/3. Cheap to clone; clones share connections and what is remembered of hosts and resources.
 ///
 /// Beyond the seam's contract:
 /// - A range that reaches beyond the end of a resource of unknown length is answered up to the end; `head.len` tells.
@@ -54,7 +54,7 @@ struct Shared {
 
 struct Memory {
     hosts: Hosts,
-    waits: Waits,
+    resources: Resources,
     dice: Dice,
 }
 
@@ -70,7 +70,7 @@ impl Http {
         lookup: Arc<dyn Lookup>,
     ) -> Result<Self, HttpConfigError> {
         let sender = Sender::new(&config, lookup)?;
-        let memory = Mutex::new(Memory { hosts: Hosts::default(), waits: Waits::default(), dice });
+        let memory = Mutex::new(Memory { hosts: Hosts::default(), resources: Resources::default(), dice });
         let attempts = config.attempts.max(1);
         let shared = Shared { config, sender, started: Instant::now(), memory };
         Ok(Self { shared: Arc::new(shared), bare: false, attempts })
@@ -111,17 +111,16 @@ impl Http {
     }
 
     /// `garbled` is set if the range was answered with nonsense.
-    async fn get_once(
-        &self,
-        want: &OriginGet,
-        host: &str,
-        garbled: &AtomicBool,
-    ) -> Result<OriginBody, OriginError> {
-        if want.range.is_some_and(|range| range.start() > SKIP_BYTES_MAX) && self.without_ranges(host) {
+    async fn get_once(&self, want: &OriginGet, garbled: &AtomicBool) -> Result<OriginBody, OriginError> {
+        if want.range.is_some_and(|range| range.start() > SKIP_BYTES_MAX) && self.without_ranges(&want.url) {
             return Err(no_ranges());
         }
         // Few bytes are skipped of the whole then.
-        let headers = if self.with_wrong_ranges(host) { HeaderMap::new() } else { range_headers(want) };
+        let headers = if self.resource(&want.url, |known, now| known.has_wrong_ranges(now)) {
+            HeaderMap::new()
+        } else {
+            range_headers(want)
+        };
         let response = self.send(Method::GET, &want.url, headers).await?;
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206 | 416) {
@@ -136,14 +135,14 @@ impl Http {
                 return Err(error);
             }
             Err(Reject::NoRanges) => {
-                self.remember(|hosts, now| hosts.at(now, host).ignored_range(now));
+                self.resource(&want.url, |known, now| known.ignored_range(now));
                 return Err(no_ranges());
             }
         };
         if reading.ranged {
-            self.remember(|hosts, now| hosts.at(now, host).served_range(now));
+            self.resource(&want.url, |known, now| known.served_range(now));
         }
-        let ranges = reading.ranged || (want.range.is_none() && self.says_ranges(host, &response));
+        let ranges = reading.ranged || (want.range.is_none() && self.says_ranges(&want.url, &response));
         let head = head::resource_head(response.headers(), reading.len, ranges);
         let endless = head.len.is_none();
         let mut body = Body::new(response, reading, self.pace());
@@ -155,7 +154,7 @@ impl Http {
 
     /// HEAD, and where that leaves something open (refused by signed URLs, silent on ranges, empty) the first byte: its answer
     /// proves what HEAD only claims.
-    async fn head_once(&self, url: &Url, host: &str) -> Result<ResourceHead, OriginError> {
+    async fn head_once(&self, url: &Url) -> Result<ResourceHead, OriginError> {
         let response = self.send(Method::HEAD, url, HeaderMap::new()).await?;
         let status = response.status().as_u16();
         match status {
@@ -165,7 +164,7 @@ impl Http {
                 let said = head::accepts_ranges(response.headers());
                 // Servers that make no body for HEAD often tell the length of that, 0, as if it were the content's.
                 if len != Some(0) && (said.is_some() || len.is_none()) {
-                    let ranges = said == Some(true) && !self.without_ranges(host);
+                    let ranges = said == Some(true) && !self.without_ranges(url);
                     return Ok(head::resource_head(response.headers(), len, ranges));
                 }
             }
@@ -173,14 +172,14 @@ impl Http {
             _ => return Err(refusal(response).await),
         }
         let first = OriginGet { range: ByteRange::new(0, 1), ..OriginGet::whole(url.clone()) };
-        match self.get_once(&first, host, &AtomicBool::new(false)).await {
+        match self.get_once(&first, &AtomicBool::new(false)).await {
             // An empty resource has no first byte.
             Err(OriginError::Status { status: 416, .. }) => {
                 Ok(ResourceHead { len: Some(0), ..ResourceHead::default() })
             }
             Err(OriginError::Malformed { .. }) => {
                 // An encoding nobody asked for: what it is shows with the whole.
-                Ok(self.get_once(&OriginGet::whole(url.clone()), host, &AtomicBool::new(false)).await?.head)
+                Ok(self.get_once(&OriginGet::whole(url.clone()), &AtomicBool::new(false)).await?.head)
             }
             other => Ok(other?.head),
         }
@@ -198,7 +197,7 @@ impl Http {
 
     /// Starts a request for `url`, unless that asked to be left alone.
     pub(super) fn begin(&self, url: &Url) -> Result<Retry, OriginError> {
-        let refusal = self.memory().waits.refusal(self.now(), url);
+        let refusal = self.resource(url, |known, now| known.refusal(now));
         refusal.map_or_else(|| Ok(self.begin_anyway(url)), Err)
     }
 
@@ -210,10 +209,9 @@ impl Http {
             give_up_after: config.give_up_after.0,
             wait_max: config.retry_wait_max.0,
         };
-        self.remember(|hosts, now| {
-            hosts.at(now, &host_of(url)).budget.earn();
-            Retry::new(patience, now)
-        })
+        let now = self.now();
+        self.memory().hosts.at(now, &host_of(url)).budget.earn();
+        Retry::new(patience, now)
     }
 
     /// One attempt, cut off when the request's whole time is over.
@@ -236,9 +234,10 @@ impl Http {
         let host = host_of(url);
         let verdict = {
             let now = self.now();
-            let Memory { hosts, waits, dice } = &mut *self.memory();
-            waits.failed(now, url, &error);
-            retry.after(now, &error, &mut hosts.at(now, &host).budget, waits.until(url), dice)
+            let Memory { hosts, resources, dice } = &mut *self.memory();
+            let known = resources.at(now, url);
+            known.failed(now, &error);
+            retry.after(now, &error, &mut hosts.at(now, &host).budget, known.waits_until(), dice)
         };
         match verdict {
             Verdict::Stop => Err(error),
@@ -251,27 +250,24 @@ impl Http {
     }
 
     /// What ranges that make no sense stand for, also when they are asked for again: the whole may be right.
-    fn garbled(&self, host: &str, error: &OriginError) -> OriginError {
-        tracing::debug!(host, %error, "an origin without ranges");
-        self.remember(|hosts, now| hosts.at(now, host).garbled_range(now));
+    fn garbled(&self, url: &Url, error: &OriginError) -> OriginError {
+        tracing::debug!(%error, "a resource without ranges");
+        self.resource(url, |known, now| known.garbled_range(now));
         no_ranges()
     }
 
-    fn with_wrong_ranges(&self, host: &str) -> bool {
-        self.remember(|hosts, now| hosts.at(now, host).with_wrong_ranges(now))
+    fn says_ranges(&self, url: &Url, response: &Incoming) -> bool {
+        head::accepts_ranges(response.headers()) == Some(true) && !self.without_ranges(url)
     }
 
-    fn says_ranges(&self, host: &str, response: &Incoming) -> bool {
-        head::accepts_ranges(response.headers()) == Some(true) && !self.without_ranges(host)
+    pub(super) fn without_ranges(&self, url: &Url) -> bool {
+        self.resource(url, |known, now| known.is_without_ranges(now))
     }
 
-    pub(super) fn without_ranges(&self, host: &str) -> bool {
-        self.remember(|hosts, now| hosts.at(now, host).without_ranges(now))
-    }
-
-    fn remember<T>(&self, with: impl FnOnce(&mut Hosts, Time) -> T) -> T {
+    /// What is remembered of `url`.
+    fn resource<T>(&self, url: &Url, with: impl FnOnce(&mut Resource, Time) -> T) -> T {
         let now = self.now();
-        with(&mut self.memory().hosts, now)
+        with(self.memory().resources.at(now, url), now)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -287,10 +283,9 @@ impl Http {
 #[async_trait]
 impl Origin for Http {
     async fn head(&self, url: &Url) -> Result<ResourceHead, OriginError> {
-        let host = host_of(url);
         let mut retry = self.begin(url)?;
         loop {
-            match self.attempt(&retry, self.head_once(url, &host)).await {
+            match self.attempt(&retry, self.head_once(url)).await {
                 Ok(head) => return Ok(head),
                 Err(error) => self.again(&mut retry, url, error).await?,
             }
@@ -298,10 +293,9 @@ impl Origin for Http {
     }
 
     async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
-        let host = host_of(url);
         let mut retry = self.begin(url)?;
         loop {
-            match self.attempt(&retry, self.confirm_once(url, &host, known)).await {
+            match self.attempt(&retry, self.confirm_once(url, known)).await {
                 Ok(head) => return Ok(head),
                 Err(error) => self.again(&mut retry, url, error).await?,
             }
@@ -309,17 +303,16 @@ impl Origin for Http {
     }
 
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
-        let host = host_of(&want.url);
         let mut retry = self.begin(&want.url)?;
         loop {
             let garbled = AtomicBool::new(false);
-            match self.attempt(&retry, self.get_once(want, &host, &garbled)).await {
+            match self.attempt(&retry, self.get_once(want, &garbled)).await {
                 Ok(body) => return Ok(body),
                 Err(error) => {
                     let again = self.again(&mut retry, &want.url, error).await;
-                    again.map_err(
-                        |error| if garbled.into_inner() { self.garbled(&host, &error) } else { error },
-                    )?;
+                    again.map_err(|error| {
+                        if garbled.into_inner() { self.garbled(&want.url, &error) } else { error }
+                    })?;
                 }
             }
         }
