@@ -103,8 +103,10 @@ fn exit_of(error: &OpenError) -> Exit {
 }
 
 impl From<ConfigError> for Failure {
+    /// What was typed is a matter of usage; files and the environment are configuration.
     fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Config, error)
+        let exit = if error.is_of_command_line() { Exit::Usage } else { Exit::Config };
+        Self::new(exit, error)
     }
 }
 
