@@ -146,6 +146,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_typed_wrong_is_usage_and_what_is_configured_wrong_is_configuration() {
+        let typed = crate::config::Sources {
+            command_line: vec![("node.p2p", vec!["maybe".into()])],
+            ..Default::default()
+        };
+        let set = crate::config::Sources {
+            env: vec![("PCDN_NODE__P2P".into(), "maybe".into())],
+            ..Default::default()
+        };
+        for (sources, exit) in [(typed, Exit::Usage), (set, Exit::Config)] {
+            assert_eq!(Failure::from(crate::config::load(&sources).unwrap_err()).exit, exit);
+        }
+    }
+
+    #[test]
     fn errors_have_the_statuses_of_the_contract() {
         let status = |status| OriginError::Status { status, retry_after: None };
         check(status(404).into(), Exit::NotFound);

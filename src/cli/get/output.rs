@@ -291,6 +291,18 @@ mod tests {
         }
     }
 
+    /// A download that fitted the disk failed, for its pieces did not fit beside it.
+    #[test]
+    fn pieces_are_kept_elsewhere_where_the_disk_has_room_for_the_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Target::File { path: dir.path().join("film"), own_store: true };
+        std::fs::create_dir(target.store_beside().unwrap()).unwrap();
+        // Others write there, too, meanwhile.
+        let room = free(dir.path()).unwrap() / 4 * 3;
+        assert!(target.lacks_room(room) && !target.lacks_room(room * 2) && !target.lacks_room(room / 3));
+        assert!(!target.without_store().lacks_room(room));
+    }
+
     #[tokio::test]
     async fn what_is_written_already_is_hashed_only() {
         let dir = tempfile::tempdir().unwrap();
