@@ -162,7 +162,7 @@ async fn download(
         Ok(asset) => asset,
         Err(OpenError::Fragment(why)) if config.get.range.is_none() => {
             tracing::info!(%why, "taken from the origin alone");
-            return plain(composed, url, target, config, &reached.plain, 0).await;
+            return plain(composed, url, target, config, &reached.plain, (0, None)).await;
         }
         Err(error) => return Err(failed(error)),
     };
@@ -205,7 +205,8 @@ async fn download(
         Err(CopyError::Open(error)) if gives_no_parts(&error) && config.get.range.is_none() => {
             tracing::info!("the origin gives no parts any more: taken from it whole");
             let written = if target.is_pipe() { given.into_inner() } else { 0 };
-            return plain(composed, url, target, config, &reached.plain, written).await;
+            let version = (written > 0).then(|| (asset.len(), asset.head().validator.clone()));
+            return plain(composed, url, target, config, &reached.plain, (written, version)).await;
         }
         copied => copied.map_err(|error| error.failure(url))?,
     };
@@ -271,18 +272,24 @@ async fn copy(
     output.close().await.map_err(CopyError::Output)
 }
 
-/// What cannot be cut, from the origin alone. The first `written` bytes are there already.
+/// What cannot be cut, from the origin alone. Its first bytes may be `written` already: then what follows has to be of the same length
+/// and version.
 async fn plain(
     composed: &Composed,
     url: &Url,
     target: &Target,
     config: &Config,
     reached: &AtomicU64,
-    written: u64,
+    (written, version): (u64, Option<(u64, Option<String>)>),
 ) -> Result<Got, Failure> {
     let failed = |error| Failure::of_open(url, &OpenError::Origin(error));
     let mut output = Output::after(target, written)?;
     let mut body = composed.node.origin().get(&OriginGet::whole(url.clone())).await.map_err(failed)?;
+    if let Some((len, validator)) = version
+        && (body.head.len.is_some_and(|now| now != len) || body.head.validator != validator)
+    {
+        return Err(failed(OriginError::Changed { what: "what it is, while it was read".into() }));
+    }
     while let Some(bytes) = body.bytes.next().await {
         let bytes = bytes.map_err(failed)?;
         reached.fetch_add(bytes.len() as u64, Ordering::Relaxed);

@@ -216,7 +216,8 @@ async fn deliver(
         None => return Ok(text(StatusCode::BAD_GATEWAY, "the content ended before its first byte")),
     };
     outline.headers.insert(X_SOURCE, HeaderValue::from_static(label(feed.sources())));
-    let rest = Rest { source, url: url.clone(), version: item.head().validator.clone(), end: range.end };
+    let version = item.head().validator.clone();
+    let rest = Rest { source, url: url.clone(), version, end: range.end, len: item.len() };
     let left = range.end - range.start;
     let body = Delivery { feed, item, left, counters: counters.clone(), rest: Some(rest) };
     Ok(with(outline.status, outline.headers, streamed(body.stream(first))))

@@ -19,8 +19,9 @@ pub(super) struct Rest {
     pub(super) url: Url,
     /// Only bytes of this version may follow.
     pub(super) version: Option<String>,
-    /// Where the body ends in the content.
+    /// Where the body ends in the content, and how long that is.
     pub(super) end: u64,
+    pub(super) len: u64,
 }
 
 impl Rest {
@@ -33,8 +34,8 @@ impl Rest {
             Some(version) => [sent("etag"), sent("last-modified")].contains(&Some(version)),
             None => true,
         };
-        let len = passed.len.filter(|len| *len >= self.end && same)?;
-        tracing::debug!(len, left, "the origin gives no parts: the rest comes from the whole");
+        passed.len.filter(|len| *len == self.len && same)?;
+        tracing::debug!(left, "the origin gives no parts: the rest comes from the whole");
         Some(Box::new(Whole { bytes: passed.bytes, skip: self.end - left, left, given: 0 }))
     }
 }

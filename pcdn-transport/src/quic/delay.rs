@@ -43,7 +43,8 @@ const TARGET: Duration = Duration::from_millis(8);
 const START_QUEUE: Duration = Duration::from_millis(10);
 /// And where the node's other sessions see so much, which is less than they keep: one more does not add its own.
 const OTHERS_QUEUE: Duration = Duration::from_millis(4);
-/// A window at least, packets: RFC 9002, section 7.2.
+/// A window at least, packets: RFC 9002, section 7.2. Of more than four sessions each keeps less
+/// ([`Company::floor`](crate::company::Company::floor)), one at least: two of each of eight took 16 % of a line beside a greedy flow.
 const WINDOW_MIN: f64 = 2.0;
 /// quinn's window is so much larger than the one kept for it: what is lost is sent again beyond it, and its pacing, which follows
 /// from its window, shall hold back nothing.
@@ -98,6 +99,8 @@ struct Delay {
     number: u64,
     mtu: f64,
     window: f64,
+    /// Packets of it at least.
+    floor: f64,
     /// What answers may use: the window, or less of it at ebb.
     told: f64,
     starting: bool,
@@ -161,6 +164,7 @@ impl Delay {
             number,
             mtu,
             window,
+            floor: WINDOW_MIN,
             told: window,
             starting,
             trips,
@@ -249,7 +253,9 @@ impl Delay {
         let lately = least.saturating_sub(self.trips.lately());
         let queue = self.shares.queue(now, self.vetted.then_some(self.number), seen, lately);
         let rate = round.acked as f64 / now.duration_since(round.began).as_secs_f64().max(1e-6);
-        let few = self.shares.company(now).few(self.window / self.mtu) * self.mtu;
+        let company = self.shares.company(now);
+        self.floor = company.floor().min(WINDOW_MIN);
+        let few = company.few(self.window / self.mtu) * self.mtu;
         let loss = round.lost as f64 / ((round.lost + round.acked) as f64).max(1.0);
         if self.starting {
             self.judge_start(self.stands(Some(least), now), &round, rate, loss, few);
@@ -305,7 +311,7 @@ impl Delay {
     }
 
     fn set(&mut self, window: f64) {
-        self.window = window.clamp(WINDOW_MIN * self.mtu, WINDOW_MAX);
+        self.window = window.clamp(self.floor * self.mtu, WINDOW_MAX);
     }
 
     /// A little faster than a window in a round trip, so that pacing is never what limits it.
@@ -326,7 +332,7 @@ impl Delay {
             self.round.void = true;
             let base = self.trips.base().as_secs_f64();
             let alone = base / (base + self.queue().as_secs_f64()).max(1e-6);
-            self.told = (self.window * alone / 2.0).max(WINDOW_MIN * self.mtu);
+            self.told = (self.window * alone / 2.0).max(self.floor * self.mtu);
         }
         self.room.allow(self.told as u64, self.pace());
     }
