@@ -11,11 +11,11 @@ from contextlib import ExitStack
 
 from media_flv import Samples, join_all, sign
 from media_players import VIDEO, FlvPlayer
-from media_rig import Bars, World
+from media_rig import Bars, RigError, World
 from media_servers import LiveServer
 
 # By --live-start: slices behind the newest. Each is watched for so long.
-LIVE_STARTS, WATCH_SECONDS = [1, 2, 3, 4, 5], 90
+LIVE_STARTS, WATCH_SECONDS = [1, 2, 3, 4, 5], 45
 JOINS = [0.3, 3, 7, 10]
 
 
@@ -41,6 +41,8 @@ def live_start(session, assets) -> Bars:
             samples.stop()
             for player in later:
                 player.stop()
+            if errors := [player.error for player in later if player.error or not player.tags[VIDEO]]:
+                raise RigError(f"--live-start {start}: {errors}")
             curve[start] = {"delay_s": [delay(player, truth) for player in later], "ratio": samples.ratio_since(0),
                             "stalls": sum(player.result()["stalls"] for player in later)}
     bars.figures["live_start_curve"] = curve

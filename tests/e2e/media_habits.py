@@ -21,6 +21,8 @@ PICTURE_MS, SOUND_MS = 40, 23
 JOINS = [0, 0.3, 3, 10, 22]
 # Long enough that all habits show: what happens once happens 16 s after the start.
 WATCH_SECONDS, RESTART_MS = 36, 16_000
+# What a second player at the first viewer's gateway comes to, with the last of the others.
+SECOND = ["plain", "restart", "sound"]
 # The programme has run for a minute.
 BEGUN_MS = 60_000
 CONFIG = {"avc": b"\x17\x00\0\0\0avcC", "hevc": b"\x90hvc1hvcC", "av1": b"\x90av01av1C", "modex": b"\x97\x02abc\x00hvc1hvcC", "h263": b""}
@@ -217,6 +219,10 @@ def habits(session, _assets) -> Bars:
                 witness = Witness(viewer.through(f"http://{server.address}/{name}.flv"), begun + WATCH_SECONDS)
                 witness.start()
                 witnesses[name].append(witness)
+        # A second player at a gateway.
+        for name in SECOND:
+            witnesses[name].append(Witness(world.viewers[0].through(f"http://{server.address}/{name}.flv"), begun + WATCH_SECONDS))
+            witnesses[name][-1].start()
         for witness in (witness for of_one in witnesses.values() for witness in of_one):
             witness.join(WATCH_SECONDS + 30)
         found = {}
