@@ -33,6 +33,7 @@ mod outline;
 mod pass;
 mod playlist;
 pub(crate) mod range;
+mod rest;
 mod route;
 mod source;
 #[cfg(test)]

@@ -72,11 +72,12 @@ impl Answering {
         };
         match self.source.segment(&url, asked_range(request), from_start(request)).await {
             Some(Ok(item)) => {
-                let delivered = deliver(request, item, &self.counters, Named::Listed).await;
-                return match delivered {
+                return match deliver(request, item, self.source.clone(), &url, &self.counters, Named::Listed)
+                    .await
+                {
                     Ok(response) => response,
-                    // Replaced at this very moment: the origin gives it whole.
-                    Err(error @ OpenError::Origin(OriginError::Changed { .. })) => {
+                    // Replaced or refused at this very moment, or no more to be had in parts.
+                    Err(error) if is_the_origins_answer(&error) => {
                         pass(&*self.source, request, url, &error).await
                     }
                     Err(error) => fault::of_open(&error),
@@ -104,7 +105,9 @@ impl Answering {
             (None, None) => {}
         }
         let answered = match self.source.open(&url, from_start(request)).await {
-            Ok(item) => deliver(request, item, &self.counters, Named::ByTheWeb).await,
+            Ok(item) => {
+                deliver(request, item, self.source.clone(), &url, &self.counters, Named::ByTheWeb).await
+            }
             Err(error) => Err(error),
         };
         match answered {
@@ -200,13 +203,11 @@ fn from_start(request: &Parts) -> bool {
     request.method == Method::GET && range.is_none_or(|range| range.trim() == "bytes=0-")
 }
 
-/// Whether a client should see what the origin says instead: content that cannot be cut, and statuses that asking once more
-/// does not change. One that is overloaded (429, 5xx) is not asked again. What was replaced while others read it is the origin's to
-/// give.
+/// Whether a client should see what the origin says instead: content that cannot be cut, and whatever status it answers. It costs one
+/// more request, the one the player would have made. What was replaced while others read it is the origin's to give.
 fn is_the_origins_answer(error: &OpenError) -> bool {
-    match error {
-        OpenError::Fragment(_) | OpenError::Origin(OriginError::Changed { .. }) => true,
-        OpenError::Origin(OriginError::Status { status, .. }) => matches!(status, 300..=428 | 430..=499),
-        _ => false,
-    }
+    matches!(
+        error,
+        OpenError::Fragment(_) | OpenError::Origin(OriginError::Changed { .. } | OriginError::Status { .. })
+    )
 }

@@ -8,10 +8,13 @@ use futures_util::stream;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use pcdn_core::fragment::FragmentError;
+use pcdn_core::origin::OriginError;
+use pcdn_core::resource::Url;
 
 use super::head::{X_SOURCE, X_SWARM};
 use super::outline::{outline, with};
-use super::source::{Feed, Item};
+use super::rest::Rest;
+use super::source::{Feed, Item, Source};
 use super::{head, playlist};
 use crate::http::{Body, BodyError, streamed, text};
 use crate::metrics::GatewayCounters;
@@ -25,6 +28,8 @@ use crate::node::OpenError;
 pub(super) async fn deliver(
     request: &Parts,
     item: Box<dyn Item>,
+    source: Arc<dyn Source>,
+    url: &Url,
     counters: &Arc<GatewayCounters>,
     named: Named,
 ) -> Result<Response<Body>, OpenError> {
@@ -50,7 +55,9 @@ pub(super) async fn deliver(
         return Err(FragmentError::Playlist.into());
     }
     outline.headers.insert(X_SOURCE, HeaderValue::from_static(label(feed.sources())));
-    let body = Delivery { feed, item, left: range.end - range.start, counters: counters.clone() };
+    let rest = Rest { source, url: url.clone(), version: item.head().validator.clone(), end: range.end };
+    let left = range.end - range.start;
+    let body = Delivery { feed, item, left, counters: counters.clone(), rest: Some(rest) };
     Ok(with(outline.status, outline.headers, streamed(body.stream(first))))
 }
 
@@ -80,6 +87,8 @@ struct Delivery {
     item: Box<dyn Item>,
     left: u64,
     counters: Arc<GatewayCounters>,
+    /// What can be done once if the feed fails.
+    rest: Option<Rest>,
 }
 
 impl Delivery {
@@ -89,12 +98,23 @@ impl Delivery {
             let chunk = match first {
                 Some(first) => first,
                 None if body.left == 0 => return None,
-                None => body.feed.next().await?,
+                None => body.next().await?,
             };
             let chunk = chunk.map_err(BodyError::from).inspect(|bytes| body.took(bytes));
             Some((chunk, (body, None)))
         })
         .boxed()
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, OpenError>> {
+        let next = self.feed.next().await?;
+        let Err(OpenError::Origin(OriginError::Status { status: 200, .. })) = &next else {
+            return Some(next);
+        };
+        let Some(rest) = self.rest.take() else { return Some(next) };
+        let Some(feed) = rest.feed(self.left).await else { return Some(next) };
+        self.feed = feed;
+        self.feed.next().await
     }
 
     fn took(&mut self, bytes: &Bytes) {
