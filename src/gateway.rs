@@ -13,9 +13,11 @@
 //! | `gateway/route.rs` | which URL a request means |
 //! | `gateway/range.rs`, `gateway/condition.rs` | `Range`, `If-…` |
 //! | `gateway/answer.rs` | a request and its response |
+//! | `gateway/deliver.rs` | the body of what was opened |
 //! | `gateway/outline.rs`, `gateway/head.rs` | status and headers |
 //! | `gateway/cors.rs` | pages that may read |
 //! | `gateway/playlist.rs` | playlists and manifests, rewritten |
+//! | `gateway/heard.rs` | what they said that later requests are answered by |
 //! | `gateway/pass.rs` | what is passed through from the origin |
 //! | `gateway/fault.rs` | errors as statuses |
 //! | `gateway/source.rs` | what is served: the node, and in tests a fake |
@@ -23,8 +25,10 @@
 mod answer;
 mod condition;
 mod cors;
+mod deliver;
 mod fault;
 mod head;
+mod heard;
 mod outline;
 mod pass;
 mod playlist;
@@ -101,6 +105,7 @@ impl Gateway {
             pages: cors::Pages::new(&config.cors),
             names: Names { extra: config.hosts.clone() },
             counters: counters.clone(),
+            heard: heard::Heard::default(),
         });
         let listening = serve(listeners, limits, move |request, local| {
             let answering = answering.clone();

@@ -6,6 +6,7 @@
 
 pub(crate) mod call;
 pub(crate) mod guard;
+pub(crate) mod packed;
 mod serve;
 mod stall;
 

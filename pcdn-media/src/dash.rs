@@ -60,7 +60,7 @@ pub use index::{INDEX_BYTES_MAX, INDEX_DEPTH_MAX, INDICES_MAX, PROBE_BYTES};
 pub use moments::WINDOW_MAX;
 pub use mpd::Mpd;
 pub use names::{KEPT_MAX, Names, name_of};
-pub use rewrite::{RewriteOptions, rewrite};
+pub use rewrite::{Remotes, RewriteOptions, remotes, rewrite, rewrite_remote};
 pub use template::WIDTH_MAX;
 pub use xml::{DEPTH_MAX, DOCUMENT_BYTES_MAX, VALUE_BYTES_MAX};
 

@@ -26,7 +26,7 @@ use pcdn_core::resource::{Resource, ResourceHint};
 
 pub use define::Variables;
 pub use model::{Master, Media, Playlist};
-pub use rewrite::{RewriteOptions, rewrite, strip_skip};
+pub use rewrite::{RewriteOptions, import, rewrite, strip_skip};
 
 use crate::probe;
 

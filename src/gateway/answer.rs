@@ -14,12 +14,13 @@ use pcdn_core::range::ByteRange;
 use pcdn_core::resource::Url;
 
 use super::cors::{METHODS, Pages};
+use super::deliver::{Named, deliver, label};
 use super::head::{X_SOURCE, X_SWARM};
-use super::outline::{outline, with};
-use super::pass::pass;
-use super::rest::Rest;
+use super::heard::{Heard, Word};
+use super::outline::with;
+use super::pass::{pass, pass_unless_playlist};
 use super::route::{NoRoute, route};
-use super::source::{Feed, Item, Source};
+use super::source::Source;
 use super::{fault, head, playlist};
 use crate::http::guard::{self, Names};
 use crate::http::{Body, BodyError, full, streamed, text};
@@ -34,6 +35,7 @@ pub(super) struct Answering {
     pub(super) pages: Pages,
     pub(super) names: Names,
     pub(super) counters: Arc<GatewayCounters>,
+    pub(super) heard: Heard,
 }
 
 impl Answering {
@@ -70,7 +72,16 @@ impl Answering {
         };
         match self.source.segment(&url, asked_range(request), from_start(request)).await {
             Some(Ok(item)) => {
-                return self.delivered(request, item, url).await;
+                return match deliver(request, item, self.source.clone(), &url, &self.counters, Named::Listed)
+                    .await
+                {
+                    Ok(response) => response,
+                    // Replaced or refused at this very moment, or no more to be had in parts.
+                    Err(error) if is_the_origins_answer(&error) => {
+                        pass(&*self.source, request, url, &error).await
+                    }
+                    Err(error) => fault::of_open(&error),
+                };
             }
             // The playlist may know more than the origin: what it lists is passed through, too.
             Some(Err(error)) if is_the_origins_answer(&error) => {
@@ -79,26 +90,42 @@ impl Answering {
             Some(Err(error)) => return fault::of_open(&error),
             None => {}
         }
-        if let Some(kind) = playlist::by_name(&url) {
-            return self.playlist(request, url, kind, local).await;
+        match (self.heard.of(&url), playlist::by_name(&url)) {
+            (Some(Word::Pass), _) => {
+                let why = OpenError::Fragment(FragmentError::LengthUnknown);
+                return pass(&*self.source, request, url, &why).await;
+            }
+            (Some(Word::Remote(base)), _) => {
+                return self.playlist(request, url, playlist::Kind::Remote(base), local).await;
+            }
+            (_, Some(kind)) => return self.playlist(request, url, kind, local).await,
+            (Some(Word::Playlist | Word::Rendition(_)), None) => {
+                return self.playlist(request, url, playlist::Kind::Unknown, local).await;
+            }
+            (None, None) => {}
         }
-        match self.source.open(&url, from_start(request)).await {
-            Ok(item) => self.delivered(request, item, url).await,
+        let answered = match self.source.open(&url, from_start(request)).await {
+            Ok(item) => {
+                deliver(request, item, self.source.clone(), &url, &self.counters, Named::ByTheWeb).await
+            }
+            Err(error) => Err(error),
+        };
+        match answered {
+            Ok(response) => response,
             Err(OpenError::Fragment(FragmentError::Playlist)) => {
+                self.heard.note(&url, Word::Playlist);
                 self.playlist(request, url, playlist::Kind::Unknown, local).await
             }
             Err(OpenError::Fragment(FragmentError::Stream)) => self.live(request, url).await,
-            Err(error) if is_the_origins_answer(&error) => pass(&*self.source, request, url, &error).await,
-            Err(error) => fault::of_open(&error),
-        }
-    }
-
-    /// What is open, or where it has not begun what the origin says instead: replaced or refused at this very moment, or no more to be
-    /// had in parts.
-    async fn delivered(&self, request: &Parts, item: Box<dyn Item>, url: Url) -> Response<Body> {
-        match deliver(request, item, self.source.clone(), &url, &self.counters).await {
-            Ok(response) => response,
-            Err(error) if is_the_origins_answer(&error) => pass(&*self.source, request, url, &error).await,
+            Err(error) if is_the_origins_answer(&error) => {
+                match pass_unless_playlist(&*self.source, request, &url, &error).await {
+                    Some(response) => response,
+                    None => {
+                        self.heard.note(&url, Word::Playlist);
+                        self.playlist(request, url, playlist::Kind::Unknown, local).await
+                    }
+                }
+            }
             Err(error) => fault::of_open(&error),
         }
     }
@@ -150,7 +177,7 @@ impl Answering {
         let proxied = request.uri.authority().is_some_and(|a| !self.names.own(a.as_str(), local));
         let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let here = host.filter(|_| !proxied).map(|host| format!("http://{host}"));
-        playlist::answer(&*self.source, request, url, kind, here.as_deref()).await
+        playlist::answer((&*self.source, &self.heard), request, url, kind, here.as_deref()).await
     }
 
     /// A proxy request to ourselves means our own path.
@@ -183,104 +210,4 @@ fn is_the_origins_answer(error: &OpenError) -> bool {
         error,
         OpenError::Fragment(_) | OpenError::Origin(OriginError::Changed { .. } | OriginError::Status { .. })
     )
-}
-
-/// Answers from an open resource. The first bytes are waited for before the head is sent: an origin that fails shows as a
-/// status instead of a broken body, and the head can say where the bytes come from.
-///
-/// # Errors
-/// Why there is no first byte.
-async fn deliver(
-    request: &Parts,
-    item: Box<dyn Item>,
-    source: Arc<dyn Source>,
-    url: &Url,
-    counters: &Arc<GatewayCounters>,
-) -> Result<Response<Body>, OpenError> {
-    let mut outline = outline(request, item.head(), item.len());
-    head::put(&mut outline.headers, X_SWARM, &item.swarm().to_string());
-    if let Some(age) = item.age() {
-        // A cache behind this gateway must not count from now what was spent here.
-        outline.headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
-    }
-    let Some(range) = outline.body.clone() else { return Ok(outline.response(request)) };
-    if request.method == Method::HEAD || range.is_empty() {
-        // What a HEAD tells was told by the origin.
-        outline.headers.insert(X_SOURCE, HeaderValue::from_static("origin"));
-        return Ok(outline.response(request));
-    }
-    let mut feed = item.read(range.clone());
-    let first = match feed.next().await {
-        Some(Ok(first)) => first,
-        Some(Err(error)) => return Err(error),
-        None => return Ok(text(StatusCode::BAD_GATEWAY, "the content ended before its first byte")),
-    };
-    outline.headers.insert(X_SOURCE, HeaderValue::from_static(label(feed.sources())));
-    let version = item.head().validator.clone();
-    let rest = Rest { source, url: url.clone(), version, end: range.end, len: item.len() };
-    let left = range.end - range.start;
-    let body = Delivery { feed, item, left, counters: counters.clone(), rest: Some(rest) };
-    Ok(with(outline.status, outline.headers, streamed(body.stream(first))))
-}
-
-/// The one word for where bytes came from (cache, origin, peers).
-fn label(sources: (u64, u64, u64)) -> &'static str {
-    match sources {
-        (_, 0, 0) => "cache",
-        (0, _, 0) => "origin",
-        (0, 0, _) => "peer",
-        _ => "mixed",
-    }
-}
-
-/// A body under way. Dropping it drops the feed, which ends the interest in the bytes.
-struct Delivery {
-    feed: Box<dyn Feed>,
-    /// Keeps the swarm joined while the client reads.
-    item: Box<dyn Item>,
-    left: u64,
-    counters: Arc<GatewayCounters>,
-    /// What can be done once if the feed fails.
-    rest: Option<Rest>,
-}
-
-impl Delivery {
-    fn stream(self, first: Bytes) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
-        let first = Some(Ok(first));
-        stream::unfold((self, first), |(mut body, first)| async move {
-            let chunk = match first {
-                Some(first) => first,
-                None if body.left == 0 => return None,
-                None => body.next().await?,
-            };
-            let chunk = chunk.map_err(BodyError::from).inspect(|bytes| body.took(bytes));
-            Some((chunk, (body, None)))
-        })
-        .boxed()
-    }
-
-    async fn next(&mut self) -> Option<Result<Bytes, OpenError>> {
-        let next = self.feed.next().await?;
-        let Err(OpenError::Origin(OriginError::Status { status: 200, .. })) = &next else {
-            return Some(next);
-        };
-        let Some(rest) = self.rest.take() else { return Some(next) };
-        let Some(feed) = rest.feed(self.left).await else { return Some(next) };
-        self.feed = feed;
-        self.feed.next().await
-    }
-
-    fn took(&mut self, bytes: &Bytes) {
-        self.left = self.left.saturating_sub(bytes.len() as u64);
-        self.counters.delivered(bytes.len() as u64);
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if self.left > 0 {
-            self.counters.aborted();
-            tracing::debug!(swarm = %self.item.swarm().short(), left = self.left, "a body ended early");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! What is not served from a swarm: passed through from the origin.
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use pcdn_core::origin::{Origin, OriginError, OriginGet};
@@ -10,7 +10,7 @@ use pcdn_transport::origin::Passed;
 
 use super::outline::{Outline, outline, with};
 use super::source::Source;
-use super::{fault, head};
+use super::{fault, head, playlist};
 use crate::http::{Body, BodyError, streamed};
 use crate::node::OpenError;
 
@@ -31,8 +31,7 @@ const FORWARDED: [HeaderName; 9] = [
 /// The origin's answer to `request`, which could not be opened because of `why`: exactly, if the source can give it so, else
 /// as the seam tells it.
 pub(super) async fn pass(source: &dyn Source, request: &Parts, url: Url, why: &OpenError) -> Response<Body> {
-    let answered = match source.pass(request.method == Method::HEAD, &url, &forwarded(&request.headers)).await
-    {
+    let answered = match asked(source, request, &url).await {
         Some(Ok(passed)) => Ok(exact(passed)),
         Some(Err(error)) => Err(error),
         None if matches!(why, OpenError::Fragment(_) | OpenError::Origin(OriginError::Changed { .. })) => {
@@ -40,6 +39,48 @@ pub(super) async fn pass(source: &dyn Source, request: &Parts, url: Url, why: &O
         }
         None => return fault::of_open(why),
     };
+    from_origin(answered)
+}
+
+/// The same for what nobody said the kind of; `None` if it turns out to be a playlist.
+pub(super) async fn pass_unless_playlist(
+    source: &dyn Source,
+    request: &Parts,
+    url: &Url,
+    why: &OpenError,
+) -> Option<Response<Body>> {
+    if request.method == Method::HEAD {
+        return Some(pass(source, request, url.clone(), why).await);
+    }
+    let mut passed = match asked(source, request, url).await {
+        Some(Ok(passed)) => passed,
+        Some(Err(error)) => return Some(from_origin(Err(error))),
+        None => return Some(pass(source, request, url.clone(), why).await),
+    };
+    if passed.status == 200 && may_be_playlist(&passed.headers) {
+        let first = passed.bytes.next().await;
+        if matches!(&first, Some(Ok(first)) if playlist::is_one(first)) {
+            return None;
+        }
+        passed.bytes = stream::iter(first).chain(passed.bytes).boxed();
+    }
+    Some(from_origin(Ok(exact(passed))))
+}
+
+/// Whether servers that know no better say such a type of a playlist.
+fn may_be_playlist(headers: &[(String, String)]) -> bool {
+    let kind = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let kind = kind.map(|(_, kind)| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    kind.is_none_or(|kind| {
+        kind.starts_with("text/") || kind.ends_with("/xml") || kind.ends_with("/octet-stream")
+    })
+}
+
+async fn asked(source: &dyn Source, request: &Parts, url: &Url) -> Option<Result<Passed, OriginError>> {
+    source.pass(request.method == Method::HEAD, url, &forwarded(&request.headers)).await
+}
+
+fn from_origin(answered: Result<Response<Body>, OriginError>) -> Response<Body> {
     let mut response = answered.unwrap_or_else(|error| fault::of_origin(&error));
     response.headers_mut().insert(head::X_SOURCE, HeaderValue::from_static("origin"));
     response

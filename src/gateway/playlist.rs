@@ -1,7 +1,7 @@
 //! Playlists and manifests: fetched from the origin for every request, told to the node, and rewritten so that all they name is
 //! fetched through this gateway. One that is malformed, or none at all, passes through as it is.
 
-use std::io::Read as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,22 +14,28 @@ use pcdn_core::resource::{ResourceHint, Url};
 use pcdn_media::{dash, hls, probe};
 use pcdn_transport::origin::Passed;
 
+use super::heard::{Heard, resource};
 use super::outline::with;
 use super::source::Source;
 use super::{fault, head};
-use crate::http::{Body, full};
-
-/// Longest playlist that is rewritten; longer ones are broken off with an error, as the parsers would refuse them. 24 hours of
-/// segments of two seconds are 5 MB.
-const TEXT_BYTES_MAX: usize = 16 << 20;
+use crate::http::{Body, full, packed};
 
 /// What a playlist is expected to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Hls,
     Dash,
     /// Its content will tell.
     Unknown,
+    /// A part of a manifest, relative to this.
+    Remote(Arc<Url>),
+}
+
+/// Whether what begins with `first` is a playlist. Servers that make them often give them no name and no type that say so.
+pub(super) fn is_one(first: &[u8]) -> bool {
+    let nameless = Url::parse("http://localhost/").expect("it is a URL");
+    let hint = ResourceHint { url: nameless, content_type: None, first_bytes: first.to_vec() };
+    kind_of(&hint).is_some()
 }
 
 /// What the path's extension says.
@@ -58,7 +64,7 @@ struct Fetched {
 
 /// Answers a request for the playlist at `url`. `here` is this gateway as the player calls it; without, nothing is rewritten.
 pub(super) async fn answer(
-    source: &dyn Source,
+    (source, heard): (&dyn Source, &Heard),
     request: &Parts,
     url: Url,
     kind: Kind,
@@ -75,13 +81,19 @@ pub(super) async fn answer(
     let mut body = fetched.text.clone();
     if fetched.status == StatusCode::OK {
         let (at, text) = (&fetched.at, fetched.text);
-        match source.playlist(&url, at, fetched.content_type.as_deref(), text.clone()).await {
-            Ok(()) => {}
-            Err(error) => tracing::debug!(%error, "a playlist passes through as it is"),
-        }
-        let hint =
-            ResourceHint { url: at.clone(), content_type: fetched.content_type, first_bytes: text.to_vec() };
-        let rewritten = here.map(|here| rewrite(&text, &url, at, kind_of(&hint), here, source.live_start()));
+        let rewritten = match kind {
+            Kind::Remote(base) => here.map(|here| rewrite_remote(&text, &base, here)),
+            _ => {
+                let hint = ResourceHint {
+                    url: at.clone(),
+                    content_type: fetched.content_type,
+                    first_bytes: text[..text.len().min(probe::FIRST_BYTES_MAX)].to_vec(),
+                };
+                let kind = kind_of(&hint);
+                let text = learn(source, heard, &url, &hint, text).await;
+                here.map(|here| rewrite(&text, &url, at, kind, here, source.live_start()))
+            }
+        };
         match rewritten {
             Some(Ok(text)) => body = text,
             Some(Err(error)) => tracing::debug!(%error, "a playlist is not rewritten"),
@@ -91,6 +103,28 @@ pub(super) async fn answer(
     let len = HeaderValue::from(body.len());
     headers.insert(header::CONTENT_LENGTH, len);
     with(fetched.status, headers, full(if request.method == Method::HEAD { Bytes::new() } else { body }))
+}
+
+/// Has the node and this gateway learn what a playlist says; gives its text as it is understood alone.
+async fn learn(source: &dyn Source, heard: &Heard, url: &Url, hint: &ResourceHint, text: Bytes) -> Bytes {
+    let at = &hint.url;
+    let text = match kind_of(hint) {
+        Some(Kind::Hls) => heard.hls(url, at, text),
+        _ => {
+            heard.dash(at, &text);
+            text
+        }
+    };
+    // Every reload of it is a load of the same.
+    match source.playlist(&resource(url), at, hint.content_type.as_deref(), text.clone()).await {
+        Ok(()) => {}
+        Err(error) => tracing::debug!(%error, "a playlist passes through as it is"),
+    }
+    text
+}
+
+fn rewrite_remote(text: &[u8], base: &Url, here: &str) -> Result<Bytes, FragmentError> {
+    Ok(dash::rewrite_remote(text, base, &mut |url| mirrored(here, url))?.into())
 }
 
 fn rewrite(
@@ -150,16 +184,13 @@ async fn fetch(source: &dyn Source, request: &Parts, url: &Url) -> Result<Fetche
     let mut text = BytesMut::new();
     while let Some(chunk) = bytes.next().await {
         text.extend_from_slice(&chunk?);
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(too_long());
+        if text.len() > packed::DOCUMENT_BYTES_MAX {
+            return Err(packed::too_long());
         }
     }
     let said = |name: &str| sent.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
     let content_type = said("content-type");
-    let (text, decoded) = match said("content-encoding").as_deref() {
-        Some("gzip" | "x-gzip") => (gunzip(&text)?, true),
-        _ => (text.freeze(), false),
-    };
+    let (text, decoded) = packed::unpacked(&sent, text.freeze())?;
     let mut headers = head::passed_on(&sent);
     // They speak of the origin's bytes, and these are others.
     for name in [header::ETAG, header::LAST_MODIFIED, header::ACCEPT_RANGES, header::CONTENT_LENGTH] {
@@ -202,20 +233,6 @@ async fn passed(
     }
 }
 
-/// What was packed, as long as it is not a bomb.
-fn gunzip(packed: &[u8]) -> Result<Bytes, OriginError> {
-    let mut text = Vec::new();
-    let mut reader = flate2::read::MultiGzDecoder::new(packed).take(TEXT_BYTES_MAX as u64 + 1);
-    reader
-        .read_to_end(&mut text)
-        .map_err(|error| OriginError::Malformed { what: format!("its gzip: {error}") })?;
-    if text.len() > TEXT_BYTES_MAX { Err(too_long()) } else { Ok(text.into()) }
-}
-
-fn too_long() -> OriginError {
-    OriginError::Malformed { what: "a playlist of more than 16 MiB".to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,14 +246,5 @@ mod tests {
         check("http://user@cdn.example:8080/a", "http://127.0.0.1:7400/http/cdn.example:8080/a");
         check("http://[::1]:80/x", "http://127.0.0.1:7400/http/[::1]/x");
         check("skd://key", "skd://key");
-    }
-
-    #[test]
-    fn a_gzip_bomb_is_refused() {
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        std::io::Write::write_all(&mut packer, &vec![b'#'; TEXT_BYTES_MAX + 1]).unwrap();
-        let bomb = packer.finish().unwrap();
-        assert!(bomb.len() < 64 << 10);
-        assert!(gunzip(&bomb).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The gateway over raw sockets, serving a fake: what a player, a hostile page and a broken client see.
 
 mod fake;
+mod playlists;
 
 use std::sync::atomic::Ordering;
 

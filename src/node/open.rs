@@ -53,13 +53,18 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     if !matches!(url.scheme(), "http" | "https") {
         return Err(OpenError::Url(format!("{} is not an http or https URL", url.scheme())));
     }
-    let known = shared.assets.lock().await.iter().find(|asset| asset.url() == url).cloned();
-    if let Some(asset) = known.filter(|asset| asset.head().len.is_some()) {
+    // A stream that is being read: its origin need not be asked what it is.
+    if running(shared, url).await.is_some() {
+        return Err(FragmentError::Stream.into());
+    }
+    let is_it = |asset: &Asset| asset.url() == url && is_whole(asset);
+    let known = shared.assets.lock().await.iter().find(|asset| is_it(asset)).cloned();
+    if let Some(asset) = known {
         asset.confirmed().settle(shared).await?;
     }
     // One opening of a URL at a time, and nobody waits for the origin of another.
     let _turn = shared.opening.take(url).await;
-    let open = current(shared, &mut *shared.assets.lock().await, |asset| asset.url() == url).await;
+    let open = current(shared, &mut *shared.assets.lock().await, is_it).await;
     // What the origin refused once it may give again.
     let refused = match open {
         Some(asset) if !asset.is_refused() => return Ok(asset),
@@ -99,7 +104,7 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     if let Some(at) = assets.iter().position(|asset| asset.swarm() == key && asset.is_refused()) {
         assets.remove(at).outlive(&shared.links).await;
     }
-    if let Some(asset) = current(shared, &mut assets, |asset| asset.swarm() == key).await {
+    if let Some(asset) = current(shared, &mut assets, |asset| asset.swarm() == key && is_whole(asset)).await {
         return Ok(asset);
     }
     let (signer, discoveries) = (mapping.signer, shared.discoveries_of(&mapping));
@@ -129,6 +134,11 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     }
     assets.push(asset.clone());
     Ok(asset.beginning_with(here))
+}
+
+/// Whether it is a content of known length. The swarms of streams are none: they have no byte of their own.
+fn is_whole(asset: &Asset) -> bool {
+    asset.head().len.is_some()
 }
 
 /// The asset that is open already; one whose content has changed at the origin is left to its readers.

@@ -16,14 +16,18 @@ from media_assets import Assets
 from media_browser import browsers
 from media_demo import demo
 from media_flv import live_flv
+from media_flv_start import live_start
+from media_habits import habits
 from media_identity import identity
 from media_live import live
+from media_low_latency import low_latency
+from media_odd import odd
 from media_rig import Bars, RigError, Session
 from media_vod import KINDS, vod
 
 
 # What a quick run leaves out unless it is asked for by name: others show nearly the same.
-NOT_QUICK = {"live_flv_short_gop", "live_flv_rebased"}
+NOT_QUICK = {"live_flv_short_gop", "live_flv_rebased", "live_flv_start"}
 
 
 def scenarios() -> dict:
@@ -37,8 +41,9 @@ def scenarios() -> dict:
         "live_flv_signed": partial(live_flv, name="live_flv_signed", signed=True),
         "live_flv_feeder_killed": partial(live_flv, name="live_flv_feeder_killed", kill=True),
     }
+    table["live_flv_start"] = live_start
     table |= {f"live_{kind}": partial(live, kind=kind) for kind in ("hls", "dash")}
-    table |= {"browsers": browsers, "identity": identity, "demo": demo}
+    table |= {"browsers": browsers, "identity": identity, "demo": demo, "odd": odd, "low_latency": low_latency, "flv_habits": habits}
     return table | {f"vod_{kind}": partial(vod, kind=kind) for kind in KINDS}
 
 

@@ -8,6 +8,7 @@ mod viewer;
 
 use std::time::Duration;
 
+use pcdn::core::fragment::FragmentError;
 use pcdn::core::unit::Rate;
 use pcdn::transport::memory::{Hub, Link};
 use server::{Habit, Server};
@@ -212,6 +213,20 @@ async fn a_feeder_that_says_goodbye_costs_nothing() {
 }
 
 /// Once only who read the origin forgot old slices: whoever followed for hours filled its memory.
+/// A second player at a gateway was given an empty file: what it opened was the swarm of the first one's stream, which has no length.
+#[tokio::test(start_paused = true)]
+async fn what_is_being_played_opens_as_a_stream_again() {
+    let audience = Audience::gather(7, Server::new(2_000, Habit::Absolute), &[0.3]).await;
+    audience.until(8.0).await;
+    let node = &audience.viewers[0].node;
+    for opened in [node.open(&viewer::url()).await, node.open_to_play(&viewer::url()).await] {
+        assert!(matches!(opened, Err(pcdn::node::OpenError::Fragment(FragmentError::Stream))), "{opened:?}");
+    }
+    let mut second = node.broadcast(&viewer::url()).await.unwrap().listen();
+    assert!(second.next().await.is_some_and(|bytes| bytes.starts_with(b"FLV")));
+    audience.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_costs_what_its_window_costs_whoever_feeds() {
     let all = Audience::gather(1, Server::new(1_000, Habit::Absolute), &[0.3, 1.0, 3.0, 4.0]).await;

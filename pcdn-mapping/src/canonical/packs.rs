@@ -160,11 +160,14 @@ const PACKS: [Pack; 20] = [
     Pack { name: "fastly", when: &[], names: &["fastly_token", "fastly-token"] },
     Pack { name: "cloudflare", when: &[], names: &["__cf_chl_tk"] },
     Pack { name: "wowza", when: &[], names: &["wmsauthsign"] },
-    // Marks of advertising and mail tools.
+    // Marks of advertising and mail tools, and what players tell of themselves in every request (CTA-5004).
     Pack {
         name: TRACKING,
         when: &[],
-        names: &["fbclid", "gclid", "dclid", "msclkid", "yclid", "mc_cid", "mc_eid", "igshid", "_ga", "_gl"],
+        names: &[
+            "cmcd", "fbclid", "gclid", "dclid", "msclkid", "yclid", "mc_cid", "mc_eid", "igshid", "_ga",
+            "_gl",
+        ],
     },
 ];
 

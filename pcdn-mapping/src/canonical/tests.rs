@@ -83,6 +83,7 @@ fn signed_urls_of_every_kind_lose_their_signatures() {
         "e=1700000000&token=ak:sig",
         "sign=S&t=1700000000",
         "%74oken=x&SIG=y&Session=z&utm_source=mail&fbclid=1",
+        "CMCD=bl%3D21300%2Cbr%3D3200%2Csid%3D%226e2f%22",
     ] {
         let signed = text(&format!("http://h.example/f?quality=hd&{query}"));
         assert_eq!(signed, "http(s)://h.example/f?quality=hd", "{query}");

@@ -82,7 +82,7 @@ impl Parser {
                 bound(&mut self.entries, ENTRIES_MAX, "segments")?;
                 self.urls.push(read::place(element, "media", "mediaRange")?);
             }
-            Tag::Timeline | Tag::Aside | Tag::PatchLocation | Tag::Other => {}
+            Tag::Timeline | Tag::Aside | Tag::PatchLocation | Tag::Steering | Tag::Other => {}
         }
         Ok(())
     }

@@ -7,18 +7,21 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pcdn_core::fragment::FragmentError;
 use pcdn_core::resource::Url;
 use quick_xml::escape::escape;
 
-use super::mpd::{Mpd, Segments};
 use super::tag::Tag;
 use super::track::resolve;
-use super::value::{span, write_duration};
+use super::value::write_duration;
 use super::xml::{Element, Step, Walker};
 use super::{PERIODS_MAX, REPRESENTATIONS_MAX, too_much};
+
+mod live;
+mod remote;
+
+pub use remote::{Remotes, remotes, rewrite_remote};
 
 /// How a manifest is rewritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub struct RewriteOptions {
 /// a prefix.
 ///
 /// Replaced: absolute and root-relative `BaseURL`, `@media`, `@initialization`, `@index`, `@sourceURL`,
-/// `@bitstreamSwitching`, `Location`, `@xlink:href`. Removed: `PatchLocation`. Left as they are: time sources, protection,
+/// `@bitstreamSwitching`, `Location`, `ContentSteering`, `@xlink:href`. Removed: `PatchLocation`. Left as they are: time sources, protection,
 /// events, comments, everything of other namespaces, and URLs that are not of the web.
 ///
 /// # Errors
@@ -47,13 +50,9 @@ pub fn rewrite(
     to: &mut dyn FnMut(&Url) -> String,
     options: &RewriteOptions,
 ) -> Result<Vec<u8>, FragmentError> {
-    let mut found = Sites::default();
-    let mut walker = Walker::new(text)?;
-    while let Some(step) = walker.step()? {
-        found.step(step)?;
-    }
+    let found = Sites::of(Walker::new(text)?)?;
     let mut edits = found.edits(base, to, options);
-    if let Some(delay) = options.live_start.map(|behind| delay(text, behind)).transpose()?.flatten() {
+    if let Some(delay) = options.live_start.map(|behind| live::delay(text, behind)).transpose()?.flatten() {
         edits.push(found.delay_edit(&write_duration(delay)));
     }
     Ok(splice(text, edits))
@@ -93,6 +92,8 @@ enum What {
     Segment,
     /// Resolved against the manifest itself.
     Document,
+    /// The same, of a server that tells a player where to go.
+    Steering,
     /// Resolved against the manifest's own base URL.
     Remote,
 }
@@ -119,6 +120,14 @@ struct Sites {
 }
 
 impl Sites {
+    fn of(mut walker: Walker<'_>) -> Result<Self, FragmentError> {
+        let mut found = Self::default();
+        while let Some(step) = walker.step()? {
+            found.step(step)?;
+        }
+        Ok(found)
+    }
+
     fn step(&mut self, step: Step<'_>) -> Result<(), FragmentError> {
         match step {
             Step::Open(element) => {
@@ -134,6 +143,7 @@ impl Sites {
             Step::Close { tag, text, inner, outer } => match tag {
                 Tag::BaseUrl => self.base(text, inner),
                 Tag::Location => self.site(inner, text, What::Document),
+                Tag::Steering => self.site(inner, text, What::Steering),
                 Tag::PatchLocation => self.removed.push(outer),
                 tag if is_level(tag) => drop(self.open.pop()),
                 _ => {}
@@ -207,7 +217,7 @@ impl Sites {
                     replaced(&site.value, outer.unwrap_or(&document), must, to)
                 }
                 What::Segment => templated(&site.value, within.get(site.level).unwrap_or(&document), to),
-                What::Document => replaced(&site.value, &document, options.moved, to),
+                What::Document | What::Steering => replaced(&site.value, &document, options.moved, to),
                 What::Remote => replaced(&site.value, within.first().unwrap_or(&document), options.moved, to),
             };
             edits.extend(new.map(|new| (site.span.clone(), escape(new).into_owned())));
@@ -266,8 +276,12 @@ fn replaced(reference: &str, base: &Url, must: bool, to: &mut dyn FnMut(&Url) ->
     if !must && !leads_away(reference, base) {
         return None;
     }
-    let url = resolve(base, reference).filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let url = resolve(base, reference).filter(is_http)?;
     Some(to(&url))
+}
+
+fn is_http(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
 }
 
 /// Replaces a reference that may be a template. Dollars, and widths such as `%05d`, would not survive in a [`Url`], so
@@ -286,34 +300,4 @@ fn templated(reference: &str, base: &Url, to: &mut dyn FnMut(&Url) -> String) ->
     let mut mapped = replaced(directory, base, true, to)?;
     mapped += rest;
     Some(mapped)
-}
-
-/// `behind` times the duration of the longest segment of the last period. `None` for a static manifest, and where none says
-/// how long it is.
-fn delay(text: &[u8], behind: u32) -> Result<Option<Duration>, FragmentError> {
-    let mpd = Mpd::parse(text)?;
-    if !mpd.dynamic {
-        return Ok(None);
-    }
-    // Each timeline is looked at once, in the level that has it.
-    let mut longest = None;
-    let mut look = |own: &Option<Segments>, outer: Option<Segments>| -> Option<Segments> {
-        let Some(own) = own else { return outer };
-        let written = own.timeline.iter().flat_map(|timeline| timeline.iter().map(|entry| entry.d)).max();
-        let ticks = written.or(own.duration);
-        let whole = own.clone().within(outer.as_ref());
-        longest = longest.max(ticks.map(|ticks| span(ticks.into(), whole.timescale.unwrap_or(1))));
-        Some(whole)
-    };
-    if let Some(period) = mpd.periods.iter().rev().find(|period| !period.remote) {
-        let of_period = look(&period.segments, None);
-        for set in &period.sets {
-            let of_set = look(&set.segments, of_period.clone());
-            for it in &set.representations {
-                look(&it.segments, of_set.clone());
-            }
-        }
-    }
-    let each = longest.or(mpd.max_segment_duration);
-    Ok(each.map(|each| each.saturating_mul(behind)))
 }

@@ -10,6 +10,7 @@ pub(super) enum Tag {
     BaseUrl,
     Location,
     PatchLocation,
+    Steering,
     UtcTiming,
     SegmentBase,
     SegmentList,
@@ -35,6 +36,7 @@ impl Tag {
             (Mpd | Period | Set | Representation, "BaseURL") => BaseUrl,
             (Mpd, "Location") => Location,
             (Mpd, "PatchLocation") => PatchLocation,
+            (Mpd, "ContentSteering") => Steering,
             (Mpd, "UTCTiming") => UtcTiming,
             (Period | Set | Representation, "SegmentBase") => SegmentBase,
             (Period | Set | Representation, "SegmentList") => SegmentList,
@@ -50,8 +52,20 @@ impl Tag {
         }
     }
 
+    /// Inside what an element called `name` stands that is fetched by itself; the whole manifest stands inside nothing.
+    pub(super) fn around(name: &str) -> Option<Tag> {
+        Some(match name {
+            "MPD" => return None,
+            "Period" => Tag::Mpd,
+            "AdaptationSet" => Tag::Period,
+            "Representation" => Tag::Set,
+            "SegmentBase" | "SegmentList" | "SegmentTemplate" => Tag::Representation,
+            _ => Tag::Other,
+        })
+    }
+
     /// Whether its text means something.
     pub(super) fn has_text(self) -> bool {
-        matches!(self, Tag::BaseUrl | Tag::Location)
+        matches!(self, Tag::BaseUrl | Tag::Location | Tag::Steering)
     }
 }

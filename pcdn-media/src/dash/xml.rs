@@ -136,6 +136,8 @@ pub(super) struct Walker<'t> {
     mark: usize,
     open: Vec<Open<'t>>,
     root: Option<Root<'t>>,
+    /// It is no manifest, but what one has elsewhere.
+    remote: bool,
 }
 
 struct Open<'t> {
@@ -160,7 +162,13 @@ impl<'t> Walker<'t> {
         let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = Reader::from_str(bare);
         reader.config_mut().expand_empty_elements = true;
-        Ok(Self { reader, text, mark: text.len() - bare.len(), open: Vec::new(), root: None })
+        let mark = text.len() - bare.len();
+        Ok(Self { reader, text, mark, open: Vec::new(), root: None, remote: false })
+    }
+
+    /// Walks elements that a manifest has elsewhere (`@xlink:href`): one, or several one after another.
+    pub(super) fn remote(text: &'t [u8]) -> Result<Self, FragmentError> {
+        Ok(Self { remote: true, ..Self::new(text)? })
     }
 
     /// The next start or end of an element; `None` after the root's end.
@@ -205,6 +213,7 @@ impl<'t> Walker<'t> {
             self.begin(&element)?;
         }
         let (prefix, local) = split_name(element.name());
+        let parent = parent.or_else(|| Tag::around(local).filter(|_| self.remote));
         if parent != Some(Tag::Other) && self.is_ours(prefix, &element)? {
             element.tag = Tag::of(parent, local);
         }
@@ -212,10 +221,10 @@ impl<'t> Walker<'t> {
         Ok(Step::Open(element))
     }
 
-    /// The root: it alone says which namespace is the manifest's.
+    /// A root: it alone says which namespace is the manifest's.
     fn begin(&mut self, element: &Element<'t>) -> Result<(), FragmentError> {
         let (prefix, local) = split_name(element.name());
-        if local != "MPD" || self.root.is_some() {
+        if !self.remote && (local != "MPD" || self.root.is_some()) {
             return Err(malformed("no MPD", element.span.start));
         }
         self.root = Some(Root { prefix, namespace: namespace_for(prefix, element)? });

@@ -135,6 +135,7 @@ impl Live {
 
     fn bytes(&mut self, mut chunk: Bytes) -> Result<(), FragmentError> {
         while let Some(tag) = self.reader.read(&mut chunk)? {
+            self.slicer.announce(self.reader.announces_pictures());
             self.slicer.tag(&tag);
             while let Some(finished) = self.slicer.next() {
                 self.name(finished)?;

@@ -18,6 +18,11 @@ use super::{AUDIO_MIN_MS, KEYFRAMES_MAX_MS, MIN_MS, PART_MS, SLICE_BYTES_MAX, SL
 
 /// A stream that showed no picture for this long starts as sound alone. If pictures come after all, slicing starts afresh.
 pub(super) const AUDIO_ONLY_MS: i64 = 3_000;
+/// The same where nothing announces pictures, neither the header nor a configuration. From the server a player would have its sound at
+/// once, but some write the header before they know.
+pub(super) const UNANNOUNCED_MS: i64 = 500;
+/// How long the last picture before a break is shown: 25 a second are usual, and times must go on behind it.
+const LAST_MS: i64 = 40;
 /// Room made for a part before it is filled, at most; it follows the length of the one before.
 const ROOM_MAX: usize = 8 << 20;
 
@@ -51,6 +56,8 @@ pub struct Slicer {
     finished: VecDeque<Finished>,
     /// Length of the part before.
     room: usize,
+    /// The connection's header announces no pictures.
+    sound_only: bool,
 }
 
 /// What was seen since the last break.
@@ -95,11 +102,16 @@ impl Slicer {
             Class::Coded { track, key } => self.coded(tag, track, key),
             Class::Config { track, slot } => self.config(track, slot, &tag.body),
             Class::End => {
+                self.break_off(self.clock.now());
                 self.clock.interrupt();
-                self.run = Run::default();
             }
             Class::Other => {}
         }
+    }
+
+    /// What the connection's header says: whether there are pictures. By default it says so.
+    pub fn announce(&mut self, pictures: bool) {
+        self.sound_only = !pictures;
     }
 
     /// The next whole part.
@@ -120,10 +132,11 @@ impl Slicer {
     }
 
     fn coded(&mut self, tag: &Tag, track: Track, key: bool) {
+        let before = self.clock.now();
         let tick = self.clock.tick(tag.kind, tag.timestamp);
         let at = tick.at;
         if tick.broken {
-            self.run = Run::default();
+            self.break_off(before);
         }
         let first = *self.run.first.get_or_insert(at);
         if tag.kind == Kind::Video && self.run.picture.is_none() && at - first < KEYFRAMES_MAX_MS {
@@ -146,13 +159,30 @@ impl Slicer {
         }
     }
 
+    /// The stream breaks behind what came at `last`. That is everybody's end of the part, who reads the same stream.
+    fn break_off(&mut self, last: i64) {
+        let sound_waits = self.run.picture.is_none()
+            && self.run.first.is_none_or(|first| last - first < self.audio_only_ms());
+        if !sound_waits {
+            self.close(last + LAST_MS);
+        }
+        self.run = Run::default();
+    }
+
+    /// How long sound waits for pictures.
+    fn audio_only_ms(&self) -> i64 {
+        let configured = self.configs.iter().any(|config| config.track.kind == Kind::Video);
+        if self.sound_only && !configured { UNANNOUNCED_MS } else { AUDIO_ONLY_MS }
+    }
+
     /// Whether a slice may begin with this tag: a keyframe; without any for long, every picture; without pictures, sound.
     fn is_mark(&mut self, kind: Kind, track: Track, key: bool, at: i64) -> bool {
+        let waits = self.audio_only_ms();
         let run = &mut self.run;
         match kind {
             Kind::Audio => match run.picture {
                 Some(_) => key,
-                None => run.first.is_some_and(|first| at - first >= AUDIO_ONLY_MS),
+                None => run.first.is_some_and(|first| at - first >= waits),
             },
             Kind::Video => {
                 run.picture = Some(at);
@@ -193,7 +223,7 @@ impl Slicer {
     fn part(&mut self, kind: Kind, at: i64) {
         let Some(open) = &self.run.open else { return };
         let first = self.run.first.unwrap_or(at);
-        if self.run.picture.is_none() && at - first < AUDIO_ONLY_MS {
+        if self.run.picture.is_none() && at - first < self.audio_only_ms() {
             // Pictures may come, and then what came before them is dropped.
             return;
         }

@@ -70,6 +70,8 @@ pub struct Reader {
     unknown: u32,
     /// Bytes consumed, for errors.
     at: u64,
+    /// The header says that there are pictures.
+    pictures: bool,
 }
 
 #[derive(Debug)]
@@ -81,7 +83,7 @@ enum State {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { state: State::Signature, partial: BytesMut::new(), unknown: 0, at: 0 }
+        Self { state: State::Signature, partial: BytesMut::new(), unknown: 0, at: 0, pictures: true }
     }
 }
 
@@ -123,11 +125,17 @@ impl Reader {
         }
     }
 
+    /// Whether the stream's header announces pictures; true before it came. Many servers announce some that never come, few forget to.
+    pub fn announces_pictures(&self) -> bool {
+        self.pictures
+    }
+
     /// How many bytes follow the signature before the first length of a tag.
-    fn after_signature(&self, header: &[u8]) -> Result<u64, FragmentError> {
+    fn after_signature(&mut self, header: &[u8]) -> Result<u64, FragmentError> {
         if !header.starts_with(b"FLV\x01") {
             return Err(self.malformed("the stream does not begin with an FLV header of version 1"));
         }
+        self.pictures = header[4] & 1 != 0;
         let offset = (&header[5..]).get_u32();
         if !(SIGNATURE_LEN as u32..=DATA_OFFSET_MAX).contains(&offset) {
             return Err(self.malformed("the header's length is absurd"));

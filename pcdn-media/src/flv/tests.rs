@@ -64,6 +64,56 @@ fn names_of_parts_and_slices_stay() {
     assert_eq!([last(&all), last(&whole(&all))], ["001f43927c81635d", "001b4d89054bc8b3"]);
 }
 
+/// An encoder that began anew took the last 0.4 s before it with it: pictures that the server had sent.
+#[test]
+fn what_came_before_a_break_is_given_to_its_end() {
+    let end = [0x17, 2, 0, 0, 0];
+    for ended in [false, true] {
+        let before = serve(&programme(1, Shape::Gop(2000), 21_000), 0, Server::Absolute, 500_000);
+        let after = serve(&programme(2, Shape::Gop(2000), 9_000), 0, Server::Absolute, 0);
+        let mut stream = before.to_vec();
+        if ended {
+            tag::write(&mut stream, TagKind::Video, 521_000, &end);
+        }
+        // Its own header of 9 bytes is that of a new connection.
+        stream.extend(&after[13..]);
+        let sent = |stream: &[u8]| {
+            let (mut reader, mut chunk) = (Reader::default(), Bytes::copy_from_slice(stream));
+            let all: Vec<Tag> = std::iter::from_fn(|| reader.read(&mut chunk).unwrap()).collect();
+            all.into_iter().map(|tag| tag.body).filter(|body| body[1] == 1).collect::<Vec<_>>()
+        };
+        let all = parts(stream.into());
+        let got: Vec<Bytes> = all
+            .iter()
+            .flat_map(|part| {
+                tag::tags(&part.bytes).map(|tag| Bytes::copy_from_slice(tag.body)).collect::<Vec<_>>()
+            })
+            .filter(|body| body[1] == 1)
+            .collect();
+        let (before, after) = (sent(&before), sent(&after));
+        assert_eq!(got[..before.len()], before);
+        assert_eq!(got[before.len()..before.len() + 300], after[..300]);
+        let ends = all.windows(2).filter(|pair| {
+            pair[0].segment.start.zip(pair[0].segment.duration).map(|(s, d)| s + d) != pair[1].segment.start
+        });
+        assert_eq!(ends.count(), 1, "times go on behind the last picture");
+    }
+}
+
+/// A player of sound alone began 3 s later than at the server.
+#[test]
+fn sound_alone_waits_half_a_second_unless_pictures_are_announced() {
+    let announced = serve(&programme(1, Shape::Sound, 2_000), 0, Server::Absolute, 0);
+    let begun = |stream: Vec<u8>| parts(stream.into()).first().map(|part| part.segment.duration.unwrap());
+    assert_eq!(begun(announced.to_vec()), None, "its header says that there are pictures");
+    let alone = [&tag::stream_header(true, false)[..], &announced[13..]].concat();
+    assert!(begun(alone.clone()).unwrap() <= std::time::Duration::from_millis(530));
+    let mut configured = alone[..13].to_vec();
+    tag::write(&mut configured, TagKind::Video, 0, &stream::video_config(Shape::Gop(40), 1));
+    configured.extend(&alone[13..]);
+    assert_eq!(begun(configured), None);
+}
+
 #[test]
 fn only_flv_is_taken() {
     let hint = |url: &str, first: &[u8]| ResourceHint {

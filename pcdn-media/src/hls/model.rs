@@ -66,6 +66,14 @@ pub struct Master {
     pub variables: Variables,
 }
 
+impl Master {
+    /// The playlists it names: of variants, keyframes and alternatives.
+    pub fn playlists(&self) -> impl Iterator<Item = &Url> {
+        let variants = self.variants.iter().chain(&self.i_frames).map(|variant| &variant.url);
+        variants.chain(self.alternatives.iter().filter_map(|one| one.url.as_ref()))
+    }
+}
+
 /// `EXT-X-STREAM-INF` or `EXT-X-I-FRAME-STREAM-INF`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variant {
@@ -184,6 +192,14 @@ impl Media {
     /// Whether segments may still come: no `EXT-X-ENDLIST`, and not declared immutable.
     pub fn is_growing(&self) -> bool {
         !self.end_list && self.kind != Some(MediaKind::Vod)
+    }
+
+    /// Where parts are and what will be asked for ahead: resources that may still grow, or do not exist yet. Some are segments, too,
+    /// which are whole once they are listed.
+    pub fn unfinished(&self) -> impl Iterator<Item = &Url> {
+        let of_segments = self.segments.iter().flat_map(|segment| &segment.parts);
+        let parts = of_segments.chain(&self.parts).map(|part| &part.url);
+        parts.chain(self.preload_hints.iter().map(|hint| &hint.url))
     }
 
     /// Number of the segment at `index` of [`segments`](Self::segments).

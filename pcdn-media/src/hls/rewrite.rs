@@ -90,6 +90,48 @@ pub fn strip_skip(url: &Url) -> Url {
     url
 }
 
+/// The media playlist `text` with the variables it takes from its master playlist (`EXT-X-DEFINE:IMPORT`) defined by themselves:
+/// from then on it stands alone. What `imports` does not have stays as it is.
+///
+/// ```
+/// use pcdn_media::hls::{Playlist, import};
+/// let master = b"#EXTM3U\n#EXT-X-DEFINE:NAME=\"host\",VALUE=\"a.example\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
+/// let Playlist::Master(master) = Playlist::parse(master, &"http://cdn.example/m.m3u8".parse()?)? else { unreachable!() };
+/// let alone = import(b"#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"host\"\n", &master.variables)?;
+/// assert_eq!(alone, b"#EXTM3U\n#EXT-X-DEFINE:NAME=\"host\",VALUE=\"a.example\"\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// If it is no playlist, or a bound is met.
+pub fn import(text: &[u8], imports: &Variables) -> Result<Vec<u8>, FragmentError> {
+    let mut out = Vec::with_capacity(text.len());
+    for line in lines(text)? {
+        let line = line?;
+        let Kind::Tag("EXT-X-DEFINE", list) = line.kind() else {
+            out.extend_from_slice(line.raw);
+            continue;
+        };
+        let name = attributes(list).find(|found| found.name == "IMPORT").map(|found| found.value);
+        let plain =
+            name.zip(name.and_then(|name| imports.get(name))).and_then(|(name, value)| plain(name, value));
+        match plain {
+            Some(plain) => {
+                out.extend_from_slice(plain.as_bytes());
+                out.extend_from_slice(line.end());
+            }
+            None => out.extend_from_slice(line.raw),
+        }
+    }
+    Ok(out)
+}
+
+/// A definition that holds wherever the playlist is found; `None` if it cannot be written so.
+fn plain(name: &str, value: &str) -> Option<String> {
+    let writable = ![name, value].iter().any(|text| text.contains(['"', '\r', '\n']));
+    writable.then(|| format!("#EXT-X-DEFINE:NAME=\"{name}\",VALUE=\"{value}\""))
+}
+
 struct Writer<'d> {
     scope: Scope<'d>,
     to: &'d mut dyn FnMut(&Url) -> String,
@@ -154,9 +196,7 @@ impl Writer<'_> {
     fn define(&mut self, list: &str, line: &Line<'_>) -> Result<Option<String>, FragmentError> {
         let (name, value) = self.scope.define(list, line.at)?;
         let depends = attributes(list).any(|found| matches!(found.name, "IMPORT" | "QUERYPARAM"));
-        let writable = !format!("{name}{value}").contains(['"', '\r', '\n']);
-        let plain = (depends || list.contains("{$")) && writable;
-        Ok(plain.then(|| format!("#EXT-X-DEFINE:NAME=\"{name}\",VALUE=\"{value}\"")))
+        Ok(if depends || list.contains("{$") { plain(&name, &value) } else { None })
     }
 }
 

@@ -25,6 +25,9 @@ use crate::node::OpenError;
 pub(super) const LEN: u64 = 100_000;
 pub(super) const DAY: &str = "Sun, 22 Nov 2026 10:00:00 GMT";
 
+/// A playlist, whose parts are not to be kept.
+pub(super) const LIST: &[u8] = b"#EXTM3U\n#EXT-X-PART:DURATION=1,URI=\"/film.mp4\"\n#EXTINF:4,\n/a.ts\n";
+
 pub(super) fn content() -> Vec<u8> {
     (0..LEN).map(|i| (i * 31 % 251) as u8).collect()
 }
@@ -45,6 +48,19 @@ pub(super) struct FakeItem {
     garbled: bool,
     pub(super) pulled: Arc<AtomicU64>,
     pub(super) dropped: Arc<Notify>,
+}
+
+/// A short text, at once.
+struct TextFeed(Option<Bytes>);
+
+#[async_trait]
+impl Feed for TextFeed {
+    async fn next(&mut self) -> Option<Result<Bytes, OpenError>> {
+        self.0.take().map(Ok)
+    }
+    fn sources(&self) -> (u64, u64, u64) {
+        (0, 1, 0)
+    }
 }
 
 pub(super) struct FakeFeed {
@@ -76,7 +92,8 @@ impl Source for Fake {
             "film.mp4" | "garbled.mp4" => LEN,
             "endless" => 1 << 40,
             "empty" => 0,
-            "unknown" | "known" => return Err(FragmentError::LengthUnknown.into()),
+            "nameless" => LIST.len() as u64,
+            "unknown" | "known" | "nameless-stream" => return Err(FragmentError::LengthUnknown.into()),
             "404" => return Err(status(404).into()),
             "503" => return Err(status(503).into()),
             "silent" => return Err(OriginError::Silent(std::time::Duration::from_secs(15)).into()),
@@ -135,8 +152,12 @@ impl Source for Fake {
             return Some(Ok(Passed { url: url.clone(), status: 200, len: Some(LEN), headers, bytes }));
         }
         // As an origin without ranges that has a page for what is missing.
-        let body = format!("<p>{} {}", url.path(), headers.len());
-        let (status, len) = (404, Some(body.len() as u64));
+        let mut body = format!("<p>{} {}", url.path(), headers.len());
+        let mut status = 404;
+        if url.path().contains("nameless") {
+            (status, body) = (200, String::from_utf8_lossy(LIST).into_owned());
+        }
+        let len = Some(body.len() as u64);
         let sent = [
             ("content-type", "text/html"),
             ("cache-control", "no-store"),
@@ -165,6 +186,9 @@ impl Item for FakeItem {
         Some(std::time::Duration::from_millis(7_900))
     }
     fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
+        if self.len == LIST.len() as u64 {
+            return Box::new(TextFeed(Some(Bytes::from_static(LIST))));
+        }
         let (pulled, dropped) = (self.pulled.clone(), self.dropped.clone());
         Box::new(FakeFeed { at: range.start, end: range.end, garbled: self.garbled, pulled, dropped })
     }

@@ -7,19 +7,18 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use pcdn_core::fragment::{FragmentError, Listing};
 use pcdn_core::id::SwarmKey;
-use pcdn_core::origin::{OriginError, OriginGet};
+use pcdn_core::origin::OriginGet;
 use pcdn_core::resource::Url;
 
 use super::track::Track;
 use super::{Stream, lock};
+use crate::http::packed;
 use crate::node::{Asset, Node, OpenError};
 
-/// Longest playlist that is read.
-const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 /// Segments of one rendition at most: 24 hours in segments of four seconds.
 const SEGMENTS_MAX: usize = 21_600;
 /// Lengths asked for at once.
@@ -33,12 +32,11 @@ impl Node {
         let mut text = BytesMut::new();
         while let Some(chunk) = body.bytes.next().await {
             text.extend_from_slice(&chunk?);
-            if text.len() > DOCUMENT_BYTES_MAX {
-                let what = "a playlist of more than 16 MiB".to_owned();
-                return Err(OriginError::Malformed { what }.into());
+            if text.len() > packed::DOCUMENT_BYTES_MAX {
+                return Err(packed::too_long().into());
             }
         }
-        let text: Bytes = text.freeze();
+        let (text, _) = packed::unpacked(&body.head.headers, text.freeze())?;
         let stream = self.stream(url, body.head.content_type.as_deref(), &text).await?;
         stream.supply(url, text).await?;
         Ok(stream)

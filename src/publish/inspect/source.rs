@@ -14,6 +14,7 @@ use pcdn_transport::origin::Http;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
+use crate::http::packed;
 use crate::publish::PublishError;
 use crate::publish::local::Document;
 use crate::publish::sign::document_of;
@@ -51,17 +52,18 @@ impl Source {
     /// A document, and where it was found.
     pub(super) async fn document(&self, url: &Url) -> Result<(Url, Bytes), PublishError> {
         let failed = failed(url);
-        let (at, mut bytes) = match &self.http {
+        let (at, headers, mut bytes) = match &self.http {
             Some(http) => {
                 let passed = http.pass(false, url, &[]).await.map_err(&failed)?;
                 match passed.status {
-                    200 => (passed.url, passed.bytes),
+                    200 => (passed.url, passed.headers, passed.bytes),
                     status => return Err(failed(OriginError::Status { status, retry_after: None })),
                 }
             }
             None => {
                 let want = OriginGet::whole(url.clone());
-                (url.clone(), self.origin.get(&want).await.map_err(&failed)?.bytes)
+                let body = self.origin.get(&want).await.map_err(&failed)?;
+                (url.clone(), body.head.headers, body.bytes)
             }
         };
         let mut text = BytesMut::new();
@@ -71,7 +73,8 @@ impl Source {
                 return Err(failed(OriginError::Malformed { what: "a document of more than 16 MiB".into() }));
             }
         }
-        Ok((at, text.freeze()))
+        let (text, _) = packed::unpacked(&headers, text.freeze()).map_err(failed)?;
+        Ok((at, text))
     }
 
     /// Some bytes of a file, as many of them as there are.

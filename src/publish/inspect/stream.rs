@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use pcdn_core::fragment::{Fragmenter, Listing, Part};
 use pcdn_core::id::{Rid, RuleId, SwarmKey};
@@ -14,6 +15,7 @@ use pcdn_core::mapping::Mapper;
 use pcdn_core::origin::OriginError;
 use pcdn_core::resource::{Resource, ResourceHint, Url};
 use pcdn_core::unit::Time;
+use pcdn_media::hls;
 use tokio::time::Instant;
 
 use super::{Inspection, Rendition, SegmentReport, Source, report};
@@ -42,6 +44,10 @@ struct Loaded {
     rid: Option<Rid>,
     outline: Outline,
     listings: Vec<Listing>,
+    /// What it defines for the playlists it names.
+    variables: hls::Variables,
+    /// What the playlist that names it defines for it.
+    imports: hls::Variables,
 }
 
 /// What an inspection is about: a document, and one rendition of it.
@@ -146,7 +152,7 @@ impl Inspector {
     }
 
     async fn choose(&self, url: &Url, rendition: Option<u32>, must: bool) -> Result<Chosen, PublishError> {
-        let mut document = self.open(url).await?;
+        let mut document = self.open(url, hls::Variables::default()).await?;
         let found = document.outline.renditions.clone();
         let own_playlist = |index| found.iter().find(|it| it.index == index).and_then(|it| it.url.clone());
         let is_master = found.iter().any(|rendition| rendition.url.is_some());
@@ -179,23 +185,36 @@ impl Inspector {
         let swarm = known.map_or(own, |known| known.swarm);
         let mut rendition = index;
         if let Some(url) = own_playlist(index) {
-            document = self.open(&url).await?;
+            document = self.open(&url, document.variables).await?;
             rendition = 0;
         }
         Ok(Chosen { document, renditions, rendition: Some(rendition), swarm })
     }
 
-    async fn open(&self, url: &Url) -> Result<Loaded, PublishError> {
+    async fn open(&self, url: &Url, imports: hls::Variables) -> Result<Loaded, PublishError> {
         let rid = self.map(url).await;
         let resource = Resource { url: url.clone(), rid: rid.unwrap_or(Rid([0; 32])), head: None };
         let outline = Outline::open(self.fragmenter.as_ref(), &resource)?;
-        let mut loaded = Loaded { url: url.clone(), rid, outline, listings: Vec::new() };
+        let mut loaded = Loaded {
+            url: url.clone(),
+            rid,
+            outline,
+            listings: Vec::new(),
+            variables: hls::Variables::default(),
+            imports,
+        };
         self.load(&mut loaded, url).await?;
         Ok(loaded)
     }
 
     async fn load(&self, document: &mut Loaded, url: &Url) -> Result<(), PublishError> {
-        let (at, text) = self.source.document(url).await?;
+        let (at, mut text) = self.source.document(url).await?;
+        if !document.imports.is_empty() {
+            text = hls::import(&text, &document.imports).map_or(text, Bytes::from);
+        }
+        if let Ok(hls::Playlist::Master(master)) = hls::Playlist::parse(&text, &at) {
+            document.variables = master.variables;
+        }
         let mut part = Part::Document(at, text);
         for _ in 0..INDEXES_MAX {
             let Some((url, range)) = document.outline.supply(self.now(), part)? else { break };

@@ -1,7 +1,7 @@
 //! Manifests for players behind a gateway.
 
 use super::*;
-use crate::dash::{RewriteOptions, rewrite};
+use crate::dash::{RewriteOptions, remotes, rewrite, rewrite_remote};
 
 const STAY: RewriteOptions = RewriteOptions { moved: false, live_start: None };
 const MOVED: RewriteOptions = RewriteOptions { moved: true, live_start: None };
@@ -146,5 +146,52 @@ fn the_live_start_is_so_many_segments_behind() {
     assert_eq!(
         start("<MPD type='dynamic' maxSegmentDuration='PT1.5S'/>"),
         "<MPD suggestedPresentationDelay=\"PT4.500S\" type='dynamic' maxSegmentDuration='PT1.5S'/>"
+    );
+}
+
+#[test]
+fn what_a_manifest_has_elsewhere_leads_through_the_gateway_too() {
+    let mut to = |url: &Url| format!("http://gw/{}/{}{}", url.scheme(), url.authority(), url.path());
+    let mut remote = |text: &str| {
+        let out = rewrite_remote(text.as_bytes(), &url("https://cdn.test/v/"), &mut to);
+        String::from_utf8(out.unwrap()).unwrap()
+    };
+    let period = |base: &str, media: &str| {
+        format!(
+            "\u{feff}<?xml version='1.0'?>\n<!-- an advertisement -->\n<Period xmlns='urn:mpeg:dash:schema:mpd:2011'>\
+             <BaseURL>{base}</BaseURL><AdaptationSet><SegmentTemplate media='{media}'/></AdaptationSet></Period>\n<Period/>"
+        )
+    };
+    assert_eq!(
+        remote(&period("http://ads.test/1/", "/$Number$.m4s")),
+        period("http://gw/http/ads.test/1/", "http://gw/http/ads.test/$Number$.m4s")
+    );
+    assert_eq!(remote(&period("sub/", "$Number$.m4s")), period("sub/", "$Number$.m4s"), "it stays as it is");
+    let set = |media: &str| {
+        format!("<m:AdaptationSet xmlns:m='u'><m:SegmentTemplate media='{media}'/></m:AdaptationSet>")
+    };
+    assert_eq!(remote(&set("/$Time$")), set("http://gw/https/cdn.test/$Time$"));
+    let list = |media: &str| format!("<SegmentList><SegmentURL media='{media}'/></SegmentList>");
+    assert_eq!(remote(&list("//b.test/1")), list("http://gw/https/b.test/1"));
+    let stranger = "<a><BaseURL>http://b.test/</BaseURL></a>";
+    assert_eq!(remote(stranger), stranger);
+    assert!(rewrite_remote(b"no XML", &url(HOME), &mut |url| url.to_string()).is_err());
+}
+
+#[test]
+fn what_a_manifest_has_elsewhere_is_found() {
+    let text = "<MPD xmlns:xlink='x'><BaseURL>https://b.test/v/</BaseURL><ContentSteering>s?a</ContentSteering><Period xlink:href='p.xml'/>\
+                <Period xlink:href='urn:mpeg:dash:resolve-to-zero:2013'/><Period><AdaptationSet xlink:href='/s'/></Period></MPD>";
+    let found = remotes(text.as_bytes(), &url(HOME)).unwrap();
+    assert_eq!(found.base, url("https://b.test/v/"));
+    assert_eq!(found.urls, [url("https://b.test/v/p.xml"), url("https://b.test/s")]);
+    assert_eq!(found.steering, [url(HOME).join("s?a").unwrap()]);
+}
+
+#[test]
+fn a_steering_server_is_asked_through_the_gateway() {
+    check(
+        "<ContentSteering defaultServiceLocation='a'>https://s.test/x?t=1</ContentSteering>",
+        "<ContentSteering defaultServiceLocation='a'>http://gw/https/s.test/x?t=1</ContentSteering>",
     );
 }

@@ -123,6 +123,25 @@ fn variables_are_gone_and_definitions_hold_anywhere() {
 }
 
 #[test]
+fn with_its_imports_a_playlist_stands_alone() {
+    let text =
+        b"#EXTM3U\r\n#EXT-X-DEFINE:IMPORT=\"dir\"\r\n#EXT-X-DEFINE:IMPORT=\"no\"\n#EXTINF:1,\n{$dir}/a";
+    let want = "#EXTM3U\r\n#EXT-X-DEFINE:NAME=\"dir\",VALUE=\"v1\"\r\n#EXT-X-DEFINE:IMPORT=\"no\"\n#EXTINF:1,\n{$dir}/a";
+    assert_eq!(String::from_utf8(import(text, &master(MASTER).variables).unwrap()).unwrap(), want);
+    assert_eq!(import(VOD, &master(MASTER).variables).unwrap(), VOD);
+    assert!(import(b"no playlist", &Variables::default()).is_err());
+}
+
+#[test]
+fn what_may_still_grow_is_known() {
+    let names: Vec<_> = media(LOW_LATENCY).unfinished().map(|url| url.path().to_owned()).collect();
+    let parts = media(LOW_LATENCY).segments.iter().map(|segment| segment.parts.len()).sum::<usize>();
+    assert_eq!(names.len(), parts + media(LOW_LATENCY).parts.len() + media(LOW_LATENCY).preload_hints.len());
+    assert!(!names.is_empty());
+    assert_eq!(media(VOD).unfinished().count(), 0);
+}
+
+#[test]
 fn a_rewritten_playlist_says_the_same() {
     let mut absolute = |url: &Url| url.to_string();
     for text in [VOD, LOW_LATENCY, ODD] {
