@@ -64,7 +64,7 @@ pub trait Scheduler: Send + Debug {
 
 /// A piece's position in [`View::pieces`]: dense, in the order in which segments were cut. Stable while the swarm is open, but
 /// for live streams: there all slots move down when old segments leave in front, so a scheduler that remembers pieces from
-/// plan to plan remembers their [`PieceKey`].
+/// plan to plan remembers their [`PieceKey`](crate::layout::PieceKey).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
 
