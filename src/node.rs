@@ -37,6 +37,7 @@ mod mapped;
 mod open;
 mod sample;
 mod serve;
+mod shelf;
 mod status;
 pub(crate) mod stream;
 mod throttle;

@@ -54,6 +54,11 @@ impl ResourceHead {
             .or_else(|| self.header("last-modified"))
     }
 
+    /// Whether it names a version at all, by an entity tag or a date.
+    pub fn has_version(&self) -> bool {
+        self.tag().or_else(|| self.modified()).is_some()
+    }
+
     /// What differs between the content this head tells of and that of a `later` head of the same URL; `None` if nothing says that
     /// it is another. Two strong tags and the length decide alone; else a weak tag and the date must agree where both heads have
     /// one.

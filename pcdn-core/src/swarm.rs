@@ -16,6 +16,7 @@ mod acquaintances;
 mod background;
 pub mod board;
 mod company;
+mod doubt;
 mod exchange;
 mod flight;
 mod front;
@@ -82,6 +83,7 @@ pub struct Swarm {
     company: company::Company,
     exchange: exchange::Exchange,
     proof: proof::Proof,
+    doubts: doubt::Doubts,
     relay: relay::Relay,
     flights: flight::Flights,
     origin: origin::Runs,
@@ -120,6 +122,7 @@ impl Swarm {
             gossip: gossip::Gossip::new(now, dice.fork("gossip")),
             company: company::Company::new(now),
             proof: proof::Proof::new(setup.integrity, setup.witnesses, setup.trust),
+            doubts: doubt::Doubts::default(),
             relay: relay::Relay::default(),
             flights: flight::Flights::default(),
             origin: origin::Runs::new(!setup.follow),
@@ -260,6 +263,7 @@ impl Swarm {
         self.expire_flights(now);
         self.refresh_readers(now);
         self.refresh_origin(now);
+        self.compare(now);
         self.chat(now);
         self.sign_receipts(now);
         self.audit(now);

@@ -68,7 +68,17 @@ impl Answering {
             Err(no_route) => return fault::of_route(no_route),
         };
         match self.source.segment(&url, asked_range(request)).await {
-            Some(Ok(item)) => return deliver(request, item, &self.counters).await,
+            Some(Ok(item)) => {
+                let delivered = deliver(request, item, &self.counters).await;
+                return match delivered {
+                    Ok(response) => response,
+                    // Replaced at this very moment: the origin gives it whole.
+                    Err(error @ OpenError::Origin(OriginError::Changed { .. })) => {
+                        pass(&*self.source, request, url, &error).await
+                    }
+                    Err(error) => fault::of_open(&error),
+                };
+            }
             // The playlist may know more than the origin: what it lists is passed through, too.
             Some(Err(error)) if is_the_origins_answer(&error) => {
                 return pass(&*self.source, request, url, &error).await;
@@ -80,7 +90,9 @@ impl Answering {
             return self.playlist(request, url, kind, local).await;
         }
         match self.source.open(&url, from_start(request)).await {
-            Ok(item) => deliver(request, item, &self.counters).await,
+            Ok(item) => {
+                deliver(request, item, &self.counters).await.unwrap_or_else(|error| fault::of_open(&error))
+            }
             Err(OpenError::Fragment(FragmentError::Playlist)) => {
                 self.playlist(request, url, playlist::Kind::Unknown, local).await
             }
@@ -164,10 +176,11 @@ fn from_start(request: &Parts) -> bool {
 }
 
 /// Whether a client should see what the origin says instead: content that cannot be cut, and statuses that asking once more
-/// does not change. One that is overloaded (429, 5xx) is not asked again.
+/// does not change. One that is overloaded (429, 5xx) is not asked again. What was replaced while others read it is the origin's to
+/// give.
 fn is_the_origins_answer(error: &OpenError) -> bool {
     match error {
-        OpenError::Fragment(_) => true,
+        OpenError::Fragment(_) | OpenError::Origin(OriginError::Changed { .. }) => true,
         OpenError::Origin(OriginError::Status { status, .. }) => matches!(status, 300..=428 | 430..=499),
         _ => false,
     }
@@ -175,28 +188,35 @@ fn is_the_origins_answer(error: &OpenError) -> bool {
 
 /// Answers from an open resource. The first bytes are waited for before the head is sent: an origin that fails shows as a
 /// status instead of a broken body, and the head can say where the bytes come from.
-async fn deliver(request: &Parts, item: Box<dyn Item>, counters: &Arc<GatewayCounters>) -> Response<Body> {
+///
+/// # Errors
+/// Why there is no first byte.
+async fn deliver(
+    request: &Parts,
+    item: Box<dyn Item>,
+    counters: &Arc<GatewayCounters>,
+) -> Result<Response<Body>, OpenError> {
     let mut outline = outline(request, item.head(), item.len());
     head::put(&mut outline.headers, X_SWARM, &item.swarm().to_string());
     if let Some(age) = item.age() {
         // A cache behind this gateway must not count from now what was spent here.
         outline.headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     }
-    let Some(range) = outline.body.clone() else { return outline.response(request) };
+    let Some(range) = outline.body.clone() else { return Ok(outline.response(request)) };
     if request.method == Method::HEAD || range.is_empty() {
         // What a HEAD tells was told by the origin.
         outline.headers.insert(X_SOURCE, HeaderValue::from_static("origin"));
-        return outline.response(request);
+        return Ok(outline.response(request));
     }
     let mut feed = item.read(range.clone());
     let first = match feed.next().await {
         Some(Ok(first)) => first,
-        Some(Err(error)) => return fault::of_open(&error),
-        None => return text(StatusCode::BAD_GATEWAY, "the content ended before its first byte"),
+        Some(Err(error)) => return Err(error),
+        None => return Ok(text(StatusCode::BAD_GATEWAY, "the content ended before its first byte")),
     };
     outline.headers.insert(X_SOURCE, HeaderValue::from_static(label(feed.sources())));
     let body = Delivery { feed, item, left: range.end - range.start, counters: counters.clone() };
-    with(outline.status, outline.headers, streamed(body.stream(first)))
+    Ok(with(outline.status, outline.headers, streamed(body.stream(first))))
 }
 
 /// The one word for where bytes came from (cache, origin, peers).

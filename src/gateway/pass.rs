@@ -35,7 +35,9 @@ pub(super) async fn pass(source: &dyn Source, request: &Parts, url: Url, why: &O
     {
         Some(Ok(passed)) => Ok(exact(passed)),
         Some(Err(error)) => Err(error),
-        None if matches!(why, OpenError::Fragment(_)) => retold(&*source.origin(), request, url).await,
+        None if matches!(why, OpenError::Fragment(_) | OpenError::Origin(OriginError::Changed { .. })) => {
+            retold(&*source.origin(), request, url).await
+        }
         None => return fault::of_open(why),
     };
     let mut response = answered.unwrap_or_else(|error| fault::of_origin(&error));

@@ -163,7 +163,7 @@ impl Item for SegmentItem {
         SegmentItem::head(self)
     }
     fn age(&self) -> Option<Duration> {
-        None
+        SegmentItem::age(self)
     }
     fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
         Box::new(SegmentItem::read(self, range))

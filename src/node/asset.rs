@@ -1,5 +1,6 @@
 //! An open resource, and reading it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pcdn_core::id::{Rid, SwarmKey};
+use pcdn_core::layout::SegmentId;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::swarm::{ReaderId, Source};
 use pcdn_core::unit::Rate;
@@ -37,6 +39,8 @@ pub(super) struct Info {
     /// Under what its pieces are kept.
     pub(super) shelf: SwarmKey,
     pub(super) head: ResourceHead,
+    /// Its segments are those of a playlist.
+    pub(super) listed: bool,
     /// Whether it is still what the origin has.
     pub(super) confirmed: Arc<Confirmed>,
 }
@@ -84,7 +88,12 @@ impl Asset {
 
     /// How old the origin's word on it is (RFC 9111 section 4.2.3): `Age` for whoever is given it now.
     pub fn age(&self) -> Duration {
-        self.node.upgrade().map_or(Duration::ZERO, |node| self.info.confirmed.age(node.clock.now()))
+        self.age_of(&self.info.confirmed)
+    }
+
+    /// The same of one of its segments.
+    pub(super) fn age_of(&self, confirmed: &Confirmed) -> Duration {
+        self.node.upgrade().map_or(Duration::ZERO, |node| confirmed.age(node.clock.now()))
     }
 
     pub(super) fn confirmed(&self) -> &Arc<Confirmed> {
@@ -98,6 +107,18 @@ impl Asset {
 
     pub(super) fn shelf(&self) -> SwarmKey {
         self.info.shelf
+    }
+
+    /// Of a playlist's swarm: what the store calls each of its segments, as far as they are known. `None` for other contents, whose
+    /// segments have the same names there.
+    pub(super) async fn shelved(&self) -> Option<BTreeMap<SegmentId, SegmentId>> {
+        if !self.info.listed {
+            return None;
+        }
+        let (answer, named) = oneshot::channel();
+        // A swarm that was left has none.
+        let _ = self.tell(ToSwarm::Shelved(answer)).await;
+        Some(named.await.unwrap_or_default())
     }
 
     /// What the origin said of it.

@@ -11,10 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use pcdn_core::discovery::Discovery;
-use pcdn_core::fragment::Cut;
+use pcdn_core::fragment::{Cut, Segment};
 use pcdn_core::id::{PeerId, SwarmKey};
 use pcdn_core::layout::{PieceKey, SegmentId};
-use pcdn_core::origin::{Origin, OriginError};
+use pcdn_core::origin::Origin;
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::receipt::Receipt;
 use pcdn_core::resource::{ResourceHead, Url};
@@ -38,7 +38,8 @@ use super::keeper::Job;
 use super::links::{Link, Links};
 use super::open::StreamSide;
 use super::status::{PeerStatus, SwarmReport, SwarmStatus};
-use super::{OpenError, Throttle};
+use super::stream::track::{self, Told};
+use super::{OpenError, Throttle, shelf};
 
 /// Messages to a swarm waiting for it: a burst of arriving pieces of every neighbour, and then they wait in the transports.
 pub(crate) const INBOX: usize = 1_024;
@@ -58,6 +59,8 @@ pub(crate) struct Surroundings {
     pub(crate) key: SwarmKey,
     /// Under what its pieces are kept.
     pub(crate) shelf: SwarmKey,
+    /// Of a stream: its segments there.
+    pub(crate) segments: shelf::Segments,
     /// Whether the content is still what the origin has.
     pub(crate) confirmed: Arc<Confirmed>,
     pub(crate) rid: pcdn_core::id::Rid,
@@ -104,7 +107,7 @@ pub(crate) async fn run(
         finding: false,
         appeared: 0,
         lent: Arc::new(Throttle::new(Rate::UNLIMITED)),
-        heads: HashMap::new(),
+        told: HashMap::new(),
         outlived: None,
         limit: (Rate::UNLIMITED, Rate::UNLIMITED),
         limited: Time::ZERO,
@@ -129,7 +132,7 @@ struct Driver {
     /// Bounds what is fetched in the background, beside the node's own bound.
     lent: Arc<Throttle>,
     /// Of a stream's segments: their URLs are resources of their own, with versions of their own.
-    heads: HashMap<SegmentId, (Url, ResourceHead)>,
+    told: HashMap<SegmentId, (Segment, Told)>,
     /// Another content has taken its place: it ends with the last reader after this.
     outlived: Option<Time>,
     /// What the engine knows of the node's own bounds: of the swarm, and of each neighbour.
@@ -232,9 +235,6 @@ impl Driver {
             ToSwarm::OriginBytes { run, bytes } => self.give(Input::OriginBytes { run, bytes }),
             ToSwarm::OriginEnd { run, result } => {
                 self.runs.remove(&run);
-                if matches!(result, Err(OriginError::Changed { .. })) {
-                    self.around.confirmed.change();
-                }
                 self.give(Input::OriginEnd { run, result });
             }
             ToSwarm::Loaded { key, bytes } => {
@@ -243,13 +243,25 @@ impl Driver {
             }
             ToSwarm::Found(records) => self.give(Input::Found(records)),
             ToSwarm::Searched => self.finding = false,
-            ToSwarm::Cut(segment, head) => {
-                self.heads.insert(segment.id, (segment.url.clone(), head));
+            ToSwarm::Cut(segment, told) => {
+                if let Some((old, _)) = self.told.get(&segment.id) {
+                    self.retire(old.id, old.offset);
+                }
+                // What is here of it is known before it is: nothing that is here is asked for.
+                let held = self.around.segments.place(&segment, told.proof());
+                self.give(Input::Held(held));
+                self.told.insert(segment.id, (segment.clone(), told));
                 self.give(Input::Cut(Cut::Segment(segment)));
+            }
+            ToSwarm::Shelved(answer) => {
+                // Whoever asked and went away does not mind.
+                let named = self.told.keys().map(|segment| (self.around.segments.name(*segment), *segment));
+                let _ = answer.send(named.collect());
             }
             ToSwarm::Sliced(slice) => self.give(Input::Cut(Cut::Sliced(slice))),
             ToSwarm::Follow(segment, note) => self.give(Input::Follow(segment, note)),
             ToSwarm::Retire(id) => self.give(Input::Cut(Cut::Retired(id))),
+            ToSwarm::Outdated(id, offset) => self.retire(id, offset),
             ToSwarm::Backing { of, doubted, awaited, reach, answer } => {
                 // Whoever asked and went away does not mind.
                 let lack = |ids: &[SegmentId]| ids.iter().filter(|id| !self.swarm.is_provable(**id)).count();
@@ -285,6 +297,14 @@ impl Driver {
                 let _ = answer.send(self.status());
             }
             ToSwarm::Outlived(_) | ToSwarm::Close(_) => {}
+        }
+    }
+
+    /// A listed segment goes; not the one that has taken its place.
+    fn retire(&mut self, id: SegmentId, offset: u64) {
+        if self.told.get(&id).is_some_and(|(segment, _)| segment.offset == offset) {
+            self.give(Input::Cut(Cut::Retired(id)));
+            self.drain();
         }
     }
 
@@ -340,7 +360,10 @@ impl Driver {
     /// Reads a piece for who audits this node. The swarm has no part in it.
     fn show(&mut self, segment: SegmentId, piece: u32, answer: oneshot::Sender<Option<Bytes>>) {
         match self.swarm.given(segment, piece) {
-            Some(key) => self.store(Job::Read { swarm: self.around.shelf, key, to: answer }),
+            Some(key) => {
+                let key = self.around.segments.key(key);
+                self.store(Job::Read { swarm: self.around.shelf, key, to: answer });
+            }
             // Whoever asked and went away does not mind.
             None => _ = answer.send(None),
         }
@@ -378,20 +401,27 @@ impl Driver {
             }
             Output::Heard { link, note } => self.heard(link, note),
             Output::Forget(segment) => {
-                self.heads.remove(&segment);
-                if let Some(stream) = &self.around.stream {
-                    stream.cuts.remove(&segment);
+                let told = self.told.remove(&segment);
+                if let (Some(stream), Some((gone, _))) = (&self.around.stream, told) {
+                    // Not the one that takes its place.
+                    stream.cuts.remove_if(&segment, |_, cut| track::is_at(cut, gone.offset));
                 }
+                let segment = self.around.segments.leave(segment);
+                self.store(Job::Forget { swarm: self.around.shelf, segment });
+            }
+            Output::Discard(segment) => {
+                let segment = self.around.segments.name(segment);
                 self.store(Job::Forget { swarm: self.around.shelf, segment });
             }
             Output::Keep { key, layout, kept } => {
                 self.look_at(key, &kept.bytes);
-                let job = Job::Keep { swarm: self.around.shelf, key, layout, kept };
-                self.store(job);
+                let key = self.around.segments.key(key);
+                self.store(Job::Keep { swarm: self.around.shelf, key, layout, kept });
             }
             Output::Load(key) => {
                 let Some(to) = self.own.upgrade() else { return };
-                self.store(Job::Load { swarm: self.around.shelf, key, to });
+                let at = self.around.segments.key(key);
+                self.store(Job::Load { swarm: self.around.shelf, key, at, to });
             }
             Output::Serve { ask, bytes } => {
                 if let Some(answer) = self.asks.remove(&ask) {

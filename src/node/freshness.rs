@@ -6,6 +6,9 @@
 //! whoever reads goes on with the one begun.
 //!
 //! Under a publisher's manifest the manifest is the truth: another validator alone changes nothing while it still says the same.
+//!
+//! The segments of a playlist are resources like any other ([`Confirmed::of_part`]), asked for ahead of their players: what was heard
+//! of one lately is not asked again when its player comes. They are small, so what has no version is simply fetched anew.
 
 mod checks;
 mod lifetime;
@@ -36,10 +39,14 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// What is known of one content's standing at the origin.
 #[derive(Debug)]
-pub(super) struct Confirmed {
+pub(crate) struct Confirmed {
     url: Url,
     head: ResourceHead,
     origin: Arc<dyn Origin>,
+    /// An origin that names no version has not said that it is still the same.
+    wants_version: bool,
+    /// What is no more at the origin is as good as ever: it was of a window that has moved on.
+    may_vanish: bool,
     /// The origin has another content at the URL now.
     changed: AtomicBool,
     /// The manifest that the content fits.
@@ -75,10 +82,28 @@ impl Confirmed {
             url,
             head,
             origin,
+            wants_version: false,
+            may_vanish: false,
             changed: AtomicBool::new(false),
             signed: OnceLock::new(),
             state: Mutex::new(state),
         }
+    }
+
+    /// The same of a playlist's segment, or of the file that it is a part of. Those of a `live` one are deleted in their time.
+    pub(super) fn of_part(
+        url: Url,
+        head: ResourceHead,
+        origin: Arc<dyn Origin>,
+        now: Time,
+        live: bool,
+    ) -> Self {
+        Self { wants_version: true, may_vanish: live, ..Self::new(url, head, origin, now) }
+    }
+
+    /// What the origin said of it.
+    pub(super) fn head(&self) -> &ResourceHead {
+        &self.head
     }
 
     /// The content fits this manifest.
@@ -97,8 +122,15 @@ impl Confirmed {
         self.changed.store(true, Ordering::Relaxed);
     }
 
+    /// A transfer of it was opened with this head: one of the very version says that the origin still has it.
+    pub(super) fn opened(&self, now: Time, head: &ResourceHead) {
+        if self.head.validator.is_some() && self.head.validator == head.validator {
+            self.renew(now, head);
+        }
+    }
+
     /// The origin gave bytes of it, or told of it, with this head.
-    pub(super) fn renew(&self, now: Time, head: &ResourceHead) {
+    fn renew(&self, now: Time, head: &ResourceHead) {
         let mut state = self.state();
         (state.at, state.lifetime, state.failed) = (now, Lifetime::of(head), None);
     }
@@ -128,15 +160,19 @@ impl Confirmed {
     /// # Errors
     /// If the origin forbade to use it unconfirmed, and does not confirm it.
     pub(super) async fn settle(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<(), OpenError> {
-        if self.is_changed() {
-            return Ok(());
-        }
-        let now = shared.clock.now();
-        let (freshness, spared) = {
-            let state = self.state();
-            let spared = state.failed.is_some_and(|failed| now.since(failed) < AFTER_FAILURE);
-            (state.lifetime.judge(now.since(state.at)), spared)
-        };
+        self.settle_for(shared, Duration::ZERO).await
+    }
+
+    /// The same for somebody for whom what the origin said within `lately` is good enough.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn settle_for(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        lately: Duration,
+    ) -> Result<(), OpenError> {
+        let (freshness, spared) = self.standing(shared.clock.now(), lately);
         match freshness {
             Freshness::Fresh => {}
             Freshness::Stale | Freshness::Expired if spared => {}
@@ -153,6 +189,28 @@ impl Confirmed {
             }
         }
         Ok(())
+    }
+
+    /// Begins a check if somebody would have to wait for one who came now; nobody waits for it here.
+    pub(super) fn look_ahead(self: &Arc<Self>, shared: &Arc<Shared>, lately: Duration) {
+        let (freshness, spared) = self.standing(shared.clock.now(), lately);
+        if freshness != Freshness::Fresh && !spared {
+            drop(self.begin(shared));
+        }
+    }
+
+    /// Whether the origin wants to be asked before every use, once its word is no longer good.
+    pub(super) fn is_strict(&self) -> bool {
+        self.state().lifetime.is_strict()
+    }
+
+    /// What it is good for, and whether the origin is to be left alone. A change that is known needs no check.
+    fn standing(&self, now: Time, lately: Duration) -> (Freshness, bool) {
+        let state = self.state();
+        let since = now.since(state.at);
+        let good = self.is_changed() || since < lately;
+        let freshness = if good { Freshness::Fresh } else { state.lifetime.judge(since) };
+        (freshness, state.failed.is_some_and(|failed| now.since(failed) < AFTER_FAILURE))
     }
 
     /// Begins a check, or joins the one under way.
@@ -182,8 +240,16 @@ impl Confirmed {
         let asked = tokio::time::timeout(CHECK_MAX, asked).await;
         let now = shared.clock.now();
         match asked.unwrap_or(Err(OriginError::Silent(CHECK_MAX))) {
+            Ok(_) if self.wants_version && !self.head.has_version() => {
+                self.change();
+                Outcome::Changed
+            }
             Ok(head) => {
                 self.renew(now, &head);
+                Outcome::Same
+            }
+            Err(OriginError::Status { status: 404 | 410, .. }) if self.may_vanish => {
+                self.renew(now, &self.head);
                 Outcome::Same
             }
             // What is gone is another content, too: the next opening is told so by the origin itself.

@@ -24,7 +24,10 @@ pub(crate) enum Job {
     },
     Load {
         swarm: SwarmKey,
+        /// What its swarm calls it.
         key: PieceKey,
+        /// What the store calls it.
+        at: PieceKey,
         to: mpsc::Sender<ToSwarm>,
     },
     /// For who audits this node.
@@ -59,8 +62,8 @@ fn run(store: &dyn Store, job: Job) {
                 tracing::warn!(%error, "a piece was not kept");
             }
         }
-        Job::Load { swarm, key, to } => {
-            let bytes = read(store, &swarm, &key);
+        Job::Load { swarm, key, at, to } => {
+            let bytes = read(store, &swarm, &at);
             // A swarm that is gone does not wait for it.
             let _ = to.blocking_send(ToSwarm::Loaded { key, bytes });
         }

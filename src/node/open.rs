@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pcdn_core::discovery::Discovery;
 use pcdn_core::fragment::{Cut, Fit, FragmentError, Fragmenter, Need, Part};
-use pcdn_core::id::{PeerId, Rid, RuleId, SwarmKey, hash_field};
+use pcdn_core::id::{PeerId, Rid, RuleId, SwarmKey};
 use pcdn_core::origin::{Origin, OriginError, OriginGet};
 use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{Generations, Mapping, Resource, ResourceHead, ResourceHint, Url};
@@ -26,7 +26,7 @@ use super::live::Broadcast;
 pub(super) use super::manifest::{ManifestPlace, fetch_checked};
 use super::stream::track::Cuts;
 use super::stream::{STREAMS_MAX, Stream};
-use super::{OpenError, Shared, Throttle};
+use super::{OpenError, Shared, Throttle, shelf};
 pub(super) use early::ManifestTask;
 use first::Begun;
 
@@ -339,8 +339,12 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         Some(ManifestTask::Later(task)) => Some(task),
         _ => None,
     };
-    let (store, shelf) = (shared.store.clone(), shelf(&key, &head));
+    let listed = stream.as_ref().is_some_and(|stream| stream.heard.is_none());
+    let mut segments = shelf::Segments::default();
+    let (store, shelf) = (shared.store.clone(), shelf::of(&key, &head));
     match tokio::task::spawn_blocking(move || store.held(&shelf)).await {
+        // What a playlist lists is told with the versions of it.
+        Ok(Ok(held)) if listed => segments = shelf::Segments::new(held),
         Ok(Ok(held)) if !held.is_empty() => {
             // What begins here is here already, mostly.
             begun.iter().for_each(|begun| begun.close());
@@ -357,6 +361,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
     let around = Surroundings {
         key,
         shelf,
+        segments,
         confirmed: confirmed.clone(),
         rid,
         url: url.clone(),
@@ -391,19 +396,8 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
             }
         });
     }
-    let info = Info { url, rid, swarm: key, shelf, head, confirmed };
+    let info = Info { url, rid, swarm: key, shelf, head, listed, confirmed };
     Asset::new(info, sender, completed, shared)
-}
-
-/// Under what name the pieces are kept. The origin's validator is in it: what was kept of an earlier content of the URL is never
-/// taken for this one's.
-fn shelf(key: &SwarmKey, head: &ResourceHead) -> SwarmKey {
-    let Some(validator) = &head.validator else { return *key };
-    let mut hasher = blake3::Hasher::new_derive_key("pcdn shelf v1");
-    for field in [&key.0[..], &head.len.unwrap_or(0).to_be_bytes(), validator.as_bytes()] {
-        hash_field(&mut hasher, field);
-    }
-    SwarmKey(*hasher.finalize().as_bytes())
 }
 
 /// What a manifest must agree with to be this content's.

@@ -1,9 +1,11 @@
 //! A piece of what this node holds, to ask others for.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use pcdn_core::dice::Dice;
 use pcdn_core::id::SwarmKey;
-use pcdn_core::layout::PieceKey;
+use pcdn_core::layout::{PieceKey, SegmentId};
 use pcdn_core::range::ByteRange;
 use pcdn_core::store::Store;
 use pcdn_core::verify::list;
@@ -26,32 +28,41 @@ impl Node {
     /// A piece drawn from all that is held of the swarm that `is` says it is; `None` if it is not joined, or nothing of it is here.
     pub(crate) async fn sample(&self, is: impl Fn(&SwarmKey) -> bool, mut dice: Dice) -> Option<Sample> {
         let assets = self.shared.assets.lock().await;
-        let (swarm, shelf) =
-            assets.iter().find(|asset| is(&asset.swarm())).map(|asset| (asset.swarm(), asset.shelf()))?;
+        let asset = assets.iter().find(|asset| is(&asset.swarm()))?.clone();
         drop(assets);
-        let store = self.shared.store.clone();
-        let drawn = move || draw(store.as_ref(), swarm, &shelf, &mut dice);
+        let names = asset.shelved().await;
+        let (store, swarm, shelf) = (self.shared.store.clone(), asset.swarm(), asset.shelf());
+        let drawn = move || draw(store.as_ref(), swarm, &shelf, names.as_ref(), &mut dice);
         tokio::task::spawn_blocking(drawn).await.ok().flatten()
     }
 }
 
-/// A damaged piece is none: who is asked for it must not be called a liar.
-fn draw(store: &dyn Store, swarm: SwarmKey, shelf: &SwarmKey, dice: &mut Dice) -> Option<Sample> {
-    let all = store.held(shelf).ok()?;
+/// A damaged piece is none: who is asked for it must not be called a liar. Nor is one of a segment as it was before: of what a
+/// playlist lists, `names` says what is in the store by which name.
+fn draw(
+    store: &dyn Store,
+    swarm: SwarmKey,
+    shelf: &SwarmKey,
+    names: Option<&BTreeMap<SegmentId, SegmentId>>,
+    dice: &mut Dice,
+) -> Option<Sample> {
+    let mut all = store.held(shelf).ok()?;
+    all.retain(|piece| names.is_none_or(|names| names.contains_key(&piece.key.segment)));
     let piece = dice.pick(&all)?;
     let bytes = store.get(shelf, &piece.key).ok()??;
     let held = all.iter().map(|piece| u64::from(piece.layout.piece_len(piece.key.piece))).sum();
     let start = piece.layout.bytes_of(piece.key.piece).start;
     let range = ByteRange::new(start, start + bytes.len() as u64)?;
+    let segment = names.map_or(piece.key.segment, |names| names[&piece.key.segment]);
     let sound = list::digest(&piece.layout, piece.key.piece, &bytes) == piece.digest;
-    sound.then_some(Sample { swarm, key: piece.key, range, bytes, held })
+    sound.then_some(Sample { swarm, key: PieceKey { segment, ..piece.key }, range, bytes, held })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use pcdn_core::layout::{Layout, SegmentId};
+    use pcdn_core::layout::Layout;
     use pcdn_core::store::{Held, Kept, StoreError};
     use pcdn_core::verify::PieceList;
 
@@ -102,15 +113,20 @@ mod tests {
         let content = pcdn_core::testing::content(100_000, 1);
         let mut shelf = Shelf { layout: Layout::new(100_000, 16).unwrap(), content, held: 0, damaged: false };
         let (swarm, dice) = (SwarmKey([1; 32]), &mut Dice::new(1));
-        assert!(draw(&shelf, swarm, &swarm, dice).is_none());
+        assert!(draw(&shelf, swarm, &swarm, None, dice).is_none());
         shelf.held = 2;
-        let samples: Vec<Sample> = (0..50).map(|_| draw(&shelf, swarm, &swarm, dice).unwrap()).collect();
+        let samples: Vec<Sample> =
+            (0..50).map(|_| draw(&shelf, swarm, &swarm, None, dice).unwrap()).collect();
         for sample in &samples {
             let at = sample.range.start() as usize..sample.range.end() as usize;
             assert_eq!((sample.held, &sample.bytes), (100_000, &shelf.content.slice(at)));
         }
         assert_eq!(samples.iter().map(|sample| sample.key.piece).collect::<BTreeSet<_>>().len(), 2);
+        let one = |name, segment| BTreeMap::from([(SegmentId(name), SegmentId(segment))]);
+        let named = draw(&shelf, swarm, &swarm, Some(&one(0, 7)), dice).unwrap();
+        assert_eq!(named.key.segment, SegmentId(7));
+        assert!(draw(&shelf, swarm, &swarm, Some(&one(1, 7)), dice).is_none(), "of another version");
         shelf.damaged = true;
-        assert!(draw(&shelf, swarm, &swarm, dice).is_none());
+        assert!(draw(&shelf, swarm, &swarm, None, dice).is_none());
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Playlists always come from the origin: they are small, they change, and everything else hangs on them.
 
+mod fresh;
 pub(crate) mod index;
 mod manifest;
 pub(crate) mod pace;
@@ -33,10 +34,11 @@ use tokio::sync::Notify;
 
 use super::asset::Reader;
 use super::driver::ToSwarm;
+use super::freshness::Confirmed;
 use super::open::{Joining, join, map};
 use super::{OpenError, Shared};
 use index::{Index, Place};
-use track::{Cuts, Cutting, Length, Track};
+use track::{Cuts, Cutting, Length, Told, Track};
 pub(crate) use whole::Whole;
 
 /// Playlists open at once; the one asked for longest ago is closed beyond.
@@ -77,7 +79,7 @@ struct Inner {
     index: Mutex<Index>,
     tracks: tokio::sync::Mutex<BTreeMap<u32, Arc<Track>>>,
     manifest: manifest::Kept,
-    file_heads: tokio::sync::Mutex<HashMap<Url, ResourceHead>>,
+    files: tokio::sync::Mutex<HashMap<Url, Arc<Confirmed>>>,
     node: Weak<Shared>,
     used: Mutex<Time>,
     news: Notify,
@@ -112,7 +114,7 @@ impl Stream {
             origin: shared.origin_of_tree(url, &mapping),
             discoveries: shared.discoveries_of(&mapping),
             manifest: manifest::Kept::of(&shared.settings, url, &mapping),
-            file_heads: tokio::sync::Mutex::default(),
+            files: tokio::sync::Mutex::default(),
             node: Arc::downgrade(shared),
             used: Mutex::new(shared.clock.now()),
             news: Notify::new(),
@@ -183,7 +185,7 @@ impl Stream {
         // The player's own URL has the newest token.
         let listing = Listing { url: asked.clone(), ..listing };
         let track = self.track(&shared, place.rendition).await?;
-        let cutting = self.cut(&track, &listing).await?;
+        let cutting = self.fresh(&shared, &track, &listing, live).await?;
         track.asked(shared.clock.now(), place, &listing, live);
         self.expect(&shared, &track, place.rendition, live).await;
         self.inner.news.notify_one();
@@ -242,37 +244,43 @@ impl Stream {
     /// How long a segment is: as the playlist says, as the publisher signed, or as the origin answers.
     async fn size(&self, listing: &Listing) -> Result<Length, OpenError> {
         if let Some(range) = listing.range {
-            return Ok((range.len(), self.file_head(&listing.url).await?));
+            return Ok((range.len(), Told::Head(self.file(&listing.url).await?)));
         }
-        if let Some(len) = self.inner.manifest.len_of(listing.id).await {
+        if let Some((layout, root, list)) = self.inner.manifest.signed(listing.id).await {
             let content_type = Some(type_of(listing.url.path()).to_owned());
-            return Ok((
-                len,
-                ResourceHead { len: Some(len), content_type, ranges: true, ..Default::default() },
-            ));
+            let len = Some(layout.len());
+            let head = Arc::new(ResourceHead { len, content_type, ranges: true, ..Default::default() });
+            return Ok((layout.len(), Told::Signed { head, root, list }));
         }
-        let head = self.inner.origin.head(&listing.url).await?;
-        match head.len.filter(|_| head.ranges) {
-            Some(len) => Ok((len, head)),
-            None => Err(FragmentError::LengthUnknown.into()),
-        }
+        let told = self.ask(&listing.url).await?;
+        let len = told.head().len.ok_or(FragmentError::LengthUnknown)?;
+        Ok((len, Told::Head(told)))
     }
 
-    /// What the origin says of a file that several segments are parts of; asked once.
-    async fn file_head(&self, url: &Url) -> Result<ResourceHead, OpenError> {
-        let mut heads = self.inner.file_heads.lock().await;
-        if let Some(head) = heads.get(url) {
-            return Ok(head.clone());
+    /// What the origin says of a file that several segments are parts of; asked once, and again when it has changed.
+    async fn file(&self, url: &Url) -> Result<Arc<Confirmed>, OpenError> {
+        let mut files = self.inner.files.lock().await;
+        if let Some(file) = files.get(url).filter(|file| !file.is_changed()) {
+            return Ok(file.clone());
         }
-        let head = self.inner.origin.head(url).await?;
+        let file = self.ask(url).await?;
+        if files.len() >= FILES_MAX {
+            files.clear();
+        }
+        files.insert(url.clone(), file.clone());
+        Ok(file)
+    }
+
+    /// What the origin says of the resource at `url`, of which ranges must be to be had.
+    async fn ask(&self, url: &Url) -> Result<Arc<Confirmed>, OpenError> {
+        let shared = self.inner.node.upgrade().ok_or(OpenError::Closed)?;
+        let origin = self.inner.origin.clone();
+        let head = origin.head(url).await?;
         if !head.ranges {
             return Err(FragmentError::LengthUnknown.into());
         }
-        if heads.len() >= FILES_MAX {
-            heads.clear();
-        }
-        heads.insert(url.clone(), head.clone());
-        Ok(head)
+        let live = !lock(&self.inner.index).is_ended();
+        Ok(Arc::new(Confirmed::of_part(url.clone(), head, origin, shared.clock.now(), live)))
     }
 
     /// Tells a rendition's swarm what its player wants when; what lies ahead is cut first.
@@ -294,6 +302,7 @@ impl Stream {
             listed.take_while(|listing| soon(listing)).take(AHEAD_MAX).cloned().collect()
         };
         let mut expected: Vec<Expected> = asked.iter().map(|(_, expected)| *expected).collect();
+        self.look_ahead(shared, track, &ahead, live).await;
         for listing in &ahead {
             if track.known(listing.id).is_none() {
                 if track.begin_ahead(listing.id) {
@@ -351,7 +360,7 @@ impl Stream {
 impl SegmentItem {
     /// Length in bytes of the resource at its URL, of which it is all or a part.
     pub fn len(&self) -> u64 {
-        self.cutting.head.len.unwrap_or(self.base + self.cutting.at.end - self.cutting.at.start)
+        self.head().len.unwrap_or(self.base + self.cutting.at.end - self.cutting.at.start)
     }
 
     /// Whether it has no byte.
@@ -366,7 +375,12 @@ impl SegmentItem {
 
     /// What the origin said of its URL.
     pub fn head(&self) -> &ResourceHead {
-        &self.cutting.head
+        self.cutting.told.head()
+    }
+
+    /// How old the origin's word on it is: `Age` for whoever is given it now. `None` if the publisher's word counts alone.
+    pub fn age(&self) -> Option<Duration> {
+        self.cutting.told.confirmed().map(|confirmed| self.track.asset.age_of(confirmed))
     }
 
     /// Reads `range` of the resource at its URL in order, as far as it lies in this segment.

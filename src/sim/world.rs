@@ -253,7 +253,7 @@ impl<'f> World<'f> {
             Output::Complete => self.complete(peer),
             Output::Note(event) => self.note(peer, &event),
             // A file has neither live slices nor a window that segments leave.
-            Output::Heard { .. } | Output::Forget(_) => {}
+            Output::Heard { .. } | Output::Forget(_) | Output::Discard(_) => {}
             // Every home here is reached.
             Output::Meet(_) => {}
         }

@@ -22,6 +22,7 @@ impl Swarm {
         self.gossip.retire(&slots);
         self.links.retire(id, &slots);
         self.board.retire(id);
+        self.doubts.retire(&slots);
         self.proof.retire(id, slots);
         self.readers.retire(id);
         self.break_readers_of_gone();
@@ -37,6 +38,7 @@ impl Swarm {
         }
         self.board.drop_front(count);
         self.proof.drop_front(count);
+        self.doubts.drop_front(count);
         self.links.drop_front(count);
         self.flights.drop_front(count);
         self.origin.drop_front(count);

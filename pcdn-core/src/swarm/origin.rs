@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::meter::Meter;
+use super::proof::Verdict;
 use super::{Output, Source, Swarm, TICK};
 use crate::error::Judged;
 use crate::origin::OriginError;
@@ -144,6 +145,11 @@ impl Runs {
     /// Why the origin gives no more, if it has failed for good and who waits `since` then need not hope for peers any more.
     pub(super) fn hopeless(&self, now: Time, since: Time) -> Option<&str> {
         self.over.as_ref().filter(|over| now.since(since) >= over.hope).map(|over| over.why.as_str())
+    }
+
+    /// Whether it may be asked now.
+    pub(super) fn is_allowed(&self, now: Time) -> bool {
+        !self.forbidden && now >= self.quiet_until
     }
 
     fn first_byte(&self) -> Duration {
@@ -348,16 +354,22 @@ impl Swarm {
     fn own_piece(&mut self, now: Time, slot: Slot, bytes: Bytes, audit: bool) {
         let piece = self.board.piece_mut(slot);
         piece.fetching = false;
-        let (key, held, len) = (piece.key, piece.held, u64::from(piece.len));
+        let (key, len) = (piece.key, u64::from(piece.len));
         let Some(layout) = self.board.segment(key.segment).map(|s| s.layout) else { return };
         let digest = list::digest(&layout, key.piece, &bytes);
-        for liar in self.proof.own(slot, &key, digest, &mut self.board) {
+        let unlike = self.proof.judge(slot, &key, &digest) == Verdict::Wrong;
+        let liars = self.proof.own(slot, &key, digest, &mut self.board);
+        if unlike || liars.iter().any(|liar| self.proof.is_heard(liar)) {
+            self.doubt(now, key.segment);
+        }
+        for liar in liars {
             self.report.rejected_pieces += 1;
             self.ban(now, liar, "it said the origin has other bytes");
         }
+        self.compared(slot, digest);
         self.origin.used += len;
         self.dirty = true;
-        if held {
+        if self.board.piece(slot).held {
             self.report.wasted += if audit { 0 } else { len };
             self.report.from_origin += len;
             if self.board.fact(slot).digest.is_some_and(|had| had != digest) {

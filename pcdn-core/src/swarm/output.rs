@@ -71,6 +71,8 @@ pub enum Output {
     },
     /// A segment left the window: the store may drop it.
     Forget(SegmentId),
+    /// What the store has of a segment is of another content: it must drop it. The segment stays.
+    Discard(SegmentId),
     /// Keep a piece in the store.
     Keep {
         /// Which.

@@ -69,6 +69,8 @@ pub(super) struct Proof {
     /// Own copies this node does not speak for, nor give on: slices cut before it could know where everybody cuts. Who counts on
     /// it would be left alone with the next one.
     quiet: BTreeSet<SegmentId>,
+    /// Segments that nobody but the origin is to give: see [`doubt`](super::doubt).
+    alone: BTreeSet<SegmentId>,
     banned: BTreeSet<PeerId>,
     sampled: BTreeMap<Slot, PeerId>,
     next_audit: Time,
@@ -98,6 +100,7 @@ impl Proof {
             early: VecDeque::new(),
             unsaid: BTreeSet::new(),
             quiet: BTreeSet::new(),
+            alone: BTreeSet::new(),
             banned: BTreeSet::new(),
             sampled: BTreeMap::new(),
             next_audit: Time::ZERO,
@@ -123,6 +126,7 @@ impl Proof {
         self.statements.remove(&id);
         self.unsaid.remove(&id);
         self.quiet.remove(&id);
+        self.alone.remove(&id);
         for slot in slots {
             self.said[slot as usize].clear();
             self.own[slot as usize] = None;
@@ -180,6 +184,8 @@ impl Proof {
         self.manifest = Some(manifest);
         self.raw = raw;
         self.unsaid.clear();
+        // What contradicted the one before may be what this one says.
+        self.alone.clear();
         (0..board.count()).for_each(|slot| self.refresh(Slot(slot), board));
     }
 
@@ -201,7 +207,7 @@ impl Proof {
         let provable = self.expected(slot, &key).is_some()
             || (self.min == Integrity::Sampled && self.manifest.is_none());
         let piece = board.piece_mut(slot);
-        piece.provable = provable;
+        piece.provable = provable && !self.alone.contains(&key.segment);
         piece.copies = copies;
     }
 
@@ -310,6 +316,19 @@ impl Proof {
         if witness.matches == VETTED && !witness.banned {
             self.refresh_all_of(who, board);
         }
+    }
+
+    /// Whether what `peer` says counts, so that pieces may be here on its word.
+    pub(super) fn is_heard(&self, peer: &PeerId) -> bool {
+        let vetted = |who: &u16| self.witnesses[*who as usize].matches >= VETTED;
+        self.min == Integrity::Sampled || self.index.get(peer).is_some_and(vetted)
+    }
+
+    /// Nobody but the origin is to give a segment from now on; false if it was so already.
+    pub(super) fn leave_to_origin(&mut self, id: SegmentId, board: &mut Board) -> bool {
+        let new = self.alone.insert(id);
+        board.slots_of(id).for_each(|slot| self.refresh(Slot(slot), board));
+        new
     }
 
     /// Whether `peer` is a vetted witness of all these slots.
@@ -460,7 +479,11 @@ impl Swarm {
         if link.and_then(|link| self.links.peer_of(link)) == Some(statement.witness) {
             self.relay_later(&statement);
         }
+        let segment = statement.segment;
         if let Some(liar) = self.proof.hear(statement, &mut self.board) {
+            if self.proof.is_heard(&liar) {
+                self.doubt(now, segment);
+            }
             self.report.rejected_pieces += 1;
             self.ban(now, liar, "it contradicts the origin or itself");
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use pcdn_core::fragment::Segment;
 use pcdn_core::origin::{OriginError, OriginGet};
 use pcdn_core::range::ByteRange;
 use pcdn_core::resource::{ResourceHead, Url};
@@ -76,21 +77,27 @@ impl Driver {
         let origin = self.around.origin.clone();
         let (throttles, who) = (self.throttles(), self.who());
         // Length and version belong to a URL: a stream's segments have their own.
-        let segment = self.heads.values().find(|(of, _)| *of == url).map(|(_, head)| head);
-        let head =
-            segment.or((url == self.around.url).then_some(&self.around.head)).cloned().unwrap_or_default();
-        let len = head.len.filter(|_| head.validator.is_some() || segment.is_none());
-        let whole = segment.is_none() && self.around.stream.is_none();
-        let want = OriginGet { validator: head.validator, len, url, range: Some(range) };
-        let (confirmed, clock) = (self.around.confirmed.clone(), self.around.clock.clone());
-        let validator = want.validator.clone().filter(|_| whole);
-        // An answer of the very version says that the origin still has it.
-        let opened = move |head: &ResourceHead| {
-            if validator.is_some() && validator == head.validator {
-                confirmed.renew(clock.now(), head);
-            }
+        let begins_in = |segment: &Segment| {
+            let part =
+                segment.range.is_none_or(|part| part.start() <= range.start() && range.start() < part.end());
+            segment.url == url && part
         };
+        let segment = self.told.values().find(|(segment, _)| begins_in(segment)).map(|(_, told)| told);
+        let head = match segment {
+            Some(told) => told.head(),
+            None if url == self.around.url => &self.around.head,
+            None => &ResourceHead::default(),
+        };
+        let want = OriginGet { validator: head.validator.clone(), len: head.len, url, range: Some(range) };
+        let confirmed = match segment {
+            Some(told) => told.confirmed().cloned(),
+            None => self.around.stream.is_none().then(|| self.around.confirmed.clone()),
+        };
+        let clock = self.around.clock.clone();
         let task = self.around.tasks.spawn(async move {
+            let opened = |head: &ResourceHead| {
+                confirmed.iter().for_each(|confirmed| confirmed.opened(clock.now(), head));
+            };
             // An origin that panics is an origin that fails: the run must end, or its pieces would be waited for for ever.
             let streaming =
                 AssertUnwindSafe(stream(origin.as_ref(), &want, opened, &own, run, (&throttles, who)));
@@ -98,6 +105,10 @@ impl Driver {
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| Err(OriginError::Other { by: "origin", source: "it panicked".into() }));
+            if matches!(result, Err(OriginError::Changed { .. })) {
+                // Before anybody hears of it: who asks again then asks for what is there now.
+                confirmed.iter().for_each(|confirmed| confirmed.change());
+            }
             let _ = own.send(ToSwarm::OriginEnd { run, result }).await;
         });
         self.runs.insert(run, task.abort_handle());

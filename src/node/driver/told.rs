@@ -1,5 +1,6 @@
 //! What a swarm's task is told, and what it answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,6 @@ use pcdn_core::id::PeerId;
 use pcdn_core::layout::{PieceKey, SegmentId};
 use pcdn_core::origin::OriginError;
 use pcdn_core::peer::PeerRecord;
-use pcdn_core::resource::ResourceHead;
 use pcdn_core::swarm::{AskId, Expected, ReaderId, Source};
 use pcdn_core::transport::{FetchError, Refuse};
 use pcdn_core::unit::Rate;
@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::node::OpenError;
 use crate::node::links::Link;
 use crate::node::status::SwarmStatus;
+use crate::node::stream::track::Told;
 
 /// What a swarm's task is told.
 #[derive(Debug)]
@@ -61,11 +62,15 @@ pub(crate) enum ToSwarm {
     Found(Vec<PeerRecord>),
     /// A search has ended.
     Searched,
-    /// A stream's next segment, and what the origin said of its URL.
-    Cut(Segment, ResourceHead),
+    /// A stream's next segment, and what is known of the resource at its URL.
+    Cut(Segment, Told),
+    /// What the segments that a playlist lists, as far as they are cut, are called in the store.
+    Shelved(oneshot::Sender<BTreeMap<SegmentId, SegmentId>>),
     Sliced(Slice),
     Follow(Segment, SliceNote),
     Retire(SegmentId),
+    /// Another resource has taken the place of a segment, the one that lies at this offset.
+    Outdated(SegmentId, u64),
     /// What others stand for: see [`Backing`].
     Backing {
         of: Vec<SegmentId>,

@@ -76,6 +76,11 @@ impl Lifetime {
         }
     }
 
+    /// Whether it must never be used beyond its time unless it was confirmed.
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     /// How old it is `since` it came.
     pub(super) fn age_after(&self, since: Duration) -> Duration {
         self.age + since

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pcdn_core::layout::SegmentId;
+use pcdn_core::id::Digest;
+use pcdn_core::layout::{Layout, SegmentId};
 use pcdn_core::resource::{Mapping, Url};
-use pcdn_core::verify::Manifest;
+use pcdn_core::unit::Time;
+use pcdn_core::verify::{Manifest, PieceList};
 use tokio::sync::Notify;
 
 use super::{Stream, lock};
@@ -21,10 +23,16 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const LOOKS: u32 = 6;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
+/// A stream on demand may be replaced under its manifest's name, too: who loads its playlist later than this after the manifest came has it
+/// fetched anew, beside playing.
+const GOOD_FOR: Duration = Duration::from_secs(60);
+
 /// The newest manifest, if there is to be one.
 #[derive(Debug)]
 pub(super) struct Kept {
     place: Option<ManifestPlace>,
+    /// When it was fetched last.
+    fetched: Mutex<Time>,
     newest: Mutex<Option<(Arc<Manifest>, Bytes)>>,
     fetching: AtomicBool,
     came: Notify,
@@ -32,10 +40,14 @@ pub(super) struct Kept {
     warned: AtomicBool,
 }
 
+/// A segment's layout and hash, and what each piece must be if that was signed, too.
+pub(super) type Signed = (Layout, Digest, Option<Arc<PieceList>>);
+
 impl Kept {
     pub(super) fn of(settings: &Settings, url: &Url, mapping: &Mapping) -> Self {
         Self {
             place: ManifestPlace::of(settings, url, mapping),
+            fetched: Mutex::default(),
             newest: Mutex::default(),
             fetching: AtomicBool::new(false),
             came: Notify::new(),
@@ -47,16 +59,24 @@ impl Kept {
         lock(&self.newest).clone()
     }
 
-    /// How long it says a segment is; waits a moment for it if it is on its way.
-    pub(super) async fn len_of(&self, id: SegmentId) -> Option<u64> {
-        let look =
-            || self.newest().and_then(|(manifest, _)| manifest.segment(id)).map(|(layout, _)| layout.len());
+    /// What it says a segment is.
+    pub(super) fn root_of(&self, id: SegmentId) -> Option<Digest> {
+        lock(&self.newest).as_ref().and_then(|(manifest, _)| manifest.segment(id)).map(|(_, root)| root)
+    }
+
+    /// What it says of a segment; waits a moment for it if it is on its way.
+    pub(super) async fn signed(&self, id: SegmentId) -> Option<Signed> {
+        let look = || {
+            let (manifest, _) = self.newest()?;
+            let (layout, root) = manifest.segment(id)?;
+            Some((layout, root, manifest.list(id).cloned().map(Arc::new)))
+        };
         self.place.as_ref()?;
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
             let came = self.came.notified();
-            if let Some(len) = look() {
-                return Some(len);
+            if let Some(signed) = look() {
+                return Some(signed);
             }
             if !self.fetching.load(Ordering::Acquire) || tokio::time::timeout_at(until, came).await.is_err() {
                 return look();
@@ -64,13 +84,15 @@ impl Kept {
         }
     }
 
-    /// Fetches it anew if the playlist lists what it does not. The fetch goes on beside.
+    /// Fetches it anew if the playlist lists what it does not, or it is old. The fetch goes on beside.
     pub(super) async fn refresh(&self, stream: &Stream) {
         let Some(place) = self.place.clone() else { return };
         let Some(shared) = stream.inner.node.upgrade() else { return };
-        if !stream.lacks_digests() || self.fetching.swap(true, Ordering::AcqRel) {
+        let old = stream.is_ended() && shared.clock.now().since(*lock(&self.fetched)) > GOOD_FOR;
+        if !(old || stream.lacks_digests()) || self.fetching.swap(true, Ordering::AcqRel) {
             return;
         }
+        *lock(&self.fetched) = shared.clock.now();
         let stream = stream.clone();
         let tasks = shared.tasks.clone();
         tasks.spawn(async move {

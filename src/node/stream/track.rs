@@ -2,20 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
 use pcdn_core::fragment::{FragmentError, Listing};
+use pcdn_core::id::Digest;
 use pcdn_core::layout::SegmentId;
 use pcdn_core::resource::ResourceHead;
 use pcdn_core::swarm::Expected;
 use pcdn_core::unit::Time;
+use pcdn_core::verify::PieceList;
 use tokio::sync::OnceCell;
 
 use super::index::Place;
 use super::lock;
 use super::pace::{GONE, Pace};
 use crate::node::driver::ToSwarm;
+use crate::node::freshness::Confirmed;
+use crate::node::shelf::Proof;
 use crate::node::{Asset, OpenError};
 
 /// Requests remembered, whose segments may still be under way to the player.
@@ -24,15 +29,80 @@ const ASKED_MAX: usize = 6;
 /// The segments a swarm has been told of, by number; shared with its driver, which takes out what the engine drops.
 pub(crate) type Cuts = DashMap<SegmentId, Arc<OnceCell<Cutting>>>;
 
-/// Where a segment lies in its swarm, and what the origin said of its URL.
+/// Where a segment lies in its swarm, and what is known of the resource at its URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Cutting {
     pub(crate) at: Range<u64>,
-    pub(crate) head: Arc<ResourceHead>,
+    pub(crate) told: Told,
+    /// Held by all who use it.
+    uses: Arc<Uses>,
 }
 
-/// A segment's length, and what the origin said of its URL.
-pub(crate) type Length = (u64, ResourceHead);
+#[derive(Debug, Default)]
+struct Uses {
+    /// A player was given it.
+    given: AtomicBool,
+}
+
+impl Cutting {
+    /// It is given to a player; true the first time.
+    pub(super) fn give(&self) -> bool {
+        !self.uses.given.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether others than the track itself have it: players whose body is under way.
+    fn is_read(&self) -> bool {
+        Arc::strong_count(&self.uses) > 1
+    }
+}
+
+/// Whether a cut is the one that lies at `offset` in its swarm.
+pub(crate) fn is_at(cut: &OnceCell<Cutting>, offset: u64) -> bool {
+    cut.get().is_some_and(|cutting| cutting.at.start == offset)
+}
+
+/// What is known of the resource at a segment's URL.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// What the origin said of it.
+    Head(Arc<Confirmed>),
+    /// What the publisher signed; the origin was not asked.
+    Signed {
+        head: Arc<ResourceHead>,
+        root: Digest,
+        /// What each piece must be, if that was signed, too.
+        list: Option<Arc<PieceList>>,
+    },
+}
+
+impl Told {
+    pub(crate) fn head(&self) -> &ResourceHead {
+        match self {
+            Self::Head(confirmed) => confirmed.head(),
+            Self::Signed { head, .. } => head,
+        }
+    }
+
+    /// Its standing at the origin, if that was asked.
+    pub(crate) fn confirmed(&self) -> Option<&Arc<Confirmed>> {
+        match self {
+            Self::Head(confirmed) => Some(confirmed),
+            Self::Signed { .. } => None,
+        }
+    }
+
+    /// What says of which generation a kept piece is.
+    pub(crate) fn proof(&self) -> Proof<'_> {
+        match self {
+            Self::Head(confirmed) if confirmed.head().has_version() => Proof::Version(confirmed.head()),
+            Self::Signed { list: Some(list), .. } => Proof::Signed(list),
+            Self::Head(_) | Self::Signed { .. } => Proof::Nothing,
+        }
+    }
+}
+
+/// A segment's length, and what is known of the resource at its URL.
+pub(crate) type Length = (u64, Told);
 
 /// A rendition's swarm.
 #[derive(Debug)]
@@ -73,14 +143,14 @@ impl Track {
     {
         let cell = self.cuts.entry(listing.id).or_default().clone();
         let cutting = cell.get_or_try_init(|| async {
-            let (len, head) = size.await?;
+            let (len, told) = size.await?;
             // Segments are told in the order of where they lie.
             let mut end = self.end.lock().await;
             let segment = listing.sized(len, *end).map_err(FragmentError::from)?;
             let at = *end..*end + len;
-            self.asset.tell(ToSwarm::Cut(segment, head.clone())).await?;
+            self.asset.tell(ToSwarm::Cut(segment, told.clone())).await?;
             *end = at.end;
-            Ok(Cutting { at, head: Arc::new(head) })
+            Ok(Cutting { at, told, uses: Arc::default() })
         });
         cutting.await.cloned()
     }
@@ -98,6 +168,20 @@ impl Track {
     /// Where a segment lies, if its length is known.
     pub(crate) fn known(&self, id: SegmentId) -> Option<Cutting> {
         self.cuts.get(&id)?.get().cloned()
+    }
+
+    /// Has the swarm forget what `is_over` of the segments that are cut, unless somebody reads it.
+    pub(crate) async fn forget(&self, is_over: impl Fn(SegmentId, &Told) -> bool) {
+        let mut over = Vec::new();
+        self.cuts.retain(|id, cell| {
+            let gone = cell.get().filter(|cut| is_over(*id, &cut.told) && !cut.is_read());
+            over.extend(gone.map(|cut| (*id, cut.at.start)));
+            gone.is_none()
+        });
+        for (id, offset) in over {
+            // A swarm that is closed has forgotten it.
+            let _ = self.asset.tell(ToSwarm::Outdated(id, offset)).await;
+        }
     }
 
     /// A player asks for the segment at `place`.

@@ -33,6 +33,14 @@ impl Swarm {
         self.break_all(broken, why);
     }
 
+    /// Readers that were given more of `segment` than what lies before byte `at` are told.
+    pub(in crate::swarm) fn break_readers_beyond(&mut self, segment: SegmentId, at: u64, why: OriginError) {
+        let end = self.board.segment(segment).map_or(0, |segment| segment.offset + segment.layout.len());
+        let beyond = |reader: &Reader| at < reader.at && reader.at < end.min(reader.end);
+        let broken = self.readers.all.iter().filter(|(_, reader)| beyond(reader)).map(|(id, _)| *id);
+        self.break_all(broken.collect(), why);
+    }
+
     /// What has left never comes any more.
     pub(in crate::swarm) fn break_readers_of_gone(&mut self) {
         let gone = |reader: &Reader| reader.at < reader.end && self.board.is_gone(reader.at);
