@@ -150,11 +150,7 @@ impl Node {
     /// # Errors
     /// As of [`open`](Self::open).
     pub async fn open_to_play(&self, url: &Url) -> Result<Asset, OpenError> {
-        let purpose = match self.shared.settings.policy {
-            Policy::Cost => open::For::Use,
-            Policy::Balanced | Policy::Speed => open::For::Play,
-        };
-        open::open(&self.shared, url, purpose).await
+        open::open(&self.shared, url, self.to_play()).await
     }
 
     /// Opens the playlist at `url`, whose kind `first_bytes` and the media type tell. A playlist open already is shared.
@@ -187,10 +183,37 @@ impl Node {
         url: &Url,
         range: Option<ByteRange>,
     ) -> Option<Result<SegmentItem, OpenError>> {
+        self.segment_for(url, range, open::For::Use).await
+    }
+
+    /// The same for a player that begins with the first byte: see [`open_to_play`](Self::open_to_play). It makes a difference for the
+    /// first segment after a start or a seek; the length of those that follow is known by then.
+    pub async fn segment_to_play(
+        &self,
+        url: &Url,
+        range: Option<ByteRange>,
+    ) -> Option<Result<SegmentItem, OpenError>> {
+        self.segment_for(url, range, self.to_play()).await
+    }
+
+    async fn segment_for(
+        &self,
+        url: &Url,
+        range: Option<ByteRange>,
+        purpose: open::For,
+    ) -> Option<Result<SegmentItem, OpenError>> {
         let streams = self.shared.streams.iter().map(|entry| entry.value().clone());
         let found = streams.collect::<Vec<_>>().into_iter().find_map(|s| Some((s.find(url, range)?, s)));
         let (place, stream) = found?;
-        Some(stream.segment(place, url).await)
+        Some(stream.segment(place, url, purpose).await)
+    }
+
+    /// What a player opens a resource for, by this node's policy.
+    fn to_play(&self) -> open::For {
+        match self.shared.settings.policy {
+            Policy::Cost => open::For::Use,
+            Policy::Balanced | Policy::Speed => open::For::Play,
+        }
     }
 
     /// Segments behind the live edge where players of live playlists start.

@@ -23,6 +23,7 @@ mod front;
 mod gossip;
 mod input;
 mod limit;
+mod line;
 mod links;
 mod meter;
 mod origin;
@@ -108,6 +109,9 @@ pub struct Swarm {
     /// What is fetched is fetched in the background, with a bound on what the origin gives.
     background: Option<background::Background>,
     limit: limit::Limit,
+    line: line::Line,
+    /// Bytes on their way through the line, at the last plan and with what was asked since.
+    on_way: u64,
 }
 
 impl Swarm {
@@ -143,6 +147,8 @@ impl Swarm {
             told_complete: false,
             background: None,
             limit: limit::Limit::default(),
+            line: line::Line::new(now),
+            on_way: 0,
             dice: dice.fork("scheduler"),
             exchange: exchange::Exchange::new(&setup, now, dice.fork("exchange")),
             setup,
@@ -151,6 +157,7 @@ impl Swarm {
 
     /// One thing happened.
     pub fn handle(&mut self, now: Time, input: Input) {
+        self.line.look(now, self.awaits_bytes());
         let told = matches!(
             input,
             Input::Message { .. }
@@ -182,11 +189,13 @@ impl Swarm {
             Input::Expect(expected) => self.expect(now, expected),
             Input::Plays(pace) => self.plays(now, pace),
             Input::Whole(whole) => self.set_whole(whole),
-            Input::OriginBegun { bytes } => self.origin_begun(now, bytes),
+            Input::OriginBegun { segment, bytes } => self.origin_begun(now, segment, bytes),
             Input::Background(origin_bytes) => self.set_background(origin_bytes),
             Input::Limit { rate, neighbour } => self.set_limit(now, rate, neighbour),
             Input::Sent { flight } => self.sent(now, flight),
-            Input::Read { reader, at, end, playing } => self.read(now, reader, at, end, playing),
+            Input::Read { reader, at, end, playing, had } => {
+                self.read(now, reader, at..end, playing, had);
+            }
             Input::Pull { reader } => self.pull(now, reader),
             Input::ReadEnd { reader } => self.read_end(now, reader),
             Input::Held(held) => self.held(held),
@@ -287,13 +296,14 @@ impl Swarm {
             self.wake = Time::NEVER;
             return;
         }
+        self.count_on_way(now);
         let awaits_company = self.awaits_company(now);
         let mut plan = Plan::default();
         let mut origin = self.origin.view();
         let next = self.board.first_missing();
         origin.allowed &= self.origin_left() >= u64::from(self.board.piece(next).len);
         // Beyond the node's own bound the origin brings nothing sooner.
-        origin.rate = origin.rate.min(self.limit.rate().0);
+        origin.rate = origin.rate.min(self.bound().0);
         let none = Vec::new();
         let first_missing = self.board.first_missing();
         let view = View {
@@ -312,8 +322,9 @@ impl Swarm {
             len: self.board.len(),
             missing_bytes: self.board.missing_bytes(),
             peer_rate: self.links.rate(now),
-            limit: self.limit.rate(),
-            budget: self.limit.budget(now, false),
+            limit: self.bound(),
+            queued: self.queued(0),
+            budget: self.budget(now, false),
         };
         self.scheduler.plan(&view, &mut self.dice, &mut plan);
         let company = if awaits_company { self.company.until } else { Time::NEVER };
@@ -322,6 +333,7 @@ impl Swarm {
             self.step(now, step);
         }
         self.wake = self.wake.min(self.limit.next(now));
+        self.line.planned(now, self.budget(now, false) == 0);
     }
 
     /// Carries out one step, after checking it: a scheduler can waste time, never break a rule.

@@ -67,7 +67,7 @@ impl Answering {
             Ok(url) => url,
             Err(no_route) => return fault::of_route(no_route),
         };
-        match self.source.segment(&url, asked_range(request)).await {
+        match self.source.segment(&url, asked_range(request), from_start(request)).await {
             Some(Ok(item)) => {
                 let delivered = deliver(request, item, &self.counters).await;
                 return match delivered {

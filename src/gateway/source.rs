@@ -20,8 +20,13 @@ use crate::node::{Asset, Listener, Node, OpenError, Reader, SegmentItem};
 pub(super) trait Source: Send + Sync + Debug + 'static {
     /// `from_start`: a player reads it from its first byte on.
     async fn open(&self, url: &Url, from_start: bool) -> Result<Box<dyn Item>, OpenError>;
-    /// The segment of an open playlist that a request for `url`, and `range` of it, means.
-    async fn segment(&self, url: &Url, range: Option<ByteRange>) -> Option<Result<Box<dyn Item>, OpenError>>;
+    /// The segment of an open playlist that a request for `url`, and `range` of it, means; `from_start` as above.
+    async fn segment(
+        &self,
+        url: &Url,
+        range: Option<ByteRange>,
+        from_start: bool,
+    ) -> Option<Result<Box<dyn Item>, OpenError>>;
     /// A playlist was fetched for a player: what it lists becomes known. `at` is where it came from after redirects.
     async fn playlist(
         &self,
@@ -85,8 +90,16 @@ impl Source for Served {
         let asset = if from_start { self.node.open_to_play(url).await? } else { self.node.open(url).await? };
         Ok(Box::new(asset))
     }
-    async fn segment(&self, url: &Url, range: Option<ByteRange>) -> Option<Result<Box<dyn Item>, OpenError>> {
-        let found = self.node.segment(url, range).await?;
+    async fn segment(
+        &self,
+        url: &Url,
+        range: Option<ByteRange>,
+        from_start: bool,
+    ) -> Option<Result<Box<dyn Item>, OpenError>> {
+        let found = match from_start {
+            true => self.node.segment_to_play(url, range).await?,
+            false => self.node.segment(url, range).await?,
+        };
         Some(found.map(|item| Box::new(item) as Box<dyn Item>))
     }
     async fn playlist(

@@ -29,6 +29,8 @@ pub struct Asset {
     swarm: mpsc::Sender<ToSwarm>,
     completed: watch::Receiver<bool>,
     node: std::sync::Weak<Shared>,
+    /// The first bytes, which the origin sent when it was asked what it has: for the reader of who opened it.
+    here: Bytes,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,12 @@ impl Asset {
         completed: watch::Receiver<bool>,
         node: &Arc<Shared>,
     ) -> Self {
-        Self { info: Arc::new(info), swarm, completed, node: Arc::downgrade(node) }
+        Self { info: Arc::new(info), swarm, completed, node: Arc::downgrade(node), here: Bytes::new() }
+    }
+
+    /// The same; who reads it from the first byte on has these before the swarm has begun.
+    pub(super) fn beginning_with(self, here: Option<Bytes>) -> Self {
+        Self { here: here.unwrap_or_default(), ..self }
     }
 
     /// Length in bytes.
@@ -128,7 +135,7 @@ impl Asset {
 
     /// Reads `range` in order, as a player does: what the reader needs next comes first. Dropping it ends the interest.
     pub fn read(&self, range: Range<u64>) -> Reader {
-        Reader::new(self.clone(), range, true)
+        Reader::new(self.clone(), range, true).given(0, &self.here)
     }
 
     /// Follows a download: the bytes of `range` in order as they happen to come, without hurrying them.
@@ -247,6 +254,8 @@ pub struct Reader {
     playing: bool,
     open: Option<Open>,
     rest: Bytes,
+    /// Bytes that it had from its start on without the swarm.
+    given: u64,
     sources: (u64, u64, u64),
 }
 
@@ -287,8 +296,20 @@ impl Reader {
             playing,
             open: None,
             rest: Bytes::new(),
+            given: 0,
             sources: (0, 0, 0),
         }
+    }
+
+    /// The same, given those of the origin's bytes `here`, of which the first is the resource's byte `at`, if it begins there.
+    pub(super) fn given(mut self, at: u64, here: &Bytes) -> Self {
+        if self.at == at && !here.is_empty() {
+            let count = (self.range.end - self.at).min(here.len() as u64);
+            self.rest = here.slice(..count as usize);
+            self.given = count;
+            self.sources.1 += count;
+        }
+        self
     }
 
     /// The next bytes (up to one piece), `None` at the end of the range. Cancel-safe.
@@ -348,7 +369,10 @@ impl Reader {
         let id = ReaderId(self.asset.node.upgrade().map_or(u64::MAX, |node| node.next_reader()));
         let (to, deliveries) = mpsc::channel(DELIVERIES);
         let swarm = self.asset.swarm.clone();
-        let read = ToSwarm::Read { reader: id, at: self.at, end: self.range.end, playing: self.playing, to };
+        let (at, end, playing) = (self.at, self.range.end, self.playing);
+        // Nothing but those came before there was a place in the swarm, and whoever seeks has none of what comes before.
+        let had = if at == self.range.start + self.given { self.given } else { 0 };
+        let read = ToSwarm::Read { reader: id, at, end, playing, had, to };
         send(&swarm, read);
         Open { id, deliveries, swarm, pulled: false }
     }

@@ -1,7 +1,9 @@
 //! The shell around one swarm engine: it waits for one thing, hands it in, and does what comes out.
 
+mod act;
 mod fetching;
 mod flow;
+mod report;
 mod told;
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::fragment::{Cut, Segment};
 use pcdn_core::id::{PeerId, SwarmKey};
@@ -19,12 +20,11 @@ use pcdn_core::peer::PeerRecord;
 use pcdn_core::receipt::Receipt;
 use pcdn_core::resource::{ResourceHead, Url};
 use pcdn_core::schedule::Handle;
-use pcdn_core::swarm::{AskId, Event, Input, Output, ReaderId, Swarm};
+use pcdn_core::swarm::{AskId, Input, Output, ReaderId, Swarm};
 use pcdn_core::transport::Refuse;
 use pcdn_core::unit::{Rate, Time};
 use pcdn_core::verify::Verified;
-use pcdn_core::wire::{self, Message, SliceNote};
-use serde_json::json;
+use pcdn_core::wire::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
@@ -36,10 +36,9 @@ use super::appearance::Outlooks;
 use super::freshness::Confirmed;
 use super::keeper::Job;
 use super::links::{Link, Links};
-use super::open::StreamSide;
-use super::status::{PeerStatus, SwarmReport, SwarmStatus};
-use super::stream::track::{self, Told};
-use super::{OpenError, Throttle, shelf};
+use super::open::{Begun, StreamSide};
+use super::stream::track::Told;
+use super::{Throttle, shelf};
 
 /// Messages to a swarm waiting for it: a burst of arriving pieces of every neighbour, and then they wait in the transports.
 pub(crate) const INBOX: usize = 1_024;
@@ -147,6 +146,13 @@ struct Member {
     outbox: mpsc::Sender<Bytes>,
 }
 
+/// Sleeps so long; not at all for no time, which a timer's grain would make a millisecond.
+async fn nap(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
 impl Driver {
     async fn live(&mut self, mut inbox: mpsc::Receiver<ToSwarm>) {
         let mut batch = Vec::with_capacity(BATCH);
@@ -181,7 +187,7 @@ impl Driver {
                         self.drain();
                     }
                 }
-                () = tokio::time::sleep(wake) => {
+                () = nap(wake) => {
                     let now = self.now();
                     self.refresh_paths();
                     self.look_out();
@@ -258,6 +264,15 @@ impl Driver {
                 let named = self.told.keys().map(|segment| (self.around.segments.name(*segment), *segment));
                 let _ = answer.send(named.collect());
             }
+            ToSwarm::Begun { segment, url, begun } => {
+                let runs = self.runs.len();
+                self.give(Input::OriginBegun { segment, bytes: Begun::bytes() });
+                self.drain();
+                if self.runs.len() == runs {
+                    // It is here, or on its way otherwise.
+                    begun.close(&url);
+                }
+            }
             ToSwarm::Sliced(slice) => self.give(Input::Cut(Cut::Sliced(slice))),
             ToSwarm::Follow(segment, note) => self.give(Input::Follow(segment, note)),
             ToSwarm::Retire(id) => self.give(Input::Cut(Cut::Retired(id))),
@@ -275,9 +290,9 @@ impl Driver {
             }
             ToSwarm::Expect(expected) => self.give(Input::Expect(expected)),
             ToSwarm::Manifest(manifest, raw) => self.give(Input::Manifest(manifest, Some(raw))),
-            ToSwarm::Read { reader, at, end, playing, to } => {
+            ToSwarm::Read { reader, at, end, playing, had, to } => {
                 self.readers.insert(reader, to);
-                self.give(Input::Read { reader, at, end, playing });
+                self.give(Input::Read { reader, at, end, playing, had });
             }
             ToSwarm::Pull(reader) => self.give(Input::Pull { reader }),
             ToSwarm::ReadEnd(reader) => {
@@ -375,170 +390,6 @@ impl Driver {
         }
     }
 
-    fn act(&mut self, output: Output) {
-        match output {
-            Output::Connect(record) => self.connect(record),
-            Output::Meet(meeting) => self.around.links.meet(&meeting),
-            Output::Close(link) => {
-                // The session may serve other swarms: only this swarm leaves it.
-                if let Some(member) = self.members.remove(&link) {
-                    self.by_link.remove(&member.link.number);
-                    let _ = member.outbox.try_send(wire::encode(&self.around.key, &Message::Bye));
-                }
-            }
-            Output::Send { link, message } => self.send(link, &message),
-            Output::Ask { flight, link, fetch } => self.ask(flight, link, fetch),
-            Output::Cancel { flight } => {
-                if let Some(task) = self.flights.remove(&flight) {
-                    task.abort();
-                }
-            }
-            Output::Fetch { run, url, range } => self.fetch(run, url, range),
-            Output::Abort { run } => {
-                if let Some(task) = self.runs.remove(&run) {
-                    task.abort();
-                }
-            }
-            Output::Heard { link, note } => self.heard(link, note),
-            Output::Forget(segment) => {
-                let told = self.told.remove(&segment);
-                if let (Some(stream), Some((gone, _))) = (&self.around.stream, told) {
-                    // Not the one that takes its place.
-                    stream.cuts.remove_if(&segment, |_, cut| track::is_at(cut, gone.offset));
-                }
-                let segment = self.around.segments.leave(segment);
-                self.store(Job::Forget { swarm: self.around.shelf, segment });
-            }
-            Output::Discard(segment) => {
-                let segment = self.around.segments.name(segment);
-                self.store(Job::Forget { swarm: self.around.shelf, segment });
-            }
-            Output::Keep { key, layout, kept } => {
-                self.look_at(key, &kept.bytes);
-                let key = self.around.segments.key(key);
-                self.store(Job::Keep { swarm: self.around.shelf, key, layout, kept });
-            }
-            Output::Load(key) => {
-                let Some(to) = self.own.upgrade() else { return };
-                let at = self.around.segments.key(key);
-                self.store(Job::Load { swarm: self.around.shelf, key, at, to });
-            }
-            Output::Serve { ask, bytes } => {
-                if let Some(answer) = self.asks.remove(&ask) {
-                    let _ = answer.send(Ok(bytes));
-                }
-            }
-            Output::Refuse { ask, why } => {
-                if let Some(answer) = self.asks.remove(&ask) {
-                    let _ = answer.send(Err(why));
-                }
-            }
-            Output::Deliver { reader, bytes, source } => {
-                self.deliver(reader, Ok((bytes.into_inner(), source)))
-            }
-            Output::Broken { reader, why } => {
-                self.deliver(reader, Err(OpenError::Origin(why)));
-                self.readers.remove(&reader);
-            }
-            Output::Find { want } => self.find(want),
-            Output::Ban(peer) => self.around.links.ban(&peer),
-            Output::Complete => {
-                self.around.complete.send_replace(true);
-            }
-            Output::Note(event) => self.note(&event),
-        }
-    }
-
-    /// The first bytes of a file may say how long it plays; a stream's playlist has said so.
-    fn look_at(&mut self, key: PieceKey, bytes: &[u8]) {
-        let first = self.swarm.board().pieces().first().is_some_and(|piece| piece.key == key);
-        if let (true, None, Some(len)) = (first, &self.around.stream, self.around.head.len)
-            && let Some(duration) = pcdn_media::duration::of(bytes)
-        {
-            self.give(Input::Plays(Rate((len as f64 / duration.as_secs_f64()) as u64)));
-        }
-    }
-
-    /// Whoever cuts the stream decides about it; one that is busy hears of it again from another neighbour, or of the next.
-    fn heard(&self, link: Handle, note: SliceNote) {
-        if let Some(heard) = self.around.stream.as_ref().and_then(|stream| stream.heard.as_ref()) {
-            let _ = heard.try_send((link, note));
-        }
-    }
-
-    fn deliver(&mut self, reader: ReaderId, delivery: Delivery) {
-        let gone = self.readers.get(&reader).is_some_and(|to| to.try_send(delivery).is_err());
-        if gone {
-            self.readers.remove(&reader);
-            self.give(Input::ReadEnd { reader });
-        }
-    }
-
-    fn send(&mut self, link: Handle, message: &Message) {
-        let Some(member) = self.members.get(&link) else { return };
-        if member.outbox.try_send(wire::encode(&self.around.key, message)).is_err() {
-            // It takes nothing: a message lost here would be missed for ever, so the link starts anew.
-            member.link.session.close();
-        }
-    }
-
-    fn connect(&mut self, record: PeerRecord) {
-        let Some(own) = self.own.upgrade() else { return };
-        let links = self.around.links.clone();
-        let stop = self.around.stop.clone();
-        let dial = async move {
-            let news = match links.connect(&record).await {
-                Ok(link) => ToSwarm::Joined(link),
-                Err(error) => {
-                    tracing::debug!(peer = %record.id.short(), %error, "a peer was not reached");
-                    ToSwarm::NotReached(record.id)
-                }
-            };
-            let _ = own.send(news).await;
-        };
-        self.around.tasks.spawn(async move { stop.run_until_cancelled(dial).await });
-    }
-
-    fn store(&mut self, job: Job) {
-        match self.around.keeper.try_send(job) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(job)) => {
-                // The disk is behind. Nothing waits for it here: the job waits for its turn beside the swarm.
-                let keeper = self.around.keeper.clone();
-                self.around.tasks.spawn(async move { keeper.send(job).await });
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => {}
-        }
-    }
-
-    fn find(&mut self, want: usize) {
-        if self.around.discoveries.is_empty() {
-            return self.give(Input::Found(Vec::new()));
-        }
-        let Some(own) = self.own.upgrade() else { return };
-        if self.finding {
-            return;
-        }
-        self.finding = true;
-        let stop = self.around.stop.clone();
-        let (discoveries, key, me) =
-            (self.around.discoveries.clone(), self.around.key, self.around.me.clone());
-        let search = async move {
-            for discovery in discoveries {
-                // As they come: a DHT's first peers are there seconds before its last.
-                let mut found = discovery.find(&key, want).ready_chunks(want.max(1));
-                while let Some(results) = found.next().await {
-                    let told = |error| tracing::debug!(%error, "discovery");
-                    let records = results.into_iter().filter_map(|result| result.map_err(told).ok());
-                    let others = records.filter(|record| record.id != me.id).collect();
-                    let _ = own.send(ToSwarm::Found(others)).await;
-                }
-            }
-            let _ = own.send(ToSwarm::Searched).await;
-        };
-        self.around.tasks.spawn(async move { stop.run_until_cancelled(search).await });
-    }
-
     fn p2p(&mut self, take: bool, give: bool) {
         self.give(Input::P2p { take, give });
         if !take && !give {
@@ -562,70 +413,6 @@ impl Driver {
         let edition = self.around.outlook.edition();
         if std::mem::replace(&mut self.appeared, edition) != edition {
             self.give(Input::Appears(self.around.outlook.get()));
-        }
-    }
-
-    fn note(&self, event: &Event) {
-        tracing::debug!(swarm = %self.around.key.short(), ?event);
-        let swarm = self.around.key;
-        let line = match event {
-            Event::LinkUp { peer } => json!({"event": "neighbour", "swarm": swarm, "peer": peer}),
-            Event::LinkDown { peer } => json!({"event": "gone", "swarm": swarm, "peer": peer}),
-            Event::Rejected { peer, piece } => {
-                json!({"event": "rejected", "swarm": swarm, "peer": peer, "segment": piece.segment, "piece": piece.piece})
-            }
-            Event::Banned { peer, why } => {
-                tracing::warn!(peer = %peer, why, "banned");
-                json!({"event": "banned", "swarm": swarm, "peer": peer, "why": why})
-            }
-            Event::OriginFailed { why } => json!({"event": "origin-failed", "swarm": swarm, "why": why}),
-            Event::Stalled => json!({"event": "stalled", "swarm": swarm}),
-            Event::Receipted(receipt) => {
-                // Nobody collecting them is fine.
-                let _ = self.around.receipts.send(receipt.as_ref().clone());
-                return;
-            }
-            Event::Complete => json!({"event": "complete", "swarm": swarm}),
-            _ => return,
-        };
-        // Nobody listening is fine.
-        let _ = self.around.events.send(line.to_string());
-    }
-
-    fn status(&self) -> SwarmStatus {
-        let report = self.swarm.report(self.now());
-        let peer = |(neighbour, from, to): (&pcdn_core::schedule::Neighbour, u64, u64)| {
-            let member = self.members.get(&neighbour.handle);
-            let addr = member.and_then(|m| m.link.session.path().remote).map(|addr| addr.to_string());
-            PeerStatus {
-                peer: neighbour.peer,
-                addr,
-                rtt_ms: neighbour.rtt.as_secs_f64() * 1e3,
-                from,
-                to,
-                rate: neighbour.rate,
-                holds: neighbour.holds.count(),
-                downloading: !neighbour.complete,
-                banned: false,
-            }
-        };
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let mut url = self.around.url.clone();
-        url.set_query(None);
-        SwarmStatus {
-            swarm: self.around.key,
-            rid: self.around.rid,
-            url: url.to_string(),
-            len: self.around.head.len.unwrap_or(report.bytes),
-            segments: self
-                .swarm
-                .board()
-                .segments()
-                .map(|(id, layout, map)| (id.0, layout.pieces(), hex(map.as_bytes())))
-                .collect(),
-            peers: self.swarm.neighbours().map(peer).collect(),
-            readers: self.readers.len() as u32,
-            report: SwarmReport::of(&report),
         }
     }
 

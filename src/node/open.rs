@@ -2,10 +2,13 @@
 
 mod early;
 mod first;
+mod shelved;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::FutureExt as _;
 use pcdn_core::discovery::Discovery;
 use pcdn_core::fragment::{Cut, Fit, FragmentError, Fragmenter, Need, Part};
 use pcdn_core::id::{PeerId, Rid, RuleId, SwarmKey};
@@ -28,7 +31,7 @@ use super::stream::track::Cuts;
 use super::stream::{STREAMS_MAX, Stream};
 use super::{OpenError, Shared, Throttle, shelf};
 pub(super) use early::ManifestTask;
-use first::Begun;
+pub(super) use first::{Begun, First};
 
 /// Resources open at once; the oldest without readers is closed beyond.
 const ASSETS_MAX: usize = 256;
@@ -57,16 +60,19 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     if let Some(asset) = current(shared, &mut *shared.assets.lock().await, |asset| asset.url() == url).await {
         return Ok(asset);
     }
-    let mapping = map(shared, url).await;
+    let Found { mapping, first } = find(shared, url, purpose).await;
     // Which generation of it the origin has is known with the head only.
     let early =
         (mapping.generations == Generations::One).then(|| early::peers(shared, url, &mapping)).flatten();
     let manifest = early::manifest(shared, url, &mapping);
-    let (head, origin, begun) = asked(shared.origin_of(url, &mapping), url, purpose).await?;
+    let Asked { head, origin, begun, here } =
+        asked(shared.origin_of(url, &mapping), url, purpose, first).await?;
     let manifest = match manifest {
         Some(manifest) => Some(manifest.when_head_came(purpose).await),
         None => None,
     };
+    // Where it is known what they must be, they are compared first.
+    let here = here.filter(|_| !matches!(manifest, Some(ManifestTask::Done(Some(_)))));
     let rid = mapping.rid_of(&head);
     let (fragmenter, cuts) = cut(shared, url, rid, &head)?;
     let rule = fragmenter.rule();
@@ -108,7 +114,7 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
         oldest.close(&shared.links).await;
     }
     assets.push(asset.clone());
-    Ok(asset)
+    Ok(asset.beginning_with(here))
 }
 
 /// The asset that is open already; one whose content has changed at the origin is left to its readers.
@@ -140,17 +146,67 @@ pub(crate) async fn head_of(origin: &dyn Origin, url: &Url) -> Result<ResourceHe
     }
 }
 
-type Asked = (ResourceHead, Arc<dyn Origin>, Option<Arc<Begun>>);
+/// What is known of a URL once the mappers have answered.
+struct Found {
+    mapping: Mapping,
+    /// The origin's answer to a player, if that came meanwhile.
+    first: Option<(ResourceHead, Option<First>)>,
+}
+
+/// Asks the mappers. While they ask others, a player's first bytes are asked for: where those are the URL says.
+async fn find(shared: &Shared, url: &Url, purpose: For) -> Found {
+    let mut mapping = std::pin::pin!(map(shared, url));
+    if let Some(mapping) = mapping.as_mut().now_or_never() {
+        return Found { mapping, first: None };
+    }
+    if !begins(url, purpose) {
+        return Found { mapping: mapping.await, first: None };
+    }
+    let mut first = std::pin::pin!(First::ask(shared.origin.as_ref(), url));
+    tokio::select! {
+        // Where the URL's own place fails, another that the mappers name may not.
+        first = &mut first => Found { mapping: mapping.await, first: first.ok() },
+        mapping = &mut mapping => {
+            let first = if mapping.mirrors.is_empty() { first.await.ok() } else { None };
+            Found { mapping, first }
+        }
+    }
+}
+
+/// Whether the resource is asked for by its first bytes.
+fn begins(url: &Url, purpose: For) -> bool {
+    let hint = ResourceHint { url: url.clone(), content_type: None, first_bytes: Vec::new() };
+    purpose == For::Play && probe::kind(&hint) == probe::Kind::File
+}
+
+/// What the origin said.
+struct Asked {
+    head: ResourceHead,
+    /// From where the resource is fetched.
+    origin: Arc<dyn Origin>,
+    /// The same, if the first bytes are on their way.
+    begun: Option<Arc<Begun>>,
+    /// Those of them that are here.
+    here: Option<Bytes>,
+}
 
 /// What the origin says of `url`, and the origin from which it is fetched: for a player its first bytes are on their way.
-async fn asked(origin: Arc<dyn Origin>, url: &Url, purpose: For) -> Result<Asked, OriginError> {
-    let hint = ResourceHint { url: url.clone(), content_type: None, first_bytes: Vec::new() };
-    if purpose == For::Use || probe::kind(&hint) != probe::Kind::File {
-        return Ok((head_of(origin.as_ref(), url).await?, origin, None));
-    }
-    let (head, begun) = Begun::at(origin, url).await?;
-    let begun = Arc::new(begun);
-    Ok((head, begun.clone(), Some(begun)))
+async fn asked(
+    origin: Arc<dyn Origin>,
+    url: &Url,
+    purpose: For,
+    first: Option<(ResourceHead, Option<First>)>,
+) -> Result<Asked, OriginError> {
+    let (head, first) = match first {
+        Some(first) => first,
+        None if begins(url, purpose) => First::ask(origin.as_ref(), url).await?,
+        None => (head_of(origin.as_ref(), url).await?, None),
+    };
+    let Some(first) = first else { return Ok(Asked { head, origin, begun: None, here: None }) };
+    let here = first.here();
+    let begun = Arc::new(Begun::over(origin));
+    begun.add(first);
+    Ok(Asked { head, origin: begun.clone(), begun: Some(begun), here })
 }
 
 /// Opens the playlist at `url`, or gives the one that is open.
@@ -327,6 +383,10 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
     let mut swarm = Swarm::new(setup, shared.scheduler.make(), shared.dice("swarm"), now);
     let confirmed = Arc::new(Confirmed::new(url.clone(), head.clone(), origin.clone(), now));
     let fits = Fits { key, rid, rule, len: head.len.unwrap_or(0) };
+    let begun = begun.zip(cuts.iter().find_map(|cut| match cut {
+        Cut::Segment(segment) => Some(segment.id),
+        _ => None,
+    }));
     for cut in cuts {
         swarm.handle(now, Input::Cut(cut));
     }
@@ -340,28 +400,14 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         _ => None,
     };
     let listed = stream.as_ref().is_some_and(|stream| stream.heard.is_none());
-    let mut segments = shelf::Segments::default();
     let (store, shelf) = (shared.store.clone(), shelf::of(&key, &head));
-    match tokio::task::spawn_blocking(move || store.held(&shelf)).await {
-        // What a playlist lists is told with the versions of it.
-        Ok(Ok(held)) if listed => segments = shelf::Segments::new(held),
-        Ok(Ok(held)) if !held.is_empty() => {
-            // What begins here is here already, mostly.
-            begun.iter().for_each(|begun| begun.close());
-            swarm.handle(now, Input::Held(held));
-        }
-        Ok(Err(error)) => tracing::warn!(%error, "the store cannot be read; starting without it"),
-        _ => {}
-    }
-    if let Some(begun) = &begun {
-        swarm.handle(now, Input::OriginBegun { bytes: begun.bytes() });
-    }
+    let held = tokio::task::spawn_blocking(move || store.held(&shelf));
     let (sender, inbox) = mpsc::channel(INBOX);
     let (complete, completed) = watch::channel(false);
-    let around = Surroundings {
+    let mut around = Surroundings {
         key,
         shelf,
-        segments,
+        segments: shelf::Segments::default(),
         confirmed: confirmed.clone(),
         rid,
         url: url.clone(),
@@ -383,7 +429,11 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
         stop: shared.stop.clone(),
     };
     shared.links.swarms.insert(key, sender.clone());
-    shared.tasks.spawn(driver::run(swarm, around, inbox, sender.downgrade()));
+    let own = sender.downgrade();
+    shared.tasks.spawn(async move {
+        shelved::take_up(&mut swarm, held, &mut around, begun).await;
+        driver::run(swarm, around, inbox, own).await;
+    });
     announce(shared, key, sender.downgrade(), discoveries);
     if let Some(task) = later {
         let (sender, confirmed) = (sender.clone(), confirmed.clone());

@@ -8,6 +8,7 @@
 //!
 //! Playlists always come from the origin: they are small, they change, and everything else hangs on them.
 
+mod begin;
 mod fresh;
 pub(crate) mod index;
 mod manifest;
@@ -16,6 +17,7 @@ pub(crate) mod track;
 mod whole;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -35,8 +37,9 @@ use tokio::sync::Notify;
 use super::asset::Reader;
 use super::driver::ToSwarm;
 use super::freshness::Confirmed;
-use super::open::{Joining, join, map};
+use super::open::{Begun, For, Joining, join, map};
 use super::{OpenError, Shared};
+use begin::Ready;
 use index::{Index, Place};
 use track::{Cuts, Cutting, Length, Told, Track};
 pub(crate) use whole::Whole;
@@ -71,7 +74,9 @@ struct Inner {
     /// Who signs this stream's manifests, beside a pinned key.
     signer: Option<PeerId>,
     /// Where it and what it lists come from.
-    origin: Arc<dyn Origin>,
+    origin: Arc<Begun>,
+    /// It gives no parts of what is listed: nothing is begun there that would be the whole.
+    unranged: AtomicBool,
     /// Who is asked for its peers.
     discoveries: Vec<Arc<dyn Discovery>>,
     rule: RuleId,
@@ -92,6 +97,8 @@ pub struct SegmentItem {
     cutting: Cutting,
     /// Where it begins in the resource at its URL.
     base: u64,
+    /// Its first bytes, if the origin sent them when it was asked how long it is.
+    here: Bytes,
 }
 
 impl Stream {
@@ -111,7 +118,8 @@ impl Stream {
             index: Mutex::default(),
             tracks: tokio::sync::Mutex::default(),
             signer: mapping.signer,
-            origin: shared.origin_of_tree(url, &mapping),
+            origin: Arc::new(Begun::over(shared.origin_of_tree(url, &mapping))),
+            unranged: AtomicBool::new(false),
             discoveries: shared.discoveries_of(&mapping),
             manifest: manifest::Kept::of(&shared.settings, url, &mapping),
             files: tokio::sync::Mutex::default(),
@@ -173,8 +181,13 @@ impl Stream {
         lock(&self.inner.index).find(url, range)
     }
 
-    /// Opens a segment for a player.
-    pub(crate) async fn segment(&self, place: Place, asked: &Url) -> Result<SegmentItem, OpenError> {
+    /// Opens a segment for a player: one that begins with the first byte has that at once.
+    pub(in crate::node) async fn segment(
+        &self,
+        place: Place,
+        asked: &Url,
+        purpose: For,
+    ) -> Result<SegmentItem, OpenError> {
         let shared = self.inner.node.upgrade().ok_or(OpenError::Closed)?;
         self.touch(&shared);
         let (listing, live) = {
@@ -185,12 +198,14 @@ impl Stream {
         // The player's own URL has the newest token.
         let listing = Listing { url: asked.clone(), ..listing };
         let track = self.track(&shared, place.rendition).await?;
-        let cutting = self.fresh(&shared, &track, &listing, live).await?;
+        // At the live edge a segment is asked for as soon as it is listed, by every viewer: only who comes to it begins it.
+        let begins = purpose == For::Play && (!live || track.playing(shared.clock.now()).1.is_empty());
+        let Ready { cutting, here } = self.ready(&shared, &track, &listing, live, begins).await?;
         track.asked(shared.clock.now(), place, &listing, live);
         self.expect(&shared, &track, place.rendition, live).await;
         self.inner.news.notify_one();
         let base = listing.range.map_or(0, |range| range.start());
-        Ok(SegmentItem { track, cutting, base })
+        Ok(SegmentItem { track, cutting, base, here })
     }
 
     /// The swarm of a rendition; joined when it is first wanted.
@@ -274,13 +289,18 @@ impl Stream {
     /// What the origin says of the resource at `url`, of which ranges must be to be had.
     async fn ask(&self, url: &Url) -> Result<Arc<Confirmed>, OpenError> {
         let shared = self.inner.node.upgrade().ok_or(OpenError::Closed)?;
-        let origin = self.inner.origin.clone();
-        let head = origin.head(url).await?;
+        let head = self.inner.origin.head(url).await?;
         if !head.ranges {
             return Err(FragmentError::LengthUnknown.into());
         }
+        Ok(self.heard(&shared, url, head))
+    }
+
+    /// The origin has just said `head` of a segment's URL.
+    fn heard(&self, shared: &Shared, url: &Url, head: ResourceHead) -> Arc<Confirmed> {
         let live = !lock(&self.inner.index).is_ended();
-        Ok(Arc::new(Confirmed::of_part(url.clone(), head, origin, shared.clock.now(), live)))
+        let origin = self.inner.origin.clone();
+        Arc::new(Confirmed::of_part(url.clone(), head, origin, shared.clock.now(), live))
     }
 
     /// Tells a rendition's swarm what its player wants when; what lies ahead is cut first.
@@ -389,7 +409,7 @@ impl SegmentItem {
             let inside = byte.saturating_sub(self.base);
             self.cutting.at.end.min(self.cutting.at.start.saturating_add(inside))
         };
-        self.track.asset.follow(at(range.start)..at(range.end))
+        self.track.asset.follow(at(range.start)..at(range.end)).given(self.cutting.at.start, &self.here)
     }
 }
 

@@ -242,7 +242,8 @@ impl<'v> Hopes<'v> {
         let hope = if piece.flights > 0 { self.in_flight(slot) } else { self.offered(slot, piece) };
         let transfer = Duration::from_secs_f64(RUN_BYTES_MIN as f64 / crowded_rate(self.view) as f64);
         // The origin's bytes would wait for the node's own bound as well.
-        let rescued = self.view.now + self.view.origin.first_byte + transfer + self.passes();
+        let rescued =
+            self.view.now + self.view.origin.first_byte + transfer + self.passes() + self.view.queued;
         hope.is_some_and(|hope| hope + EARLY <= piece.due || hope <= rescued)
     }
 
@@ -269,7 +270,9 @@ impl<'v> Hopes<'v> {
         };
         let arrival = |at: usize, n: &Neighbour| {
             let bytes = (n.pending + self.queued[at]) as f64 + f64::from(piece.len);
-            self.view.now + n.rtt + Duration::from_secs_f64((bytes / n.rate.max(1) as f64).min(3_600.0))
+            self.view.now
+                + n.rtt
+                + Duration::from_secs_f64((bytes / n.rate.max(1) as f64).min(3_600.0)).max(self.view.queued)
         };
         let all = self.view.neighbours.iter().enumerate().filter(|(_, n)| willing(n));
         let (at, hope) = all.map(|(at, n)| (at, arrival(at, n))).min_by_key(|(at, hope)| (*hope, *at))?;

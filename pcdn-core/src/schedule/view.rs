@@ -44,6 +44,8 @@ pub struct View<'v> {
     pub peer_rate: u64,
     /// What the node's own bound lets through for this swarm, from neighbours and the origin together.
     pub limit: Rate,
+    /// How long what is on its way now takes through the node's own line where that is full, whoever brings it; else zero.
+    pub queued: Duration,
     /// Bytes that may be asked for now so that no more is under way than `limit` lets through soon; `u64::MAX` without one. The
     /// engine carries out the steps of a plan in order as far as it reaches, and the last one beyond.
     pub budget: u64,

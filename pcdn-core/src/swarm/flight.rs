@@ -8,7 +8,7 @@ use super::{Output, Source, Swarm, limit};
 use crate::schedule::{Flight, Handle, Neighbour, Slot};
 use crate::swarm::report::Event;
 use crate::transport::{Class, Fetch, FetchError, Refuse};
-use crate::unit::Time;
+use crate::unit::{Rate, Time};
 use crate::verify::{Integrity, list};
 
 /// Shortest time-out of a request, above a round trip with its jitter and a full queue at the sender.
@@ -21,6 +21,9 @@ const TIMEOUT_URGENT: Duration = Duration::from_millis(1_200);
 const QUIET: Duration = Duration::from_millis(500);
 /// A neighbour that is this late has not kept its word: one tick.
 const UNKEPT: Duration = Duration::from_millis(200);
+/// What was asked so much later and comes before shows that the line does not hold a piece up; once may be chance.
+const LATER: Duration = Duration::from_millis(250);
+const OVERTAKEN: u32 = 2;
 /// The longest pause a busy neighbour can ask for.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 /// A neighbour that says "busy" for this long and gives nothing meanwhile is as good as one that fails: who waits for it would
@@ -45,6 +48,26 @@ struct Terms {
     expected: Duration,
     /// The node's own bound still holds it back.
     held_back: bool,
+    /// Bytes on their way through the line when it was asked for, its own included.
+    on_way: u64,
+    /// Bytes the origin had given then: it may take all of a full line, as transports between peers give way.
+    origin: u64,
+    len: u32,
+    /// Pieces that were asked of others clearly later, and came before it.
+    overtaken: u32,
+}
+
+impl Terms {
+    /// When it is here even if the line was full and carries `rate`, in good measure.
+    /// `origin`: bytes that the origin has given up to now.
+    fn through(&self, flight: &Flight, rate: Rate, origin: u64) -> Time {
+        let before = self.on_way * 3 / 2 + origin.saturating_sub(self.origin);
+        flight.asked + self.expected + rate.time_for(before).min(TIMEOUT_MAX) + UNKEPT
+    }
+
+    fn is_overtaken(&self) -> bool {
+        self.overtaken >= OVERTAKEN
+    }
 }
 
 impl Flights {
@@ -73,6 +96,38 @@ impl Flights {
 }
 
 impl Flights {
+    /// Bytes that may be on their way through the line, which has been seen to carry `rate`.
+    pub(super) fn on_way(&self, now: Time, rate: Option<Rate>, origin: u64) -> u64 {
+        let there = |(flight, terms): &(&Flight, &Terms)| {
+            let hoped = rate.is_none_or(|rate| now <= terms.through(flight, rate, origin));
+            hoped && !terms.held_back && !terms.is_overtaken()
+        };
+        self.all.iter().zip(&self.terms).filter(there).map(|(_, terms)| u64::from(terms.len)).sum()
+    }
+
+    /// A piece came that `came` was for: it may have overtaken others.
+    fn overtakes(&mut self, came: &Flight) {
+        for (flight, terms) in self.all.iter().zip(&mut self.terms) {
+            let overtaken = flight.from != came.from && flight.asked + LATER < came.asked;
+            terms.overtaken += u32::from(overtaken);
+        }
+    }
+
+    /// Nothing is on its way from there, as it seems.
+    fn distrust(&mut self, link: Handle) {
+        let of = self.all.iter().zip(&mut self.terms).filter(|(flight, _)| flight.from == link);
+        of.for_each(|(_, terms)| terms.overtaken = OVERTAKEN);
+    }
+
+    /// While the line is full and carries `rate`, what it may hold up is not late.
+    fn excuse(&mut self, now: Time, rate: Rate, origin: u64) {
+        for (flight, terms) in self.all.iter().zip(&mut self.terms) {
+            if terms.until <= now && !terms.held_back && !terms.is_overtaken() {
+                terms.until = terms.until.max(terms.through(flight, rate, origin));
+            }
+        }
+    }
+
     /// Requests for one of these slots.
     pub(super) fn on(&self, slots: &std::ops::Range<u32>) -> Vec<u64> {
         self.all.iter().filter(|flight| slots.contains(&flight.slot.0)).map(|flight| flight.id).collect()
@@ -94,22 +149,38 @@ impl Swarm {
         let (key, len) = (piece.key, piece.len);
         let double = piece.flights > 0
             && self.flights.all.iter().any(|flight| flight.slot == slot && flight.from == from);
-        let refused = piece.held || !piece.provable || piece.flights >= 2 || double;
+        let races = piece.fetching && !self.may_race(len);
+        let refused = piece.held || !piece.provable || piece.flights >= 2 || double || races;
         let Some(neighbour) = self.links.get_mut(from).filter(|n| !refused && n.gives(slot)) else { return };
         let service = neighbour.arrival(now, len).since(now);
+        // What a neighbour that fails does not bring is not on its way.
+        let failing = neighbour.failures > 0;
         neighbour.pending += u64::from(len);
         neighbour.flights += 1;
         let wait = (service * 3).min(TIMEOUT_MAX);
         let timeout = wait.max(if class == Class::Urgent { TIMEOUT_URGENT } else { TIMEOUT_MIN });
         let id = self.flights.next;
         self.flights.next += 1;
-        let expected = now + self.limit.wait(now) + service;
+        let expected = now + self.limit.wait(now).max(self.queued(u64::from(len))) + service;
         let held_back = self.limit.holds_back();
         let until = now + if held_back { limit::HELD_BACK_MAX } else { timeout };
         self.limit.asked(now, u64::from(len));
         self.limit.held(if held_back { u64::from(len) } else { 0 });
         self.flights.all.push(Flight { id, slot, from, asked: now, expected });
-        self.flights.terms.push(Terms { until, within: timeout, expected: service, held_back });
+        let overtaken = if failing { OVERTAKEN } else { 0 };
+        self.on_way += if failing { 0 } else { u64::from(len) };
+        let on_way = self.on_way;
+        let terms = Terms {
+            until,
+            within: timeout,
+            expected: service,
+            held_back,
+            on_way,
+            origin: self.origin.came,
+            len,
+            overtaken,
+        };
+        self.flights.terms.push(terms);
         self.board.piece_mut(slot).flights += 1;
         let fetch =
             Fetch { swarm: self.setup.key, piece: key, len, want: Vec::new(), class, within: timeout };
@@ -160,10 +231,15 @@ impl Swarm {
 
     pub(super) fn piece_came(&mut self, now: Time, id: u64, bytes: Bytes) {
         self.sent(now, id);
+        let overtaken = self.flights.at(id).is_some_and(|at| self.flights.terms[at].overtaken > 0);
         let Some(flight) = self.land(id) else { return };
         let slot = flight.slot;
         let len = bytes.len() as u64;
-        self.links.delivered(now, flight.from, len, flight.asked);
+        self.line.came(now, len);
+        self.flights.overtakes(&flight);
+        // What waits in front of a full line says nothing of whom it comes from.
+        let own = overtaken || !self.line.is_full();
+        self.links.delivered(now, flight.from, len, flight.asked, own);
         self.got_piece(now, flight.from, len);
         if self.board.piece(slot).held {
             self.report.wasted += len;
@@ -225,11 +301,15 @@ impl Swarm {
 
     /// Requests whose time is over are given up; the neighbour is asked less.
     pub(super) fn expire_flights(&mut self, now: Time) {
+        if let Some(rate) = self.line.seen() {
+            self.flights.excuse(now, rate, self.origin.came);
+        }
         for (id, from, went_out) in self.flights.late(now) {
             // One that was held back gives back its part of the bound by itself.
             let len = self.flights.at(id).map_or(0, |at| self.board.piece(self.flights.all[at].slot).len);
             self.limit.spared(if went_out { u64::from(len) } else { 0 });
             self.cancel(id);
+            self.flights.distrust(from);
             if let Some(neighbour) = self.links.get_mut(from).filter(|_| went_out) {
                 neighbour.failures = neighbour.failures.saturating_add(1);
                 neighbour.rate = (neighbour.rate / 2).max(1_000);

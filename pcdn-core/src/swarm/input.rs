@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Expected;
 use crate::fragment::{Cut, Segment};
 use crate::id::PeerId;
-use crate::layout::PieceKey;
+use crate::layout::{PieceKey, SegmentId};
 use crate::origin::OriginError;
 use crate::peer::{Appearance, PeerAddr, PeerRecord};
 use crate::schedule::Handle;
@@ -118,9 +118,11 @@ pub enum Input {
     Plays(Rate),
     /// All of the resource is wanted, or no longer.
     Whole(bool),
-    /// The origin is sending the first bytes of the resource already: what there is of them is asked for by the next
-    /// [`Output::Fetch`](super::Output::Fetch), whatever neighbours have.
+    /// The origin is sending the first bytes of a segment already: what there is of them is asked for by the next
+    /// [`Output::Fetch`](super::Output::Fetch), whatever neighbours have. None follows if it is here, or on its way.
     OriginBegun {
+        /// Which segment, that was cut.
+        segment: SegmentId,
         /// How many.
         bytes: u64,
     },
@@ -151,6 +153,8 @@ pub enum Input {
         end: u64,
         /// Whether a player is behind it, which must not wait; else it follows a download.
         playing: bool,
+        /// How many bytes before `at` it was given by the shell, which had them when the swarm was made.
+        had: u64,
     },
     /// A reader is ready for more.
     Pull {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Swarm;
+use super::line::Want;
 use crate::schedule::Slot;
 use crate::unit::{Rate, Time};
 
@@ -18,6 +19,8 @@ const AHEAD_PRESSING: Duration = Duration::from_millis(1_000);
 const PRESSING: Duration = Duration::from_millis(500);
 /// A run from the origin may take the bound for so long: each costs a request.
 const RUN: Duration = Duration::from_millis(500);
+/// Where one piece takes the line for longer, two that are asked at once delay one another.
+const PIECE_LONG: Duration = Duration::from_millis(210);
 /// A request that the shell holds back for longer is taken back, to be asked of whoever is best then. As long as the longest
 /// time-out of one that goes out at once.
 pub(super) const HELD_BACK_MAX: Duration = Duration::from_secs(15);
@@ -119,14 +122,88 @@ impl Swarm {
         self.dirty = true;
     }
 
+    /// What comes in at most: by the node's own bound, and by its line where that is full.
+    pub(super) fn bound(&self) -> Rate {
+        Rate(self.limit.rate().0.min(self.line.bound().0))
+    }
+
+    /// Bytes that may be asked for now.
+    pub(super) fn budget(&self, now: Time, pressing: bool) -> u64 {
+        self.limit.budget(now, pressing).min(self.line_room(now, pressing))
+    }
+
+    fn line_room(&self, now: Time, pressing: bool) -> u64 {
+        let want = match pressing {
+            true => Want::Pressing,
+            false if self.whole => Want::Whole,
+            false => Want::Ahead,
+        };
+        self.line.room(now, self.on_way, want)
+    }
+
+    /// Bytes on their way through the line, as far as anything is known of it.
+    pub(super) fn count_on_way(&mut self, now: Time) {
+        let seen = self.line.seen();
+        let most = if self.line.is_full() { AHEAD_PRESSING } else { RUN };
+        let run = seen.map_or(0, |rate| rate.bytes_in(most));
+        self.on_way = self.flights.on_way(now, seen, self.origin.came) + self.origin.to_come(now).min(run);
+    }
+
+    /// How long what is on its way, and `more` bytes, take if the line is full.
+    pub(super) fn queued(&self, more: u64) -> Duration {
+        match self.line.is_full() {
+            true => self.line.bound().time_for(self.on_way + more).min(HELD_BACK_MAX),
+            false => Duration::ZERO,
+        }
+    }
+
+    /// Whether a piece of `len` bytes takes the line for so long, as it has been seen so far, that whatever is asked at once delays
+    /// one another.
+    fn takes_long(&self, len: u32) -> bool {
+        self.line.seen().is_some_and(|seen| seen.time_for(u64::from(len)) > PIECE_LONG)
+    }
+
+    /// Whether a piece that the origin is bringing may be asked of a neighbour as well. On a thin line the two take it from one
+    /// another; where others take from the origin, it may be that which is thin.
+    pub(super) fn may_race(&self, len: u32) -> bool {
+        let crowded = self.links.origin_rate();
+        !self.takes_long(len) || self.line.seen().is_some_and(|seen| crowded > seen.0 / 2)
+    }
+
+    /// Whether somebody has been asked for something.
+    pub(super) fn awaits_bytes(&self) -> bool {
+        self.origin.is_busy() || !self.flights.all().is_empty()
+    }
+
     /// Bytes of neighbours that may be asked for now, if `slot` is among them.
-    pub(super) fn budget_for(&self, now: Time, slot: Slot) -> u64 {
-        self.limit.budget(now, self.presses(now, slot))
+    pub(super) fn budget_for(&mut self, now: Time, slot: Slot) -> u64 {
+        let pressing = self.presses(now, slot);
+        let room = self.line_room(now, pressing);
+        if room == 0 && self.line.refused(now, self.on_way) {
+            // What was planned without a bound is planned anew.
+            self.wake = now;
+        }
+        self.limit.budget(now, pressing).min(room)
     }
 
     /// The same of the origin, in one run from `slot` on.
     pub(super) fn run_budget_for(&self, now: Time, slot: Slot) -> u64 {
-        self.limit.run_budget(now, self.presses(now, slot))
+        let pressing = self.presses(now, slot);
+        let by_limit = self.limit.run_budget(now, pressing);
+        // Two runs beside one another would take the line from the one that is due first.
+        let fills = |rate: Rate| self.origin.to_come(now) >= rate.bytes_in(RUN);
+        let bounds = self.line.is_full()
+            || (!self.whole && self.line.opens(now) && self.takes_long(self.board.piece(slot).len));
+        if bounds && self.line.seen().is_some_and(fills) {
+            return 0;
+        }
+        if !self.line.is_full() {
+            return by_limit;
+        }
+        match self.line_room(now, pressing) {
+            0 => 0,
+            some => by_limit.min(some.max(self.line.bound().bytes_in(RUN))),
+        }
     }
 
     fn presses(&self, now: Time, slot: Slot) -> bool {

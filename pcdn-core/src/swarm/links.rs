@@ -226,8 +226,9 @@ impl Links {
         }
     }
 
-    /// Bytes came: what that says of the neighbour's rate. Time between pieces counts only while one was asked for.
-    pub(super) fn delivered(&mut self, now: Time, link: Handle, len: u64, asked: Time) {
+    /// Bytes came: what that says of the neighbour's rate. Time between pieces counts only while one was asked for, and makes it no
+    /// slower where it was not its `own`.
+    pub(super) fn delivered(&mut self, now: Time, link: Handle, len: u64, asked: Time, own: bool) {
         self.meter.add(now, len);
         let Some(at) = self.at(link) else { return };
         let (neighbour, side) = (&mut self.neighbours[at], &mut self.sides[at]);
@@ -235,7 +236,8 @@ impl Links {
         let gap = now.since(since).max(Duration::from_micros(50)).as_secs_f64();
         side.last_piece = Some(now);
         side.busy_since = None;
-        side.secs_per_byte += 0.2 * (gap / len.max(1) as f64 - side.secs_per_byte);
+        let slower = gap / len.max(1) as f64 - side.secs_per_byte;
+        side.secs_per_byte += 0.2 * if own { slower } else { slower.min(0.0) };
         let rate = (1.0 / side.secs_per_byte.max(1e-10)) as u64;
         neighbour.rate = rate.min(self.bound.map_or(rate, |bound| bound.0));
         let took = now.since(asked);

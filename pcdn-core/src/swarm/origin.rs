@@ -1,28 +1,28 @@
 //! Runs of pieces from the origin: the bytes come in order, pieces fall out of them.
 
-use std::collections::BTreeMap;
+mod runs;
+
 use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::meter::Meter;
 use super::proof::Verdict;
 use super::{Output, Source, Swarm, TICK};
 use crate::error::Judged;
+use crate::layout::SegmentId;
 use crate::origin::OriginError;
 use crate::range::ByteRange;
 use crate::resource::Url;
-use crate::schedule::{Handle, OriginRun, OriginView, Slot};
+use crate::schedule::{Handle, Slot};
 use crate::swarm::report::Event;
 use crate::unit::Time;
 use crate::verify::list;
 use crate::wire::Message;
+use runs::{Over, Run};
 
-/// First byte assumed before the first was measured: a distant CDN edge with a handshake.
-const FIRST_BYTE_GUESS: Duration = Duration::from_millis(150);
-/// Rate assumed before the first transfer: 8 Mbit/s.
-const RATE_GUESS: u64 = 1_000_000;
+pub(super) use runs::Runs;
+
 /// Capacity seen is forgotten over this long.
 const CAPACITY_MEMORY: f64 = 30.0;
 /// First pause after a failure; doubles to [`PAUSE_MAX`].
@@ -41,158 +41,6 @@ const SILENCE_SEEN: Duration = Duration::from_millis(800);
 const SILENT: Duration = Duration::from_secs(15);
 /// Runs at once, whatever a scheduler plans.
 const RUNS_MAX: usize = 4;
-
-/// What is under way, and what is known of the origin.
-#[derive(Debug)]
-pub(super) struct Runs {
-    runs: BTreeMap<u64, Run>,
-    next: u64,
-    /// Time to the first byte, and bytes per second, once measured.
-    first_byte: Option<Duration>,
-    rate: Option<u64>,
-    capacity: f64,
-    meter: Meter,
-    quiet_until: Time,
-    failures: u32,
-    forbidden: bool,
-    over: Option<Over>,
-    used: u64,
-}
-
-/// The origin has failed for good.
-#[derive(Debug)]
-struct Over {
-    why: String,
-    /// How long a reader that gets to what nobody has may wait for peers all the same.
-    hope: Duration,
-}
-
-impl Runs {
-    /// Nothing under way; `allowed` says whether anything ever will be.
-    pub(super) fn new(allowed: bool) -> Self {
-        Self {
-            runs: BTreeMap::new(),
-            next: 0,
-            first_byte: None,
-            rate: None,
-            capacity: 0.0,
-            meter: Meter::default(),
-            quiet_until: Time::ZERO,
-            failures: 0,
-            forbidden: !allowed,
-            over: None,
-            used: 0,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Run {
-    first: Slot,
-    /// The next piece to be filled.
-    at: u32,
-    /// One past the last piece wanted.
-    end: u32,
-    /// Bytes asked for and not yet here, whatever is still wanted of them.
-    left: u64,
-    buffer: BytesMut,
-    asked: Time,
-    first_byte: Option<Time>,
-    bytes: u64,
-    /// When it was asked for, or last brought something.
-    moved: Time,
-    /// Fetched a second time, to compare: see `audit`.
-    audit: bool,
-}
-
-impl Run {
-    /// The next piece, once all of it is here. One that came in one chunk is a slice of that chunk, not a copy.
-    fn take_piece(&mut self, arrived: &mut Bytes, len: usize) -> Option<Bytes> {
-        if self.buffer.is_empty() && arrived.len() >= len {
-            return Some(arrived.split_to(len));
-        }
-        self.buffer.extend_from_slice(arrived);
-        arrived.clear();
-        (self.buffer.len() >= len).then(|| self.buffer.split_to(len).freeze())
-    }
-}
-
-impl Runs {
-    pub(super) fn view(&self) -> OriginView {
-        let runs = self.runs.iter().filter(|(_, run)| !run.audit).map(|(id, run)| OriginRun {
-            id: *id,
-            first: run.first,
-            count: run.end - run.first.0,
-            left: run.left,
-            asked: run.asked,
-        });
-        OriginView {
-            allowed: !self.forbidden,
-            quiet_until: self.quiet_until,
-            first_byte: self.first_byte(),
-            rate: self.rate(),
-            capacity: self.capacity as u64,
-            runs: runs.collect(),
-            used: self.used,
-        }
-    }
-
-    /// Useful bytes taken so far, and those asked for.
-    pub(super) fn taken(&self) -> u64 {
-        self.used + self.runs.values().map(|run| run.left).sum::<u64>()
-    }
-
-    /// Why the origin gives no more, if it has failed for good and who waits `since` then need not hope for peers any more.
-    pub(super) fn hopeless(&self, now: Time, since: Time) -> Option<&str> {
-        self.over.as_ref().filter(|over| now.since(since) >= over.hope).map(|over| over.why.as_str())
-    }
-
-    /// Whether it may be asked now.
-    pub(super) fn is_allowed(&self, now: Time) -> bool {
-        !self.forbidden && now >= self.quiet_until
-    }
-
-    fn first_byte(&self) -> Duration {
-        self.first_byte.unwrap_or(FIRST_BYTE_GUESS)
-    }
-
-    fn rate(&self) -> u64 {
-        self.rate.unwrap_or(RATE_GUESS)
-    }
-
-    pub(super) fn is_busy(&self) -> bool {
-        !self.runs.is_empty()
-    }
-
-    pub(super) fn rate_now(&self, now: Time) -> u64 {
-        self.meter.rate(now)
-    }
-
-    pub(super) fn view_capacity(&self) -> u64 {
-        self.capacity as u64
-    }
-
-    pub(super) fn audits(&self) -> usize {
-        self.runs.values().filter(|run| run.audit).count()
-    }
-}
-
-impl Runs {
-    /// Runs that still want one of these slots.
-    pub(super) fn touching(&self, slots: &Range<u32>) -> Vec<u64> {
-        let touches = |run: &Run| run.at < slots.end && slots.start < run.end;
-        self.runs.iter().filter(|(_, run)| touches(run)).map(|(id, _)| *id).collect()
-    }
-
-    /// The first `count` slots are gone.
-    pub(super) fn drop_front(&mut self, count: u32) {
-        for run in self.runs.values_mut() {
-            run.first = run.first.down(count);
-            run.at = run.at.saturating_sub(count);
-            run.end = run.end.saturating_sub(count);
-        }
-    }
-}
 
 impl Swarm {
     pub(super) fn fetch(&mut self, now: Time, first: Slot, count: u32) {
@@ -218,13 +66,20 @@ impl Swarm {
         }
     }
 
-    /// The first `bytes` bytes are on their way: whole pieces of them, or the first piece.
-    pub(super) fn origin_begun(&mut self, now: Time, bytes: u64) {
-        let pieces = self.board.pieces().iter();
-        let count = pieces.take_while(|piece| piece.at + u64::from(piece.len) <= bytes).count().max(1) as u32;
-        if self.board.count() > 0 {
-            self.fetch(now, Slot(0), count);
+    /// The first `bytes` bytes of a segment are on their way: whole pieces of them, or the first piece.
+    pub(super) fn origin_begun(&mut self, now: Time, segment: SegmentId, bytes: u64) {
+        let slots = self.board.slots_of(segment);
+        if slots.is_empty() {
+            return;
         }
+        let first = Slot(slots.start);
+        let end = self.board.piece(first).at.saturating_add(bytes);
+        let within = |slot: &u32| {
+            let piece = self.board.piece(Slot(*slot));
+            piece.at + u64::from(piece.len) <= end
+        };
+        let count = slots.take_while(within).count().max(1) as u32;
+        self.fetch(now, first, count);
     }
 
     /// Fetches one piece a second time from the origin, or for the first time to learn whom to believe.
@@ -255,8 +110,10 @@ impl Swarm {
             left: bytes,
             buffer: BytesMut::new(),
             asked: now,
+            queued: self.queued(0),
             first_byte: None,
             bytes: 0,
+            at_once: 0,
             moved: now,
             audit,
         };
@@ -306,12 +163,13 @@ impl Swarm {
         let Some(run) = self.origin.runs.get_mut(&id) else { return };
         let len = bytes.len() as u64;
         if run.first_byte.is_none() {
-            run.first_byte = Some(now);
+            (run.first_byte, run.at_once) = (Some(now), len);
             let took = now.since(run.asked);
             // Pessimistic: rises at once, falls slowly. What was guessed counts for nothing.
             self.origin.first_byte = match self.origin.first_byte {
                 None => Some(took),
-                Some(seen) if took > seen => Some(took),
+                // What waited in front of a full line says nothing of the origin.
+                Some(seen) if took > seen => Some(if run.queued.is_zero() { took } else { seen }),
                 Some(seen) => Some((seen * 7 + took) / 8),
             };
         }
@@ -319,6 +177,8 @@ impl Swarm {
         run.moved = now;
         run.left = run.left.saturating_sub(len);
         self.origin.meter.add(now, len);
+        self.line.came(now, len);
+        self.origin.came += len;
         self.origin.failures = 0;
         self.fill_pieces(now, id, bytes);
     }
@@ -338,7 +198,7 @@ impl Swarm {
             }
             let slot = Slot(run.at);
             let len = self.board.piece(slot).len as usize;
-            let Some(bytes) = run.take_piece(&mut arrived, len) else { return };
+            let Some(bytes) = run.take_piece(&mut arrived, len) else { return self.deliver(now) };
             run.at += 1;
             let (audit, done) = (run.audit, run.at >= run.end && run.left > 0);
             if done {
@@ -391,9 +251,9 @@ impl Swarm {
         for slot in run.at..run.end {
             self.board.piece_mut(Slot(slot)).fetching = false;
         }
-        if let (Some(first), true) = (run.first_byte, run.bytes >= 64 << 10) {
-            let span = now.since(first).max(Duration::from_millis(1)).as_secs_f64();
-            let rate = (run.bytes as f64 / span) as u64;
+        if let (Some(first), true) = (run.first_byte, run.bytes - run.at_once >= 64 << 10) {
+            let span = run.moved.since(first).max(Duration::from_millis(1)).as_secs_f64();
+            let rate = ((run.bytes - run.at_once) as f64 / span) as u64;
             // Pessimistic: falls at once by half, rises slowly. What was guessed counts for nothing.
             self.origin.rate = match self.origin.rate {
                 None => Some(rate),

@@ -44,6 +44,15 @@ pub(super) struct Demand {
     pub(super) ahead: f64,
 }
 
+/// What a player can take at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// What the origin alone would give this node, in bytes per second.
+    pub(super) fair: f64,
+    /// What comes in at most: no pace beyond it can be kept up, whatever it is guessed from.
+    pub(super) line: Rate,
+}
+
 /// A reader's virtual play head.
 #[derive(Debug)]
 pub(super) struct Pacing {
@@ -109,18 +118,18 @@ impl Pacing {
         }
     }
 
-    /// What it wants, being at byte `at` of a range that ends at `end`. `fair` is what the origin alone would give
-    /// this node, in bytes per second; `told` says how fast the content plays in the mean.
+    /// What it wants, being at byte `at` of a range that ends at `end`; `told` says how fast the content plays in the mean.
     pub(super) fn demands(
         &mut self,
         now: Time,
         at: u64,
         end: u64,
-        fair: f64,
+        most: Most,
         told: Option<Rate>,
     ) -> Vec<Demand> {
         self.measure(now, at, told);
-        let fastest = PACE_GUESS.max(fair);
+        let line = most.line.0 as f64;
+        let fastest = PACE_GUESS.max(most.fair).min(line);
         if let Some(pace) = self.measured {
             let ahead = pace * FULL_BUFFER.as_secs_f64();
             return vec![Demand { end, pace: pace * OVER_MEASURED, ahead }];
@@ -131,7 +140,7 @@ impl Pacing {
             let played = fastest * now.since(since).as_secs_f64();
             return vec![Demand { end, pace: fastest, ahead: (read - played).max(0.0) }];
         };
-        let slowest = (told.0 as f64).max(PACE_MIN) * OVER_TOLD;
+        let slowest = ((told.0 as f64).max(PACE_MIN) * OVER_TOLD).min(line);
         let pace = (slowest * HUNGRY.powi(self.hungry)).min(fastest).max(slowest);
         self.head = (self.head + pace * now.since(self.moved).as_secs_f64()).min(read);
         self.moved = now;

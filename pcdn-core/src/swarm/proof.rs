@@ -254,6 +254,11 @@ impl Proof {
         }
     }
 
+    /// Whether nobody has said what a piece is: this node's own copy is all there is to go by.
+    pub(super) fn is_untold(&self, slot: Slot, key: &PieceKey) -> bool {
+        self.said[slot.0 as usize].is_empty() && self.expected(slot, key).is_none()
+    }
+
     /// Whether a piece of this digest may be given on: not if a manifest contradicts this node's own copy, or it does not speak
     /// for that.
     pub(super) fn may_share(&self, slot: Slot, key: &PieceKey, digest: &Digest) -> bool {

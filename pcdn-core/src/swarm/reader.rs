@@ -3,11 +3,12 @@
 //! A piece is due when a reader's virtual play head gets to it: see [`pace`](super::pace).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::pace::Pacing;
+use super::pace::{Most, Pacing};
 use super::{Input, Output, ReaderId, Source, Swarm};
 use crate::id::Digest;
 use crate::layout::{PieceKey, SegmentId};
@@ -24,6 +25,9 @@ use broken::gone_error;
 
 /// A wait longer than this is a stall.
 const STALL: Duration = Duration::from_millis(250);
+/// Who has waited for so long is given what has come of a piece, instead of waiting for its end: at 2 Mbit/s that is another 250 ms,
+/// which a player of the origin alone does not wait for. Who waits less is downloading faster than it is worth a delivery more.
+const PART_AFTER: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 pub(super) struct Readers {
@@ -88,7 +92,8 @@ impl Readers {
 }
 
 impl Swarm {
-    pub(super) fn read(&mut self, now: Time, id: ReaderId, at: u64, end: u64, playing: bool) {
+    pub(super) fn read(&mut self, now: Time, id: ReaderId, bytes: Range<u64>, playing: bool, had: u64) {
+        let Range { start: at, end } = bytes;
         if self.readers.all.len() >= self.setup.limits.readers {
             let why = OriginError::Other { by: "pcdn", source: "too many readers of one resource".into() };
             return self.out.push_back(Output::Broken { reader: id, why });
@@ -96,8 +101,12 @@ impl Swarm {
         if at < end && self.board.is_gone(at) {
             return self.out.push_back(Output::Broken { reader: id, why: gone_error() });
         }
-        let reader =
-            Reader { at, end, playing, opened: now, waits: None, stalled: false, pacing: Pacing::new(now) };
+        let mut pacing = Pacing::new(now);
+        if had > 0 {
+            pacing.given(now, at.saturating_sub(had), had);
+            self.report.start.get_or_insert(Duration::ZERO);
+        }
+        let reader = Reader { at, end, playing, opened: now, waits: None, stalled: false, pacing };
         self.readers.all.insert(id, reader);
         self.refresh_readers(now);
         self.dirty = true;
@@ -143,22 +152,51 @@ impl Swarm {
 
     fn deliver_to(&mut self, now: Time, id: ReaderId) {
         let Some(reader) = self.readers.all.get_mut(&id) else { return };
-        let Some(slot) = self.board.slot_at(reader.at).filter(|slot| self.board.piece(*slot).held) else {
-            return;
-        };
+        let Some(slot) = self.board.slot_at(reader.at) else { return };
         let piece = self.board.piece(slot);
-        // Nobody is given what follows what is to be compared.
-        if self.doubts.is_open(self.board.slots_of(piece.key.segment).start..slot.0) {
+        // Nobody is given what follows what is to be compared, nor a part of that.
+        let before = self.board.slots_of(piece.key.segment).start..slot.0 + u32::from(!piece.held);
+        if self.doubts.is_open(before) {
             return;
+        }
+        if !piece.held {
+            return self.deliver_part_to(now, id, slot);
         }
         let (skip, key) = (reader.at - piece.at, piece.key);
         let Some(bytes) = self.board.hot(slot).cloned() else {
             return self.load_for_reader(key);
         };
-        let take = (bytes.len() as u64 - skip).min(reader.end.saturating_sub(reader.at));
+        let part = bytes.into_inner().slice(skip as usize..);
+        let source = self.board.fact(slot).source.unwrap_or(Source::Cache);
+        self.hand_out(now, id, part, source);
+    }
+
+    /// Gives a reader that has waited, or has had nothing yet, what has come of the piece it is at. Only of what this node itself
+    /// fetches from the origin, and of which nobody has said what it is: where something is to be compared, all of it is.
+    fn deliver_part_to(&mut self, now: Time, id: ReaderId, slot: Slot) {
+        let Some(reader) = self.readers.all.get(&id) else { return };
+        let hurry = |since| !reader.pacing.has_started() || now.since(since) >= PART_AFTER;
+        if !reader.waits.is_some_and(hurry) {
+            return;
+        }
+        let piece = self.board.piece(slot);
+        if !self.proof.is_untold(slot, &piece.key) {
+            return;
+        }
+        let skip = (reader.at - piece.at) as usize;
+        if let Some(part @ [_, ..]) = self.origin.part_of(slot).get(skip..) {
+            let part = Bytes::copy_from_slice(part);
+            self.hand_out(now, id, part, Source::Origin);
+        }
+    }
+
+    fn hand_out(&mut self, now: Time, id: ReaderId, mut part: Bytes, source: Source) {
+        let Some(reader) = self.readers.all.get_mut(&id) else { return };
+        let take = (part.len() as u64).min(reader.end.saturating_sub(reader.at));
         if take == 0 {
             return;
         }
+        part.truncate(take as usize);
         let waited = now.since(reader.waits.take().unwrap_or(now));
         if reader.pacing.given(now, reader.at, take) {
             self.report.start.get_or_insert(now.since(reader.opened));
@@ -168,9 +206,9 @@ impl Swarm {
         }
         reader.stalled = false;
         reader.at += take;
-        let part = bytes.into_inner().slice(skip as usize..(skip + take) as usize);
-        let source = self.board.fact(slot).source.unwrap_or(Source::Cache);
-        self.out.push_back(Output::Deliver { reader: id, bytes: Verified::checked(part), source });
+        let own = source == Source::Origin;
+        let bytes = if own { Verified::from_origin(part) } else { Verified::checked(part) };
+        self.out.push_back(Output::Deliver { reader: id, bytes, source });
     }
 
     fn load_for_reader(&mut self, key: PieceKey) {
@@ -183,11 +221,11 @@ impl Swarm {
     /// Sets when each piece is due: the soonest any player's virtual head gets to it.
     pub(super) fn refresh_readers(&mut self, now: Time) {
         self.readers.loading = false;
-        let fair = self.fair_share() as f64;
+        let most = Most { fair: self.fair_share() as f64, line: self.bound() };
         let mut windows = Vec::new();
         for reader in self.readers.all.values_mut().filter(|reader| reader.playing && reader.at < reader.end)
         {
-            let demands = reader.pacing.demands(now, reader.at, reader.end, fair, self.readers.told);
+            let demands = reader.pacing.demands(now, reader.at, reader.end, most, self.readers.told);
             let waits = reader.waits.is_some_and(|since| now.since(since) > STALL);
             let dry = demands.iter().all(|demand| demand.ahead == 0.0) && reader.pacing.has_started();
             if waits && dry && !reader.stalled {
@@ -211,7 +249,7 @@ impl Swarm {
     /// What the origin alone would give this node, as far as its own bound lets it through.
     pub(super) fn fair_share(&self) -> u64 {
         let downloaders = 1 + self.links.all().iter().filter(|n| !n.complete).count() as u64;
-        (self.origin.view_capacity() / downloaders).min(self.limit.rate().0)
+        (self.origin.view_capacity() / downloaders).min(self.bound().0)
     }
 
     /// A piece is here and right: it is kept, told, and given to whoever waits.
@@ -259,6 +297,9 @@ impl Swarm {
 impl Input {
     /// A player's read of all from `at` to `end`.
     pub fn play(reader: u64, at: u64, end: u64) -> Self {
-        Input::Read { reader: ReaderId(reader), at, end, playing: true }
+        Input::Read { reader: ReaderId(reader), at, end, playing: true, had: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests;

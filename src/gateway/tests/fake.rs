@@ -89,7 +89,12 @@ impl Source for Fake {
         let (pulled, dropped) = (self.pulled.clone(), self.dropped.clone());
         Ok(Box::new(FakeItem { len, head: told(Some(len)), pulled, dropped }))
     }
-    async fn segment(&self, _: &Url, _: Option<ByteRange>) -> Option<Result<Box<dyn Item>, OpenError>> {
+    async fn segment(
+        &self,
+        _: &Url,
+        _: Option<ByteRange>,
+        _: bool,
+    ) -> Option<Result<Box<dyn Item>, OpenError>> {
         None
     }
     async fn playlist(&self, _: &Url, _: &Url, _: Option<&str>, _: Bytes) -> Result<(), OpenError> {

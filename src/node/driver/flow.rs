@@ -90,12 +90,16 @@ pub(super) async fn stream(
             }
             gulp = more.freeze();
         }
-        come += gulp.len();
-        for throttle in throttles {
-            throttle.take(who, gulp.len()).await;
-        }
-        if own.send(ToSwarm::OriginBytes { run, bytes: gulp }).await.is_err() {
-            return Ok(());
+        while !gulp.is_empty() {
+            // Of what comes at once the first is handed on before the rest is hashed.
+            let part = gulp.split_to(if come < AT_ONCE { gulp.len().min(GULP) } else { gulp.len() });
+            come += part.len();
+            for throttle in throttles {
+                throttle.take(who, part.len()).await;
+            }
+            if own.send(ToSwarm::OriginBytes { run, bytes: part }).await.is_err() {
+                return Ok(());
+            }
         }
         after?;
     }

@@ -9,6 +9,7 @@ use pcdn_core::id::PeerId;
 use pcdn_core::layout::{PieceKey, SegmentId};
 use pcdn_core::origin::OriginError;
 use pcdn_core::peer::PeerRecord;
+use pcdn_core::resource::Url;
 use pcdn_core::swarm::{AskId, Expected, ReaderId, Source};
 use pcdn_core::transport::{FetchError, Refuse};
 use pcdn_core::unit::Rate;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::node::OpenError;
 use crate::node::links::Link;
+use crate::node::open::Begun;
 use crate::node::status::SwarmStatus;
 use crate::node::stream::track::Told;
 
@@ -66,6 +68,12 @@ pub(crate) enum ToSwarm {
     Cut(Segment, Told),
     /// What the segments that a playlist lists, as far as they are cut, are called in the store.
     Shelved(oneshot::Sender<BTreeMap<SegmentId, SegmentId>>),
+    /// The origin is sending the first bytes of the segment at `url` already: to who asks `begun` for them.
+    Begun {
+        segment: SegmentId,
+        url: Url,
+        begun: Arc<Begun>,
+    },
     Sliced(Slice),
     Follow(Segment, SliceNote),
     Retire(SegmentId),
@@ -86,6 +94,7 @@ pub(crate) enum ToSwarm {
         at: u64,
         end: u64,
         playing: bool,
+        had: u64,
         to: mpsc::Sender<Delivery>,
     },
     Pull(ReaderId),

@@ -4,11 +4,11 @@
 //! trip sooner: a node then starts no later than a player that asks the origin itself, whatever peers there are. They are paid for
 //! even where peers would have had them a moment later, so it is as little as a player can begin with.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use pcdn_core::discovery::BoxStream;
 use pcdn_core::origin::{Origin, OriginBody, OriginError, OriginGet};
 use pcdn_core::range::ByteRange;
@@ -18,17 +18,24 @@ use tokio_util::task::AbortOnDropHandle;
 /// What is asked for: a piece of a file.
 const BYTES: u64 = 64 << 10;
 
-/// An origin whose first answer is on its way already. Everything else is asked of the origin behind it.
+/// Such transfers of one origin at once: a player begins one segment of each rendition it shows, and then takes what they bring. The
+/// oldest is closed beyond.
+const UNDER_WAY_MAX: usize = 8;
+
+/// An origin some of whose answers are on their way already. Everything else is asked of the origin behind it.
 #[derive(Debug)]
 pub(in crate::node) struct Begun {
     origin: Arc<dyn Origin>,
-    first: Mutex<Option<First>>,
+    under_way: Mutex<Vec<First>>,
 }
 
-struct First {
+/// The first bytes of a resource, on their way.
+pub(in crate::node) struct First {
     url: Url,
     head: ResourceHead,
     bytes: BoxStream<Result<Bytes, OriginError>>,
+    /// Those that came with the head; they are in `bytes`, too.
+    here: Option<Bytes>,
 }
 
 impl std::fmt::Debug for First {
@@ -37,48 +44,84 @@ impl std::fmt::Debug for First {
     }
 }
 
-impl Begun {
+impl First {
     /// Asks for the first bytes of `url`.
     ///
     /// # Errors
     /// What the origin answers; of a resource that has no first byte, or is sent in an encoding nobody asked for, only its head is
     /// to be had.
-    pub(super) async fn at(origin: Arc<dyn Origin>, url: &Url) -> Result<(ResourceHead, Self), OriginError> {
+    pub(in crate::node) async fn ask(
+        origin: &dyn Origin,
+        url: &Url,
+    ) -> Result<(ResourceHead, Option<Self>), OriginError> {
         let want = OriginGet { range: ByteRange::new(0, BYTES), ..OriginGet::whole(url.clone()) };
-        let (head, first) = match origin.get(&want).await {
-            Ok(OriginBody { head, bytes }) => (head.clone(), Some(First { url: url.clone(), head, bytes })),
-            Err(OriginError::Status { status: 416, .. } | OriginError::Malformed { .. }) => {
-                (origin.head(url).await?, None)
+        match origin.get(&want).await {
+            Ok(OriginBody { head, mut bytes }) => {
+                // An origin waits for them before it answers, mostly.
+                let come = bytes.next().now_or_never().flatten();
+                let here = come.as_ref().and_then(|come| come.as_ref().ok()).cloned();
+                let bytes = Box::pin(futures_util::stream::iter(come).chain(bytes));
+                Ok((head.clone(), Some(Self { url: url.clone(), head, bytes, here })))
             }
-            Err(error) => return Err(error),
-        };
-        Ok((head, Self { origin, first: Mutex::new(first) }))
+            Err(OriginError::Status { status: 416, .. } | OriginError::Malformed { .. }) => {
+                Ok((origin.head(url).await?, None))
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// How many bytes are on their way.
-    pub(super) fn bytes(&self) -> u64 {
+    /// The bytes that are here already, from the first on; a player may be given them before anything else is known. They are the
+    /// origin's own word to this node, which is right as it is.
+    pub(in crate::node) fn here(&self) -> Option<Bytes> {
+        self.here.clone()
+    }
+}
+
+impl Begun {
+    /// `origin`, of which nothing is on its way.
+    pub(in crate::node) fn over(origin: Arc<dyn Origin>) -> Self {
+        Self { origin, under_way: Mutex::default() }
+    }
+
+    /// From now on this answers for its URL, once.
+    pub(in crate::node) fn add(&self, first: First) {
+        let mut under_way = self.under_way();
+        if under_way.len() >= UNDER_WAY_MAX {
+            under_way.remove(0);
+        }
+        under_way.push(first);
+    }
+
+    /// How many bytes of each are on their way.
+    pub(in crate::node) const fn bytes() -> u64 {
         BYTES
     }
 
-    /// Closes the transfer: what it brings is here already.
-    pub(super) fn close(&self) {
+    /// Closes the transfer from `url`, if nobody has asked for it yet: what it brings is here already.
+    pub(in crate::node) fn close(&self, url: &Url) {
         // The transfer ends with the value.
-        let _ = self.take();
+        let _ = self.take(url);
     }
 
-    fn take(&self) -> Option<First> {
+    fn take(&self, url: &Url) -> Option<First> {
+        let mut under_way = self.under_way();
+        let at = under_way.iter().position(|first| first.url == *url)?;
+        Some(under_way.remove(at))
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, Vec<First>> {
         // Whoever panicked with it left it whole.
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The transfer under way, if it is what is asked for.
     fn answers(&self, want: &OriginGet) -> Option<First> {
-        let first = self.take()?;
+        let first = self.take(&want.url)?;
         let begins = want.range.is_none_or(|range| range.start() == 0);
         let same =
             want.validator.as_ref().is_none_or(|version| first.head.validator.as_ref() == Some(version))
                 && want.len.is_none_or(|len| first.head.len == Some(len));
-        (want.url == first.url && begins && same).then_some(first)
+        (begins && same).then_some(first)
     }
 }
 

@@ -185,13 +185,13 @@ impl World<'_> {
         match task {
             Task::Play(player) => {
                 self.peers[peer as usize].player = Some(Player::new(&player));
-                self.give(peer, Input::Read { reader: READER, at, end, playing: true });
+                self.give(peer, Input::Read { reader: READER, at, end, playing: true, had: 0 });
                 self.give(peer, Input::Pull { reader: READER });
             }
             Task::Download => {
                 self.give(peer, Input::Whole(true));
                 if self.scenario.read_back {
-                    self.give(peer, Input::Read { reader: READER, at, end, playing: false });
+                    self.give(peer, Input::Read { reader: READER, at, end, playing: false, had: 0 });
                     self.give(peer, Input::Pull { reader: READER });
                 }
             }

@@ -158,6 +158,7 @@ impl World {
             peer_rate: self.neighbours.iter().map(|n| u64::from(n.flights.min(1)) * n.rate).sum(),
             limit: Rate::UNLIMITED,
             budget: u64::MAX,
+            queued: Duration::ZERO,
         });
     }
 

@@ -68,6 +68,7 @@ fn view<'v>(pieces: &'v [Piece], neighbours: &'v [Neighbour], origin: &'v Origin
         peer_rate: 0,
         limit: Rate::UNLIMITED,
         budget: u64::MAX,
+        queued: Duration::ZERO,
     }
 }
 

@@ -73,6 +73,7 @@ impl Scene {
             peer_rate: 0,
             limit: Rate::UNLIMITED,
             budget: u64::MAX,
+            queued: Duration::ZERO,
         };
         due_run(&view).map(|(first, count)| (first.0, count))
     }

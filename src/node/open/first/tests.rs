@@ -12,7 +12,9 @@ fn film(len: usize) -> Bytes {
 
 async fn begun(content: &Bytes) -> (ScriptedOrigin, ResourceHead, Begun) {
     let origin = ScriptedOrigin::new().with(&at(), content.clone());
-    let (head, begun) = Begun::at(Arc::new(origin.clone()), &at()).await.unwrap();
+    let begun = Begun::over(Arc::new(origin.clone()));
+    let (head, first) = First::ask(&origin, &at()).await.unwrap();
+    first.into_iter().for_each(|first| begun.add(first));
     (origin, head, begun)
 }
 
@@ -67,7 +69,7 @@ async fn what_has_no_first_byte_still_has_a_head() {
 #[tokio::test]
 async fn an_origin_that_fails_is_not_asked_twice() {
     let origin = ScriptedOrigin::new().with(&at(), film(10)).then(Fault::Status(503));
-    let failed = Begun::at(Arc::new(origin.clone()), &at()).await.map(drop);
+    let failed = First::ask(&origin, &at()).await.map(drop);
     assert!(matches!(failed, Err(OriginError::Status { status: 503, .. })));
     assert_eq!((origin.counts().heads, origin.counts().gets), (0, 1));
 }
@@ -75,7 +77,40 @@ async fn an_origin_that_fails_is_not_asked_twice() {
 #[tokio::test]
 async fn what_is_here_already_is_not_read() {
     let (origin, _, begun) = begun(&film(10)).await;
-    begun.close();
+    begun.close(&at());
     assert_eq!(read(&begun, &want(0..10)).await.len(), 10);
     assert_eq!(origin.counts().gets, 2);
+}
+
+#[tokio::test]
+async fn each_url_has_its_own_and_the_oldest_gives_way() {
+    let url = |n: usize| -> Url { format!("http://cdn.example/{n}").parse().unwrap() };
+    let origin =
+        (0..=UNDER_WAY_MAX).fold(ScriptedOrigin::new(), |origin, n| origin.with(&url(n), film(100 + n)));
+    let begun = Begun::over(Arc::new(origin.clone()));
+    for n in 0..=UNDER_WAY_MAX {
+        let (head, first) = First::ask(&origin, &url(n)).await.unwrap();
+        assert_eq!(head.len, Some(100 + n as u64));
+        begun.add(first.unwrap());
+    }
+    let asked = origin.counts().gets;
+    for n in 1..=UNDER_WAY_MAX {
+        assert_eq!(read(&begun, &OriginGet::whole(url(n))).await, film(100 + n));
+    }
+    assert_eq!(origin.counts().gets, asked, "all these were on their way");
+    assert_eq!(read(&begun, &OriginGet::whole(url(0))).await, film(100));
+    assert_eq!(origin.counts().gets, asked + 1);
+}
+
+/// What a player is given before the swarm begins comes to the swarm as well.
+#[tokio::test]
+async fn what_is_here_with_the_head_is_given_twice() {
+    let origin = ScriptedOrigin::new().with(&at(), film(10));
+    let (_, first) = First::ask(&origin, &at()).await.unwrap();
+    let first = first.unwrap();
+    let here = first.here().unwrap();
+    assert!(film(10).starts_with(&here) && !here.is_empty());
+    let begun = Begun::over(Arc::new(origin.clone()));
+    begun.add(first);
+    assert_eq!(read(&begun, &want(0..10)).await, film(10));
 }
