@@ -18,7 +18,8 @@ from pathlib import Path
 
 import libtorrent
 
-from loopback import Failed, check, free_port, run, wait_for
+from loopback import Failed, check, run, wait_for
+from ports import free_port
 
 # The ways to make and add a torrent that older versions have as well.
 warnings.simplefilter("ignore", DeprecationWarning)
@@ -103,10 +104,10 @@ def bittorrent(session, scheme: str, host: str = "127.0.0.1") -> dict:
     """A libtorrent seed and an aria2 downloader meet by this tracker alone. (aria2 has no UDP trackers over IPv6.)"""
     literal = f"[{host}]" if ":" in host else host
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    port = free_port(family, host)
+    port = free_port()
     path = torrent(session, [f"{scheme}://{literal}:{port}/announce"])
     with tracker(session, f"tracker-{scheme}", host, port):
-        seeding, handle = seed_with(session, f"{literal}:{free_port(family, host)}", path)
+        seeding, handle = seed_with(session, f"{literal}:{free_port()}", path)
         wait_for("the tracker counts the seed", 20, lambda: total(literal, port, "seeds") == 1)
         out = session.directory / f"out-{scheme}"
         began = time.monotonic()
@@ -149,12 +150,12 @@ def scrape(session: libtorrent.session, torrent) -> libtorrent.scrape_reply_aler
 
 def two_libtorrents(session, host: str) -> dict:
     """Both are libtorrent, with the tracker on UDP and HTTP at once, IPv4 and IPv6 on one socket."""
-    literal, family = (f"[{host}]", socket.AF_INET6) if ":" in host else (host, socket.AF_INET)
+    literal = f"[{host}]" if ":" in host else host
     port = free_port()
     path = torrent(session, [f"udp://{literal}:{port}/announce", f"http://{literal}:{port}/announce"])
     with tracker(session, "tracker-two", "::", port):
-        seeding, handle = seed_with(session, f"{literal}:{free_port(family, host)}", path)
-        taking = client(f"{literal}:{free_port(family, host)}")
+        seeding, handle = seed_with(session, f"{literal}:{free_port()}", path)
+        taking = client(f"{literal}:{free_port()}")
         out = session.directory / "out-two"
         mine = taking.add_torrent({"ti": libtorrent.torrent_info(str(path)), "save_path": str(out)})
         began = time.monotonic()
