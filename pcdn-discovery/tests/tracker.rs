@@ -29,6 +29,23 @@ async fn server(secret: Option<Secret>) -> TrackerServer {
     TrackerServer::bind(TrackerConfig { listen, secret, ..TrackerConfig::default() }).await.unwrap()
 }
 
+/// A tracker whose port stays free for its successor. Those that systems give out begin at 32768 (Linux; RFC 6335: 49152), and one
+/// of them was now and then given to a test beside this one between two trackers. `nth` keeps tests that restart apart.
+async fn restartable(nth: u16) -> TrackerServer {
+    let first = 20_000 + 100 * nth;
+    for port in first..first + 100 {
+        if let Ok(server) = server_at(port).await {
+            return server;
+        }
+    }
+    panic!("a hundred ports are taken")
+}
+
+async fn server_at(port: u16) -> std::io::Result<TrackerServer> {
+    let listen = SocketAddr::from(([127, 0, 0, 1], port));
+    TrackerServer::bind(TrackerConfig { listen, ..TrackerConfig::default() }).await
+}
+
 fn secret() -> Secret {
     Secret::new(b"a secret of more than sixteen bytes").unwrap()
 }
@@ -276,7 +293,7 @@ async fn a_tracker_that_is_not_there_costs_five_seconds_at_most() {
 
 #[tokio::test]
 async fn a_restarted_tracker_is_found_again() {
-    let first = server(None).await;
+    let first = restartable(0).await;
     let at = first.local_addr();
     let tracker = Tracker::at(&at.to_string());
     tracker.announce(&KEY, &me(1)).await.unwrap();
@@ -285,6 +302,20 @@ async fn a_restarted_tracker_is_found_again() {
     let second = TrackerServer::bind(config).await.unwrap();
     tracker.announce(&KEY, &me(1)).await.unwrap();
     assert_eq!(second.table().entries(), 1);
+}
+
+#[tokio::test]
+async fn a_trackers_second_socket_leaves_its_neighbours_port_alone() {
+    // It is one port above the tracker's own, which may be another tracker's; there it once took a part of what came.
+    let upper = restartable(2).await;
+    let port = upper.local_addr().port();
+    let lower = server_at(port - 1).await;
+    for n in 0..40 {
+        Tracker::at(&upper.local_addr().to_string()).announce(&KEY, &me(n)).await.unwrap();
+    }
+    assert_eq!(upper.table().entries(), 40);
+    assert_eq!(lower.unwrap().table().entries(), 0);
+    assert!(server_at(port).await.is_err(), "nor may a second tracker");
 }
 
 fn swarm(n: u8) -> SwarmKey {
@@ -316,7 +347,7 @@ async fn renewals_of_many_swarms_are_one_report() {
 
 #[tokio::test]
 async fn a_tracker_that_forgot_everything_is_told_everything_again() {
-    let first = server(None).await;
+    let first = restartable(1).await;
     let at = first.local_addr();
     let tracker = Tracker::at(&at.to_string());
     for _ in 0..2 {

@@ -51,20 +51,40 @@ pub(super) struct Shared {
     pub(super) watch: Watch,
 }
 
-/// Another socket for `at`, which its siblings may share.
+/// A socket for `at` and nobody else's: one that shared its port from the start could be given a port that is somebody's already,
+/// whose datagrams would then come here.
 pub(super) fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = open(at)?;
+    socket.bind(&at.into())?;
+    Ok(socket.into())
+}
+
+/// Another socket for the port of `first`, of which each gets a part of the datagrams.
+#[cfg(target_os = "linux")]
+pub(super) fn bind_beside(first: &UdpSocket) -> io::Result<UdpSocket> {
+    SockRef::from(first).set_reuse_port(true)?;
+    let at = first.local_addr()?;
+    let socket = open(at)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&at.into())?;
+    Ok(socket.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn bind_beside(first: &UdpSocket) -> io::Result<UdpSocket> {
+    first.try_clone()
+}
+
+fn open(at: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
     if at.is_ipv6() {
         // `[::]` takes IPv4 as well, whatever the system's default.
         let _ = socket.set_only_v6(false);
     }
-    #[cfg(unix)]
-    socket.set_reuse_port(true)?;
-    socket.bind(&at.into())?;
     let _ = socket.set_recv_buffer_size(SOCKET_BYTES);
     let _ = socket.set_send_buffer_size(SOCKET_BYTES);
     socket.set_read_timeout(Some(IDLE))?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 impl Worker {
