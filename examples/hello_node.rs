@@ -43,7 +43,7 @@ async fn origin(film: &[u8]) -> Result<DemoOrigin, Box<dyn Error>> {
     let files = [("film.mp4", film.to_vec()), ("film.mp4.pcdn", manifest)];
     let files = files.map(|(name, bytes)| (name.to_owned(), bytes.into()));
     // A CDN gives each viewer so much; on loopback it would always be faster than anybody else.
-    Ok(DemoOrigin::start(files.into(), Rate(8_000_000)).await?)
+    Ok(DemoOrigin::start(files.into(), Rate(4_000_000)).await?)
 }
 
 /// Downloads all of `url`, checks it and says where it came from.
