@@ -19,8 +19,8 @@ use tokio::process::{Child, Command};
 
 /// Two segments of a file's usual cut.
 const LEN: usize = 8 << 20;
-/// Slow enough that whoever can takes it from peers.
-const ORIGIN: Rate = Rate(2_000_000);
+/// Slow enough that whoever can takes it from peers, also on a busy machine.
+const ORIGIN: Rate = Rate(1_000_000);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn origin() -> DemoOrigin {
