@@ -41,6 +41,8 @@ use super::room::Room;
 const TARGET: Duration = Duration::from_millis(8);
 /// The first doubling ends at this much queue.
 const START_QUEUE: Duration = Duration::from_millis(10);
+/// And where the node's other sessions see so much, which is less than they keep: one more does not add its own.
+const OTHERS_QUEUE: Duration = Duration::from_millis(4);
 /// A window at least, packets: RFC 9002, section 7.2.
 const WINDOW_MIN: f64 = 2.0;
 /// quinn's window is so much larger than the one kept for it: what is lost is sent again beyond it, and its pacing, which follows
@@ -105,12 +107,18 @@ struct Delay {
     flat_rounds: u32,
     /// The least of the round before.
     before: Option<Duration>,
+    /// It has seen the path without the queue of the node's other sessions: it began before them, or there was an ebb.
+    vetted: bool,
+    /// The queue still fills after an ebb.
+    refills: bool,
 }
 
 /// What is gathered between two moments a round trip apart.
 #[derive(Clone, Debug)]
 struct Round {
     began: Instant,
+    /// When it began.
+    window: f64,
     least: Option<Duration>,
     acked: u64,
     lost: u64,
@@ -125,9 +133,10 @@ struct Round {
 }
 
 impl Round {
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, window: f64) -> Self {
         Self {
             began: now,
+            window,
             least: None,
             acked: 0,
             lost: 0,
@@ -141,9 +150,10 @@ impl Round {
 
 impl Delay {
     fn new(now: Instant, mtu: u16, shares: Arc<Shares>) -> Self {
-        let (number, mtu) = (shares.join(now), f64::from(mtu));
+        let (number, vetted) = shares.join(now);
+        let mtu = f64::from(mtu);
         let window = INITIAL * mtu;
-        let (trips, round) = (Trips::new(now), Round::new(now));
+        let (trips, round) = (Trips::new(now), Round::new(now, window));
         let (starting, best_rate, flat_rounds, before) = (true, 0.0, 0, None);
         Self {
             shares,
@@ -158,11 +168,23 @@ impl Delay {
             best_rate,
             flat_rounds,
             before,
+            vetted,
+            refills: false,
         }
     }
 
     fn queue(&self) -> Duration {
         self.round.least.unwrap_or_default().saturating_sub(self.trips.base())
+    }
+
+    /// The queue that a start must not add to: who joins others takes theirs for the path, and would double until it overflows.
+    fn stands(&self, least: Option<Duration>, now: Instant) -> Duration {
+        let own = least.unwrap_or_default().saturating_sub(self.trips.base());
+        let others = if self.vetted { None } else { self.shares.common(now) };
+        match others {
+            Some(others) if others >= OTHERS_QUEUE => own.max(others).max(START_QUEUE),
+            _ => own,
+        }
     }
 
     /// `rtt` is what quinn has smoothed, and its least.
@@ -182,7 +204,7 @@ impl Delay {
         self.round.filled |= more;
         self.round.idle |= !more;
         self.round.over |= sent >= self.round.began;
-        if self.starting && more && self.queue() < START_QUEUE {
+        if self.starting && more && self.stands(Some(trip), now) < START_QUEUE {
             // One more for each that arrived doubles the window in a round trip.
             self.set(self.window + bytes as f64);
         }
@@ -203,30 +225,34 @@ impl Delay {
             // Nothing has come through for long: begin anew, with little.
             (self.starting, self.best_rate, self.flat_rounds) = (true, 0.0, 0);
             self.set(0.0);
-            self.round = Round::new(now);
+            self.round = Round::new(now, self.window);
             self.tell(now);
         }
     }
 
     fn end_round(&mut self, now: Instant) {
-        let round = std::mem::replace(&mut self.round, Round::new(now));
+        let round = std::mem::replace(&mut self.round, Round::new(now, self.window));
+        if round.filled {
+            self.shares.sending(now, self.number, self.window / self.mtu);
+        }
+        // What was sent at ebb, and after it until the queue is what it was, says nothing of the windows there are.
+        let refills = std::mem::replace(&mut self.refills, round.void);
+        if round.void || refills {
+            self.vetted |= round.least.is_some();
+            self.before = None;
+            return;
+        }
         // A queue is still there in the next round. A machine that was busy mostly is not any more.
         let least = round.least.into_iter().chain(std::mem::replace(&mut self.before, round.least)).min();
         let least = least.unwrap_or_default();
         let seen = least.saturating_sub(self.trips.base());
         let lately = least.saturating_sub(self.trips.lately());
-        let queue = self.shares.queue(now, self.number, seen, lately);
+        let queue = self.shares.queue(now, self.vetted.then_some(self.number), seen, lately);
         let rate = round.acked as f64 / now.duration_since(round.began).as_secs_f64().max(1e-6);
-        if round.filled {
-            self.shares.sending(now, self.number, self.window / self.mtu);
-        }
-        if round.void {
-            return;
-        }
         let few = self.shares.company(now).few(self.window / self.mtu) * self.mtu;
         let loss = round.lost as f64 / ((round.lost + round.acked) as f64).max(1.0);
         if self.starting {
-            self.judge_start(queue, (!round.idle).then_some(rate), loss, few);
+            self.judge_start(self.stands(Some(least), now), &round, rate, loss, few);
             if !self.starting {
                 self.shares.hurry(now);
             }
@@ -235,20 +261,23 @@ impl Delay {
         }
     }
 
-    /// Ends the doubling once a queue stands, or the rate grows no more, or the loss is plain.
-    fn judge_start(&mut self, queue: Duration, rate: Option<f64>, loss: f64, few: f64) {
-        if let Some(rate) = rate {
+    /// Ends the doubling once a queue stands, or the rate grows no more, or the loss is plain. What is seen by then was caused by
+    /// the window that the round began with; the window there is now is up to twice that.
+    fn judge_start(&mut self, queue: Duration, round: &Round, rate: f64, loss: f64, few: f64) {
+        if !round.idle {
             let grew = rate > self.best_rate * GROWTH;
             self.flat_rounds = if grew { 0 } else { self.flat_rounds + 1 };
             self.best_rate = self.best_rate.max(rate);
         }
         let base = self.trips.base();
+        let carried = self.best_rate * (base + TARGET).as_secs_f64();
         let fits = if queue >= START_QUEUE {
-            self.window * (base + TARGET).as_secs_f64() / (base + queue).as_secs_f64()
+            let law = (base + TARGET).as_secs_f64() / (base + queue).as_secs_f64();
+            round.window * law
         } else if loss > LOSS_FELT {
             self.window * SHRINK_MAX
         } else if self.flat_rounds >= FLAT_ROUNDS {
-            self.best_rate * (base + TARGET).as_secs_f64()
+            carried
         } else {
             return;
         };

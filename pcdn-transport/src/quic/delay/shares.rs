@@ -43,13 +43,23 @@ struct Sender {
     window: f64,
 }
 
+impl State {
+    fn common(&mut self, now: Instant) -> Option<Duration> {
+        self.seen.retain(|_, (at, _)| now.duration_since(*at) < FRESH);
+        let mut all: Vec<Duration> = self.seen.values().map(|(_, queue)| *queue).collect();
+        let third = all.len().checked_sub(1)? / 3;
+        Some(*all.select_nth_unstable(third).1)
+    }
+}
+
 impl Shares {
-    /// A number for a session.
-    pub(super) fn join(&self, now: Instant) -> u64 {
+    /// A number for a session, and whether it is alone: then what it sees first is the path.
+    pub(super) fn join(&self, now: Instant) -> (u64, bool) {
         let mut state = self.state();
         state.next.get_or_insert(now + EBB_EVERY);
         state.joined += 1;
-        state.joined
+        let alone = state.sending.values().all(|sender| now.duration_since(sender.at) >= LATELY);
+        (state.joined, alone)
     }
 
     /// Session `number` has filled its window of so many packets.
@@ -66,18 +76,30 @@ impl Shares {
         if senders == 0 { Company::ALONE } else { Company { senders, window: sum / senders as f64 } }
     }
 
-    /// Session `number` saw so much queue, and above the least of half a minute so much `lately`; gives what it is to obey. All sessions see the node's own uplink, so all obey one that is
-    /// a little below the middle of what they see: the least would be that of whoever took a queue for the path, and everybody
-    /// would follow it; the middle is disturbed where machines are busy. What one sees far beyond is elsewhere, and obeyed for
-    /// half a minute, but for what the way back may add: it may be an upload in the other home, which acknowledgements wait for.
-    pub(super) fn queue(&self, now: Instant, number: u64, queue: Duration, lately: Duration) -> Duration {
+    /// Session `number` saw so much queue, and above the least of half a minute so much `lately`; gives what it is to obey. All
+    /// sessions see the node's own uplink, so all obey one that is a little below the middle of what they see: the least would be
+    /// that of whoever took a queue for the path, and everybody would follow it; the middle is disturbed where machines are busy.
+    /// What one sees far beyond is elsewhere, and obeyed for half a minute, but for what the way back may add: it may be an upload
+    /// in the other home, which acknowledgements wait for.
+    ///
+    /// A session without a `number` knows no path without the others' queue: it is not asked where one is that does.
+    pub(super) fn queue(
+        &self,
+        now: Instant,
+        number: Option<u64>,
+        queue: Duration,
+        lately: Duration,
+    ) -> Duration {
         let mut state = self.state();
-        state.seen.insert(number, (now, queue));
-        state.seen.retain(|_, (at, _)| now.duration_since(*at) < FRESH);
-        let mut all: Vec<Duration> = state.seen.values().map(|(_, queue)| *queue).collect();
-        let third = (all.len() - 1) / 3;
-        let (_, common, _) = all.select_nth_unstable(third);
-        lately.saturating_sub(WAY_BACK).max(*common)
+        if let Some(number) = number {
+            state.seen.insert(number, (now, queue));
+        }
+        lately.saturating_sub(WAY_BACK).max(state.common(now).unwrap_or(queue))
+    }
+
+    /// The queue that most sessions see.
+    pub(super) fn common(&self, now: Instant) -> Option<Duration> {
+        self.state().common(now)
     }
 
     /// A session has found its window, beside others perhaps whose queue it takes for the path's: an ebb will show.
@@ -114,7 +136,7 @@ mod tests {
     #[test]
     fn who_has_stopped_is_not_counted() {
         let (shares, begun) = (Shares::default(), Instant::now());
-        let numbers: Vec<u64> = (0..3).map(|_| shares.join(begun)).collect();
+        let numbers: Vec<u64> = (0..3).map(|_| shares.join(begun).0).collect();
         assert_eq!(shares.company(begun).senders, 1);
         for (number, window) in numbers.iter().zip([10.0, 20.0, 60.0]) {
             shares.sending(begun, *number, window);
@@ -128,14 +150,14 @@ mod tests {
     #[test]
     fn the_own_uplink_is_what_most_see_and_the_way_back_is_forgiven() {
         let (shares, now) = (Shares::default(), Instant::now());
-        let queue = |at, number, seen| shares.queue(at, number, seen, seen);
+        let queue = |at, number, seen| shares.queue(at, Some(number), seen, seen);
         assert_eq!(queue(now, 1, ms(20)), ms(20), "nobody else to compare with");
         assert_eq!(queue(now, 2, ms(8)), ms(8));
         assert_eq!(queue(now, 1, ms(20)), ms(8), "another home's uplink");
         assert_eq!(queue(now, 1, ms(60)), ms(60) - WAY_BACK, "a queue at the other end");
-        assert_eq!(shares.queue(now, 1, ms(60), ms(4)), ms(8), "which has been there for long");
+        assert_eq!(shares.queue(now, Some(1), ms(60), ms(4)), ms(8), "which has been there for long");
         assert_eq!(queue(now + FRESH, 1, ms(20)), ms(20), "old news");
-        assert_eq!(shares.queue(now + FRESH, 1, ms(250), ms(4)), ms(250), "an upload in this home");
+        assert_eq!(shares.queue(now + FRESH, Some(1), ms(250), ms(4)), ms(250), "an upload in this home");
     }
 
     #[test]

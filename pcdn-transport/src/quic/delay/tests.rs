@@ -20,7 +20,7 @@ impl Path {
         (delay.starting, delay.window) = (false, window * f64::from(MTU));
         // Far from any ebb.
         let now = now + ms(1_000);
-        delay.round = Round::new(now);
+        delay.round = Round::new(now, delay.window);
         Self { delay, now }
     }
 
@@ -42,6 +42,21 @@ fn a_queue_beyond_the_target_shrinks_the_window_and_none_lets_it_grow() {
     assert!(Path::new(50.0).round(ms(60), 0.0, true) < 0.9);
     let steady = Path::new(50.0).round(ms(30), 0.0, true);
     assert!((0.97..1.03).contains(&steady), "8 ms and a few packets are meant to stand: {steady}");
+}
+
+#[test]
+fn who_joins_does_not_take_the_others_queue_for_the_path() {
+    let (shares, now) = (Arc::<Shares>::default(), Instant::now());
+    let (first, _) = shares.join(now);
+    shares.sending(now, first, 20.0);
+    shares.queue(now, Some(first), ms(9), ms(9));
+    let mut delay = Delay::new(now, MTU, Arc::clone(&shares));
+    for at in [30, 60] {
+        let at = now + ms(at);
+        delay.acked(at, at - ms(29), 13_500, false, (ms(29), ms(29)));
+        delay.acks_end(at, 0, false);
+    }
+    assert!(!delay.starting && delay.window <= 12.0 * f64::from(MTU), "{}", delay.window);
 }
 
 /// Somebody's download that keeps 250 ms of queue: going half of a quarter of the way in each round of 270 ms, as for a small
@@ -88,7 +103,7 @@ fn the_start_doubles_until_a_queue_stands() {
 fn at_ebb_a_session_sends_half_of_what_the_path_alone_holds() {
     let mut path = Path::new(100.0);
     path.now += ms(3_990);
-    path.delay.round = Round::new(path.now);
+    path.delay.round = Round::new(path.now, path.delay.window);
     path.delay.acked(path.now + ms(40), path.now, 1_350, false, (ms(20), ms(20)));
     path.delay.acks_end(path.now + ms(15), 0, false);
     let share = path.delay.told / path.delay.window;
@@ -98,6 +113,10 @@ fn at_ebb_a_session_sends_half_of_what_the_path_alone_holds() {
     assert_eq!(path.delay.window, window, "what is seen at ebb steers nothing");
     path.delay.acks_end(path.now + ms(100), 0, false);
     assert_eq!(path.delay.told as u64, path.delay.window as u64);
+    path.now += ms(100);
+    // The round of the ebb, and the one in which the queue fills again: from what that showed every window once grew by a quarter.
+    assert_eq!([path.round(ms(21), 0.0, true), path.round(ms(21), 0.0, true)], [1.0; 2]);
+    assert!(path.round(ms(21), 0.0, true) > 1.1);
 }
 
 #[test]

@@ -123,6 +123,51 @@ async fn loss_of_the_path_is_repaired_and_not_obeyed() {
     }
 }
 
+/// Seven join one after another, as a tracker names them. Each took the others' queue for the path and doubled until its own stood
+/// on top: 160 to 180 ms, for seconds.
+#[tokio::test(start_paused = true)]
+async fn those_who_join_do_not_add_their_queues() {
+    for (apart, busy) in [(0, 0), (50, 0), (300, 0), (0, 3), (50, 3), (300, 3), (50, 20)] {
+        let (apart, busy) = (Duration::from_millis(apart), Duration::from_millis(busy));
+        let queues = joined_by_seven(apart, busy).await;
+        let mean = queues.iter().sum::<Duration>() / queues.len() as u32;
+        let most = *queues.iter().max().unwrap();
+        println!("{apart:?} apart, machines busy {busy:?}: queue {mean:?}, at most {most:?} over 100 ms");
+        assert!(most < Duration::from_millis(80), "{most:?}");
+        assert!(mean < Duration::from_millis(25), "{mean:?}");
+    }
+}
+
+/// The line's queue in each tenth of a second of ten.
+async fn joined_by_seven(apart: Duration, busy: Duration) -> Vec<Duration> {
+    let link = Link::new(&[addr(1)], LINE.0 as f64, 0, busy);
+    let on = |n: u8| {
+        Quic::on(link.socket(addr(n)), &id(n), Shelf::new(), QuicConfig::default(), unlimited()).unwrap()
+    };
+    let giver = Arc::new(on(1));
+    let record = PeerRecord { id: id(1).peer_id(), addrs: giver.local(), seed: false };
+    let mut takers = tokio::task::JoinSet::new();
+    for n in 0..7 {
+        let (taker, giver, record) = (on(10 + n), Arc::clone(&giver), record.clone());
+        takers.spawn(async move {
+            tokio::time::sleep(apart * u32::from(n)).await;
+            let (session, _accepted) = tokio::join!(taker.connect(&record), giver.accept());
+            keep_fetching(session.unwrap(), Arc::default());
+            std::future::pending::<()>().await;
+        });
+    }
+    let mut queues = Vec::new();
+    for _ in 0..100 {
+        let mut sum = Duration::ZERO;
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            sum += link.queue(addr(1));
+        }
+        queues.push(sum / 10);
+    }
+    queues
+}
+
 /// Eight homes behind 30 Mbit/s each take from all others: an acknowledgement waits in the uplink of the other home, too. Once
 /// one session in each took nearly the whole line, the others starved, and 88 % of the lines were used.
 #[tokio::test(start_paused = true)]
@@ -186,6 +231,7 @@ fn keep_fetching(session: Arc<dyn Session>, got: Arc<AtomicU64>) -> Vec<tokio::t
                         Ok(chunk) => got.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed),
                         // Beside somebody greedy a piece may take longer than it has.
                         Err(FetchError::Timeout) => break,
+                        Err(FetchError::Closed) => return,
                         Err(error) => panic!("{error}"),
                     };
                 }
