@@ -29,6 +29,7 @@ mod outline;
 mod pass;
 mod playlist;
 pub(crate) mod range;
+mod rest;
 mod route;
 mod source;
 #[cfg(test)]

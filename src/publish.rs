@@ -7,6 +7,7 @@
 //! | part | signs |
 //! |---|---|
 //! | `sign` | a file, a playlist, a directory, once |
+//! | `remote` | a file that lies at an origin only, once |
 //! | `follow` | playlists, whenever the packager beside changes them |
 //! | `slices` | a continuous stream, slice by slice |
 //! | `playlist`, `local`, `hashes` | one playlist: its manifest, its files, their hashes |
@@ -33,6 +34,7 @@ mod inspect;
 mod local;
 mod outline;
 mod playlist;
+mod remote;
 mod sign;
 mod slices;
 
@@ -54,6 +56,7 @@ pub use inspect::{
 pub use local::is_playlist;
 pub(crate) use outline::cut_as_viewers_do;
 pub use outline::is_document;
+pub use remote::sign_url;
 pub use sign::{Signed, fragmenter_of, sign_dir, sign_file, sign_one};
 pub use slices::SliceSigner;
 

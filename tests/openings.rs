@@ -145,6 +145,29 @@ async fn a_player_waits_for_no_mapper_before_the_origin_is_asked() {
     node.shutdown(Duration::from_secs(1)).await;
 }
 
+/// What was here already was said to come from the origin until the node was restarted.
+#[tokio::test(start_paused = true)]
+async fn what_was_here_before_a_reader_comes_from_the_cache() {
+    let film = content(300_000, 1);
+    let origin = ScriptedOrigin::new().with(&url("film"), film.clone());
+    let node = player(mapping::UrlHash::default(), origin.clone());
+    let asset = node.open(&url("film")).await.unwrap();
+    let half = 131_072;
+    for (range, sources) in [
+        (0..half, (0, half, 0)),
+        (0..half, (half, 0, 0)),
+        (65_536..film.len() as u64, (half - 65_536, film.len() as u64 - half, 0)),
+    ] {
+        let (mut reader, mut read) = (asset.read(range.clone()), Vec::new());
+        while let Some(bytes) = reader.next().await {
+            read.extend_from_slice(&bytes.unwrap());
+        }
+        assert_eq!(read, film[range.start as usize..range.end as usize]);
+        assert_eq!(reader.sources(), sources, "{range:?}");
+    }
+    node.shutdown(Duration::from_secs(1)).await;
+}
+
 /// The first segment of a start cost two round trips, one for its length.
 #[tokio::test(start_paused = true)]
 async fn a_player_starts_a_stream_with_one_request() {

@@ -44,6 +44,7 @@ mod incoming;
 mod mirrors;
 mod pass;
 mod range;
+mod resources;
 mod retry;
 mod send;
 mod tally;

@@ -129,11 +129,13 @@ const VERBS: &[Verb] = &[
                  take every byte from anybody, and read the origin about once for the whole swarm. A playlist (HLS) or \
                  manifest (DASH) is signed with all segments that it lists and that lie where it says; those get no \
                  file of their own. Names count from the playlist, so a directory may be signed before it is moved to \
-                 where it is served. With --follow it stays beside the packager of a live stream; of a URL, it signs \
-                 the slices of a live HTTP-FLV stream as they come.",
+                 where it is served. Of a URL, the file there is read once and signed: what the origin gave to this machine. With \
+                 --follow it stays beside the packager of a live stream; of a URL, it signs the slices of a live HTTP-FLV \
+                 stream as they come.",
         examples: "pcdn sign film.mp4\npcdn sign /srv/www/vod --key /etc/pcdn/publisher.key\n\
+                   pcdn sign https://cdn.example/film.mp4 --out film.mp4.pcdn\n\
                    pcdn sign --follow /srv/www/live\npcdn sign --follow http://127.0.0.1/live.flv --out /srv/www/live.flv.pcdn",
-        arguments: &[argument("FILE|DIR|URL", "What to sign; a URL only with --follow")],
+        arguments: &[argument("FILE|DIR|URL", "What to sign")],
         defaults: &[],
     },
     Verb {
@@ -224,8 +226,9 @@ const VERBS: &[Verb] = &[
         name: "config",
         about: "Print the configuration in force, and where each value came from",
         manual: "Prints commented TOML: every key, its option, its variable, its value and who set it. With --default, a complete \
-                 file of defaults to start from. All options of all verbs are taken from the file and the environment.",
-        examples: "pcdn config --default > pcdn.toml\npcdn config --config pcdn.toml",
+                 file of defaults to start from. All options of all verbs are taken from the file and the environment, those of peer from the \
+                 command line as well.",
+        examples: "pcdn config --default > pcdn.toml\npcdn config --config pcdn.toml\npcdn config --upload-limit 4MB/s",
         arguments: &[],
         defaults: &[],
     },
@@ -260,6 +263,8 @@ const FILES: &str = "Files and environment:\n  --config FILE (or PCDN_CONFIG) is
 
 /// The options of a verb, in the order of help.
 pub(crate) fn options_of(verb: &str) -> impl Iterator<Item = &'static Opt> {
+    // What is in force is asked for with the options of the verb that has most of them.
+    let verb = if verb == "config" { "peer" } else { verb };
     OPTIONS.iter().filter(move |opt| opt.verbs == ALL || opt.verbs.contains(&verb))
 }
 
@@ -278,6 +283,9 @@ pub(crate) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        // Before the verb or after it.
+        .args(OPTIONS.iter().filter(|opt| opt.verbs == ALL).map(|opt| option(opt, &[]).global(true)))
+        .args(globals().map(|arg| arg.global(true)))
         .subcommands(VERBS.iter().map(verb))
 }
 
@@ -313,7 +321,8 @@ fn verb(verb: &Verb) -> Command {
         }
         _ => {}
     }
-    command.args(options_of(verb.name).map(|opt| option(opt, verb))).args(globals())
+    let own = options_of(verb.name).filter(|opt| opt.verbs != ALL);
+    command.args(own.map(|opt| option(opt, verb.defaults)))
 }
 
 /// What every verb has and no file can hold.
@@ -331,9 +340,9 @@ fn globals() -> [Arg; 3] {
     ]
 }
 
-fn option(opt: &'static Opt, verb: &Verb) -> Arg {
+fn option(opt: &'static Opt, defaults: &[(&'static str, &'static str)]) -> Arg {
     let short = opt.doc.split_inclusive(". ").next().unwrap_or(opt.doc).trim_end().trim_end_matches('.');
-    let differs = verb.defaults.iter().find(|(key, _)| *key == opt.key).map(|(_, value)| (*value).to_owned());
+    let differs = defaults.iter().find(|(key, _)| *key == opt.key).map(|(_, value)| (*value).to_owned());
     let default = differs.or_else(|| default_of(opt)).map_or(String::new(), |d| format!("\n[default: {d}]"));
     let arg = Arg::new(opt.key).long(opt.long).help(short).long_help(format!(
         "{}{default}\n[config: {}] [env: {}]",
@@ -368,6 +377,23 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_in_it() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn what_every_verb_has_may_come_before_it() {
+        for line in ["pcdn --json -v --config f.toml config", "pcdn config --json -v --config f.toml"] {
+            let matches = command().try_get_matches_from(line.split(' ')).unwrap();
+            let (_, config) = matches.subcommand().unwrap();
+            assert!(config.get_flag("json") && config.get_count("verbose") == 1, "{line}");
+            assert_eq!(config.get_one::<PathBuf>("config"), Some(&"f.toml".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_is_asked_for_with_the_options_it_is_given_to() {
+        let matches = command().try_get_matches_from(["pcdn", "config", "--upload-limit", "4MB/s"]).unwrap();
+        let (_, config) = matches.subcommand().unwrap();
+        assert_eq!(config.get_one::<String>("node.upload_limit").map(String::as_str), Some("4MB/s"));
     }
 
     #[test]

@@ -181,7 +181,13 @@ fn settings(node: &NodeConfig) -> Result<Settings, Failure> {
                 Failure::new(Exit::Config, format!("--manifest {text}: {e}; write a whole URL"))
             })?)
         }
-        file => ManifestFrom::File(file.into()),
+        file => {
+            let is_there = std::fs::metadata(file);
+            is_there.map_err(|e| {
+                Failure::new(Exit::Config, format!("--manifest {file}: {e}; write sidecar, a URL or a FILE"))
+            })?;
+            ManifestFrom::File(file.into())
+        }
     };
     let settings = Settings {
         policy: node.policy,

@@ -67,7 +67,7 @@ fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> 
         "dash" => DemoMedia::Dash,
         other => {
             let line = format!("--media {other}: write file, hls, hls-live, flv-live or dash");
-            return Err(Failure::new(Exit::Config, line));
+            return Err(Failure::new(Exit::Usage, line));
         }
     };
     let transport = match config.transport.as_str() {
@@ -75,7 +75,7 @@ fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> 
         "quic" => DemoTransport::Quic,
         other => {
             let line = format!("--transport {other}: write udp or quic");
-            return Err(Failure::new(Exit::Config, line));
+            return Err(Failure::new(Exit::Usage, line));
         }
     };
     let discovery = match config.discovery.as_str() {
@@ -84,14 +84,11 @@ fn options(config: &DemoConfig, progress: bool) -> Result<DemoOptions, Failure> 
         "dht" => DemoDiscovery::Dht,
         other => {
             let line = format!("--discovery {other}: write tracker or dht");
-            return Err(Failure::new(Exit::Config, line));
+            return Err(Failure::new(Exit::Usage, line));
         }
     };
     if !(1..=VIEWERS_MAX).contains(&config.peers) {
-        return Err(Failure::new(
-            Exit::Config,
-            format!("--peers {}: write 1 to {VIEWERS_MAX}", config.peers),
-        ));
+        return Err(Failure::new(Exit::Usage, format!("--peers {}: write 1 to {VIEWERS_MAX}", config.peers)));
     }
     Ok(DemoOptions {
         media,
@@ -122,9 +119,9 @@ mod tests {
         };
         assert!(with(|_| ()).is_ok());
         assert!(with(|c| c.media = "flv-live".into()).is_ok());
-        assert_eq!(with(|c| c.media = "avi".into()).err(), Some(Exit::Config));
+        assert_eq!(with(|c| c.media = "avi".into()).err(), Some(Exit::Usage));
         assert!(with(|c| c.transport = "quic".into()).is_ok());
-        assert_eq!(with(|c| c.transport = "tcp".into()).err(), Some(Exit::Config));
-        assert_eq!(with(|c| c.peers = 0).err(), Some(Exit::Config));
+        assert_eq!(with(|c| c.transport = "tcp".into()).err(), Some(Exit::Usage));
+        assert_eq!(with(|c| c.peers = 0).err(), Some(Exit::Usage));
     }
 }

@@ -4,6 +4,8 @@ mod check;
 mod host;
 mod network;
 
+pub(crate) use host::free;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

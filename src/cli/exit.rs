@@ -103,8 +103,10 @@ fn exit_of(error: &OpenError) -> Exit {
 }
 
 impl From<ConfigError> for Failure {
+    /// What was typed is a matter of usage; files and the environment are configuration.
     fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Config, error)
+        let exit = if error.is_of_command_line() { Exit::Usage } else { Exit::Config };
+        Self::new(exit, error)
     }
 }
 
@@ -141,6 +143,21 @@ mod tests {
         assert_eq!(failure.exit, exit, "{failure}");
         assert!(failure.line.starts_with("https://cdn.example/film.mp4: "), "{failure}");
         assert!(!failure.line.contains("secret") && !failure.line.contains('\n'));
+    }
+
+    #[test]
+    fn what_is_typed_wrong_is_usage_and_what_is_configured_wrong_is_configuration() {
+        let typed = crate::config::Sources {
+            command_line: vec![("node.p2p", vec!["maybe".into()])],
+            ..Default::default()
+        };
+        let set = crate::config::Sources {
+            env: vec![("PCDN_NODE__P2P".into(), "maybe".into())],
+            ..Default::default()
+        };
+        for (sources, exit) in [(typed, Exit::Usage), (set, Exit::Config)] {
+            assert_eq!(Failure::from(crate::config::load(&sources).unwrap_err()).exit, exit);
+        }
     }
 
     #[test]

@@ -4,14 +4,16 @@ mod follow;
 
 use std::path::{Path, PathBuf};
 
+use pcdn_core::fragment::FragmentError;
 use pcdn_core::id::{Identity, PeerId};
 use pcdn_core::resource::Url;
 use serde::Serialize;
 
-use super::compose::make_private_dir;
+use super::compose::{make_private_dir, origin};
 use super::{Exit, Failure, tell};
 use crate::config::{Config, SignConfig};
-use crate::publish::{self, Signed};
+use crate::node::OpenError;
+use crate::publish::{self, PublishError, Signed};
 
 #[derive(Serialize)]
 struct Report {
@@ -32,19 +34,39 @@ pub(crate) async fn run(what: &str, config: &Config) -> Result<Exit, Failure> {
         };
     }
     if is_url {
-        let line = format!(
-            "{what}: sign the file itself, where it lies: bytes that came over a network prove nothing yet; a live FLV stream is signed with --follow"
-        );
-        return Err(Failure::new(Exit::Usage, line));
+        return remote(what, config).await;
     }
     let (what, sign) = (PathBuf::from(what), config.sign.clone());
     let report = tokio::task::spawn_blocking(move || sign_all(&what, &sign));
     let report = report.await.map_err(Failure::other)??;
+    tell_of(&report, config)
+}
+
+/// Signs what lies at an origin.
+async fn remote(url: &str, config: &Config) -> Result<Exit, Failure> {
+    let url: Url = url.parse().map_err(|e| Failure::new(Exit::Usage, format!("{url}: {e}")))?;
+    let manifest = follow::out_of(&url, config)?;
+    let (key, origin) = (key(&config.sign)?, origin(&config.node)?);
+    if url.scheme() == "http" {
+        tracing::warn!("read over plain HTTP: whoever is on the way decides what is signed");
+    }
+    let signed = publish::sign_url(&origin, &url, &manifest, &key).await.map_err(|error| match error {
+        PublishError::Origin { source, .. } => Failure::of_open(&url, &OpenError::Origin(source)),
+        PublishError::Fragment(FragmentError::Playlist) => Failure::new(
+            Exit::Usage,
+            format!("{url}: of a playlist, sign its directory where it lies, or let a mapping node sign it"),
+        ),
+        error => error.into(),
+    })?;
+    tell_of(&Report { key: key.peer_id(), signed: vec![signed] }, config)
+}
+
+fn tell_of(report: &Report, config: &Config) -> Result<Exit, Failure> {
     for signed in report.signed.iter().filter(|signed| signed.missing > 0) {
         tell::line(&missing(signed));
     }
     if config.json {
-        return tell::json(&report);
+        return tell::json(report);
     }
     for signed in &report.signed {
         tell::out(&signed.manifest.display().to_string())?;

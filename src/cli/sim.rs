@@ -42,7 +42,7 @@ pub(crate) fn run(scenario: Option<&str>, config: &Config) -> Result<Exit, Failu
 
 fn find(name: &str) -> Result<Scenario, Failure> {
     if Path::new(name).extension().is_none_or(|extension| extension != "toml") {
-        return Scenario::builtin(name).map_err(faulty);
+        return Scenario::builtin(name).map_err(|error| Failure::new(Exit::Usage, error));
     }
     let text = std::fs::read_to_string(name).map_err(|e| Failure::disk(name, &e))?;
     Scenario::parse(&text).map_err(faulty)

@@ -70,6 +70,16 @@ pub struct ConfigError {
     pub remedy: String,
 }
 
+/// How the command line is called as the one who set a value; the option follows.
+const COMMAND_LINE: &str = "command line";
+
+impl ConfigError {
+    /// Whether the option was typed, and not read from a file or the environment.
+    pub fn is_of_command_line(&self) -> bool {
+        self.source_name.starts_with(COMMAND_LINE)
+    }
+}
+
 fn place(key: &str, source: &str) -> String {
     match (key.is_empty(), source.is_empty()) {
         (false, false) => format!(" ({key}, set by {source})"),
@@ -99,7 +109,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     }
     for (key, values) in &sources.command_line {
         let opt = known(key);
-        figment = figment.merge(Layer::of_texts(opt, values, format!("command line (--{})", opt.long))?);
+        figment = figment.merge(Layer::of_texts(opt, values, format!("{COMMAND_LINE} (--{})", opt.long))?);
     }
     let config: Config = figment.extract().map_err(explain)?;
     let named = |opt: &'static Opt| Some((opt.key, figment.find_metadata(opt.key)?.name.to_string()));

@@ -53,10 +53,10 @@ impl Opt {
         OPTIONS.iter().find(|opt| opt.env() == name)
     }
 
-    /// The known key nearest to a mistyped one: by the whole key, else by its last part.
+    /// The known key or section nearest to a mistyped one: by the whole key, else by its last part.
     pub fn nearest_key(key: &str) -> Option<&'static str> {
         let sections = OPTIONS.iter().filter_map(|opt| Some(opt.key.split_once('.')?.0));
-        nearest(key, OPTIONS.iter().map(|opt| opt.key)).or_else(|| nearest(key, sections)).or_else(|| {
+        nearest(key, OPTIONS.iter().map(|opt| opt.key).chain(sections)).or_else(|| {
             let last = key.rsplit('.').next()?;
             let lasts = OPTIONS.iter().filter_map(|opt| opt.key.rsplit('.').next());
             let meant = nearest(last, lasts)?;
@@ -129,5 +129,6 @@ mod tests {
     fn a_key_without_its_section_finds_it() {
         assert_eq!(Opt::nearest_key("upload_limit"), Some("node.upload_limit"));
         assert_eq!(Opt::nearest_key("gatway.listen"), Some("gateway.listen"));
+        assert_eq!(Opt::nearest_key("nodes"), Some("node"));
     }
 }

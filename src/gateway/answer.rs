@@ -17,6 +17,7 @@ use super::cors::{METHODS, Pages};
 use super::head::{X_SOURCE, X_SWARM};
 use super::outline::{outline, with};
 use super::pass::pass;
+use super::rest::Rest;
 use super::route::{NoRoute, route};
 use super::source::{Feed, Item, Source};
 use super::{fault, head, playlist};
@@ -69,15 +70,7 @@ impl Answering {
         };
         match self.source.segment(&url, asked_range(request), from_start(request)).await {
             Some(Ok(item)) => {
-                let delivered = deliver(request, item, &self.counters).await;
-                return match delivered {
-                    Ok(response) => response,
-                    // Replaced at this very moment: the origin gives it whole.
-                    Err(error @ OpenError::Origin(OriginError::Changed { .. })) => {
-                        pass(&*self.source, request, url, &error).await
-                    }
-                    Err(error) => fault::of_open(&error),
-                };
+                return self.delivered(request, item, url).await;
             }
             // The playlist may know more than the origin: what it lists is passed through, too.
             Some(Err(error)) if is_the_origins_answer(&error) => {
@@ -90,13 +83,21 @@ impl Answering {
             return self.playlist(request, url, kind, local).await;
         }
         match self.source.open(&url, from_start(request)).await {
-            Ok(item) => {
-                deliver(request, item, &self.counters).await.unwrap_or_else(|error| fault::of_open(&error))
-            }
+            Ok(item) => self.delivered(request, item, url).await,
             Err(OpenError::Fragment(FragmentError::Playlist)) => {
                 self.playlist(request, url, playlist::Kind::Unknown, local).await
             }
             Err(OpenError::Fragment(FragmentError::Stream)) => self.live(request, url).await,
+            Err(error) if is_the_origins_answer(&error) => pass(&*self.source, request, url, &error).await,
+            Err(error) => fault::of_open(&error),
+        }
+    }
+
+    /// What is open, or where it has not begun what the origin says instead: replaced or refused at this very moment, or no more to be
+    /// had in parts.
+    async fn delivered(&self, request: &Parts, item: Box<dyn Item>, url: Url) -> Response<Body> {
+        match deliver(request, item, self.source.clone(), &url, &self.counters).await {
+            Ok(response) => response,
             Err(error) if is_the_origins_answer(&error) => pass(&*self.source, request, url, &error).await,
             Err(error) => fault::of_open(&error),
         }
@@ -175,15 +176,13 @@ fn from_start(request: &Parts) -> bool {
     request.method == Method::GET && range.is_none_or(|range| range.trim() == "bytes=0-")
 }
 
-/// Whether a client should see what the origin says instead: content that cannot be cut, and statuses that asking once more
-/// does not change. One that is overloaded (429, 5xx) is not asked again. What was replaced while others read it is the origin's to
-/// give.
+/// Whether a client should see what the origin says instead: content that cannot be cut, and whatever status it answers. It costs one
+/// more request, the one the player would have made. What was replaced while others read it is the origin's to give.
 fn is_the_origins_answer(error: &OpenError) -> bool {
-    match error {
-        OpenError::Fragment(_) | OpenError::Origin(OriginError::Changed { .. }) => true,
-        OpenError::Origin(OriginError::Status { status, .. }) => matches!(status, 300..=428 | 430..=499),
-        _ => false,
-    }
+    matches!(
+        error,
+        OpenError::Fragment(_) | OpenError::Origin(OriginError::Changed { .. } | OriginError::Status { .. })
+    )
 }
 
 /// Answers from an open resource. The first bytes are waited for before the head is sent: an origin that fails shows as a
@@ -194,6 +193,8 @@ fn is_the_origins_answer(error: &OpenError) -> bool {
 async fn deliver(
     request: &Parts,
     item: Box<dyn Item>,
+    source: Arc<dyn Source>,
+    url: &Url,
     counters: &Arc<GatewayCounters>,
 ) -> Result<Response<Body>, OpenError> {
     let mut outline = outline(request, item.head(), item.len());
@@ -215,7 +216,9 @@ async fn deliver(
         None => return Ok(text(StatusCode::BAD_GATEWAY, "the content ended before its first byte")),
     };
     outline.headers.insert(X_SOURCE, HeaderValue::from_static(label(feed.sources())));
-    let body = Delivery { feed, item, left: range.end - range.start, counters: counters.clone() };
+    let rest = Rest { source, url: url.clone(), version: item.head().validator.clone(), end: range.end };
+    let left = range.end - range.start;
+    let body = Delivery { feed, item, left, counters: counters.clone(), rest: Some(rest) };
     Ok(with(outline.status, outline.headers, streamed(body.stream(first))))
 }
 
@@ -236,6 +239,8 @@ struct Delivery {
     item: Box<dyn Item>,
     left: u64,
     counters: Arc<GatewayCounters>,
+    /// What can be done once if the feed fails.
+    rest: Option<Rest>,
 }
 
 impl Delivery {
@@ -245,12 +250,23 @@ impl Delivery {
             let chunk = match first {
                 Some(first) => first,
                 None if body.left == 0 => return None,
-                None => body.feed.next().await?,
+                None => body.next().await?,
             };
             let chunk = chunk.map_err(BodyError::from).inspect(|bytes| body.took(bytes));
             Some((chunk, (body, None)))
         })
         .boxed()
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, OpenError>> {
+        let next = self.feed.next().await?;
+        let Err(OpenError::Origin(OriginError::Status { status: 200, .. })) = &next else {
+            return Some(next);
+        };
+        let Some(rest) = self.rest.take() else { return Some(next) };
+        let Some(feed) = rest.feed(self.left).await else { return Some(next) };
+        self.feed = feed;
+        self.feed.next().await
     }
 
     fn took(&mut self, bytes: &Bytes) {

@@ -36,6 +36,19 @@ pub(crate) fn render(
         "source",
         &[("peer", totals.from_peers), ("origin", totals.from_origin)],
     );
+    let useful = totals.from_peers + totals.from_origin;
+    let ratio = if useful == 0 { 0.0 } else { totals.from_peers as f64 / useful as f64 };
+    page.gauge(
+        "pcdn_p2p_ratio",
+        "Useful bytes from peers, of those from peers and origin, since the start.",
+        ratio,
+    );
+    let saved = (totals.from_peers + totals.from_cache) as f64;
+    page.counter(
+        "pcdn_cdn_saved_bytes",
+        "Bytes that the CDN did not have to give: from peers and from the cache.",
+        saved,
+    );
     let by_version = [("h1", origin.http1), ("h2", origin.http2), ("h3", origin.http3)];
     page.by(
         "pcdn_origin_received_bytes",
@@ -159,6 +172,7 @@ mod tests {
         assert!(page.contains("# UNIT pcdn_delivered_bytes bytes\n"));
         assert!(page.contains("pcdn_delivered_bytes_total{source=\"peer\"} 7\n"));
         assert!(page.contains("pcdn_reader_stalled_seconds_total 1.5\n"));
+        assert!(page.contains("pcdn_p2p_ratio 1\n") && page.contains("pcdn_cdn_saved_bytes_total 7\n"));
         let mut family = String::new();
         let mut series = 0;
         for line in page.lines().filter(|line| *line != "# EOF") {

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::driver::{Delivery, ToSwarm};
 use super::freshness::Confirmed;
 use super::links::Links;
+use super::open::Alternates;
 use super::{OpenError, Shared, SwarmReport, SwarmStatus};
 
 /// An open resource. Cheap to clone.
@@ -45,6 +46,8 @@ pub(super) struct Info {
     pub(super) listed: bool,
     /// Whether it is still what the origin has.
     pub(super) confirmed: Arc<Confirmed>,
+    /// By which URLs it is to be had; `None` of a stream, whose playlist says that anew.
+    pub(super) urls: Option<Arc<Alternates>>,
 }
 
 impl Asset {
@@ -105,6 +108,20 @@ impl Asset {
 
     pub(super) fn confirmed(&self) -> &Arc<Confirmed> {
         &self.info.confirmed
+    }
+
+    /// Somebody came by `url`, of which the origin said `head`: if that is the very same content of the same host, it is asked for there,
+    /// too.
+    pub(super) fn admit(&self, url: &Url, head: &ResourceHead) {
+        let same = url.origin() == self.info.url.origin() && self.info.head.validator == head.validator;
+        if let Some(urls) = self.info.urls.as_ref().filter(|_| same) {
+            urls.admit(url);
+        }
+    }
+
+    /// Whether the origin refused it by every URL known, as when a token has expired.
+    pub(super) fn is_refused(&self) -> bool {
+        self.info.urls.as_ref().is_some_and(|urls| urls.is_refused())
     }
 
     /// Whether its swarm was left.

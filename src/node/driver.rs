@@ -124,7 +124,7 @@ struct Driver {
     flights: HashMap<u64, AbortHandle>,
     runs: HashMap<u64, AbortHandle>,
     asks: HashMap<AskId, oneshot::Sender<Result<Verified<Bytes>, Refuse>>>,
-    readers: HashMap<ReaderId, mpsc::Sender<Delivery>>,
+    readers: HashMap<ReaderId, Audience>,
     finding: bool,
     /// The edition of the outlook that the swarm knows.
     appeared: u64,
@@ -138,6 +138,13 @@ struct Driver {
     limit: (Rate, Rate),
     /// When that is looked at again.
     limited: Time,
+}
+
+/// Who reads.
+struct Audience {
+    to: mpsc::Sender<Delivery>,
+    /// Bytes from its place on that were here when it came: whoever gave them once, to it they come from the cache.
+    here: u64,
 }
 
 /// A neighbour of this swarm, and the queue of what it is to be told.
@@ -291,7 +298,8 @@ impl Driver {
             ToSwarm::Expect(expected) => self.give(Input::Expect(expected)),
             ToSwarm::Manifest(manifest, raw) => self.give(Input::Manifest(manifest, Some(raw))),
             ToSwarm::Read { reader, at, end, playing, had, to } => {
-                self.readers.insert(reader, to);
+                let here = self.here(at, end);
+                self.readers.insert(reader, Audience { to, here });
                 self.give(Input::Read { reader, at, end, playing, had });
             }
             ToSwarm::Pull(reader) => self.give(Input::Pull { reader }),
@@ -313,6 +321,14 @@ impl Driver {
             }
             ToSwarm::Outlived(_) | ToSwarm::Close(_) => {}
         }
+    }
+
+    /// How many bytes from `at` on are here, without a gap, up to `end`.
+    fn here(&self, at: u64, end: u64) -> u64 {
+        let pieces = self.swarm.board().pieces();
+        let from = pieces.partition_point(|piece| piece.at + u64::from(piece.len) <= at);
+        let held = pieces[from..].iter().take_while(|piece| piece.held && piece.at < end);
+        held.last().map_or(0, |last| (last.at + u64::from(last.len)).saturating_sub(at))
     }
 
     /// A listed segment goes; not the one that has taken its place.

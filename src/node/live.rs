@@ -80,6 +80,7 @@ impl Broadcast {
             url: url.clone(),
             origin: shared.origin.clone(),
             begun: None,
+            urls: None,
             discoveries: shared.discoveries_of(&mapping),
             rid: mapping.rid,
             head: ResourceHead { len: None, ..head.clone() },

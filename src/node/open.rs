@@ -1,5 +1,6 @@
 //! Opening a resource: map, ask the origin, cut, join.
 
+mod alternates;
 mod early;
 mod first;
 mod shelved;
@@ -30,6 +31,7 @@ pub(super) use super::manifest::{ManifestPlace, fetch_checked};
 use super::stream::track::Cuts;
 use super::stream::{STREAMS_MAX, Stream};
 use super::{OpenError, Shared, Throttle, shelf};
+pub(super) use alternates::Alternates;
 pub(super) use early::ManifestTask;
 pub(super) use first::{Begun, First};
 
@@ -57,16 +59,23 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     }
     // One opening of a URL at a time, and nobody waits for the origin of another.
     let _turn = shared.opening.take(url).await;
-    if let Some(asset) = current(shared, &mut *shared.assets.lock().await, |asset| asset.url() == url).await {
-        return Ok(asset);
-    }
+    let open = current(shared, &mut *shared.assets.lock().await, |asset| asset.url() == url).await;
+    // What the origin refused once it may give again.
+    let refused = match open {
+        Some(asset) if !asset.is_refused() => return Ok(asset),
+        refused => refused,
+    };
     let Found { mapping, first } = find(shared, url, purpose).await;
     // Which generation of it the origin has is known with the head only.
     let early =
         (mapping.generations == Generations::One).then(|| early::peers(shared, url, &mapping)).flatten();
     let manifest = early::manifest(shared, url, &mapping);
-    let Asked { head, origin, begun, here } =
-        asked(shared.origin_of(url, &mapping), url, purpose, first).await?;
+    let urls = Arc::new(Alternates::over(shared.origin_of(url, &mapping), url.clone()));
+    let Asked { head, origin, begun, here } = match asked(urls.clone(), url, purpose, first).await {
+        Ok(asked) => asked,
+        // What is here, and what peers have, can still be read.
+        Err(error) => return refused.ok_or_else(|| error.into()),
+    };
     let manifest = match manifest {
         Some(manifest) => Some(manifest.when_head_came(purpose).await),
         None => None,
@@ -82,10 +91,14 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
     if shared.stop.is_cancelled() {
         return Err(OpenError::Closed);
     }
-    assets
-        .iter()
-        .filter(|asset| asset.swarm() == key)
-        .for_each(|asset| asset.confirmed().heard(shared, url, &head));
+    for asset in assets.iter().filter(|asset| asset.swarm() == key) {
+        asset.confirmed().heard(shared, url, &head);
+        asset.admit(url, &head);
+    }
+    // The origin has just given it, but not by the URLs that the swarm knows: a new one begins where that ends.
+    if let Some(at) = assets.iter().position(|asset| asset.swarm() == key && asset.is_refused()) {
+        assets.remove(at).outlive(&shared.links).await;
+    }
     if let Some(asset) = current(shared, &mut assets, |asset| asset.swarm() == key).await {
         return Ok(asset);
     }
@@ -95,6 +108,7 @@ pub(super) async fn open(shared: &Arc<Shared>, url: &Url, purpose: For) -> Resul
         url,
         origin,
         begun,
+        urls: Some(urls),
         discoveries,
         rid,
         head,
@@ -336,6 +350,8 @@ pub(super) struct Joining {
     pub(super) origin: Arc<dyn Origin>,
     /// The same, if its first bytes are on their way already.
     pub(super) begun: Option<Arc<Begun>>,
+    /// The same, if it is asked by any of several URLs.
+    pub(super) urls: Option<Arc<Alternates>>,
     /// Who is asked for its peers.
     pub(super) discoveries: Vec<Arc<dyn Discovery>>,
     pub(super) rid: Rid,
@@ -360,8 +376,21 @@ pub(super) struct StreamSide {
 }
 
 pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
-    let Joining { url, origin, begun, discoveries, rid, head, key, rule, cuts, manifest, signer, stream } =
-        joining;
+    let Joining {
+        url,
+        origin,
+        begun,
+        urls,
+        discoveries,
+        rid,
+        head,
+        key,
+        rule,
+        cuts,
+        manifest,
+        signer,
+        stream,
+    } = joining;
     let (take, give) = shared.p2p_now();
     let discoveries = if take || give { discoveries } else { Vec::new() };
     let record = shared.record();
@@ -446,7 +475,7 @@ pub(super) async fn join(shared: &Arc<Shared>, joining: Joining) -> Asset {
             }
         });
     }
-    let info = Info { url, rid, swarm: key, shelf, head, listed, confirmed };
+    let info = Info { url, rid, swarm: key, shelf, head, listed, confirmed, urls };
     Asset::new(info, sender, completed, shared)
 }
 

@@ -221,6 +221,7 @@ impl Stream {
             url: self.inner.url.clone(),
             origin: self.inner.origin.clone(),
             begun: None,
+            urls: None,
             discoveries: self.inner.discoveries.clone(),
             rid,
             head: ResourceHead::default(),

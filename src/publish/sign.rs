@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pcdn_core::fragment::{Fragmenter, Segment};
-use pcdn_core::id::{Identity, Rid};
+use pcdn_core::id::{Identity, Rid, RuleId};
 use pcdn_core::layout::SegmentId;
 use pcdn_core::resource::{Resource, ResourceHead, ResourceHint, Url};
 use pcdn_core::verify::PieceList;
@@ -64,12 +64,7 @@ pub fn sign_file<F: Fragmenter + ?Sized>(
     let mut file = File::open(path).map_err(failed("opening"))?;
     let said = file.metadata().map_err(failed("reading"))?.len();
     let segments = cut_all(rule, &resource(nowhere(), said))?;
-    // The lists, 32 bytes a piece; what else a manifest has is less than 48 bytes a segment and a KiB.
-    let pieces: u64 = segments.iter().map(|segment| u64::from(segment.layout.pieces())).sum();
-    let bytes = pieces * 32 + segments.len() as u64 * 48 + 1024;
-    if bytes > MANIFEST_BYTES_MAX as u64 {
-        return Err(PublishError::TooLong { bytes, limit: MANIFEST_BYTES_MAX as u64 });
-    }
+    room_for(&segments)?;
     let lists: io::Result<Vec<PieceList>> =
         segments.iter().map(|segment: &Segment| list_of(segment.layout, &mut file)).collect();
     let lists = lists.map_err(|error| match error.kind() {
@@ -81,20 +76,30 @@ pub fn sign_file<F: Fragmenter + ?Sized>(
     if file.read(&mut [0]).map_err(failed("reading"))? != 0 {
         return Err(PublishError::Changed { said, at: said });
     }
-    let draft = Draft {
-        rule: rule.rule(),
+    Ok(draft_of(rule.rule(), rid, lists).sign(key))
+}
+
+/// Whether a manifest of these segments can be read by anybody.
+pub(super) fn room_for(segments: &[Segment]) -> Result<(), PublishError> {
+    // The lists, 32 bytes a piece; what else a manifest has is less than 48 bytes a segment and a KiB.
+    let pieces: u64 = segments.iter().map(|segment| u64::from(segment.layout.pieces())).sum();
+    let (bytes, limit) = (pieces * 32 + segments.len() as u64 * 48 + 1024, MANIFEST_BYTES_MAX as u64);
+    if bytes > limit { Err(PublishError::TooLong { bytes, limit }) } else { Ok(()) }
+}
+
+/// The manifest of a file with these piece lists, which never expires.
+pub(super) fn draft_of(rule: RuleId, rid: Option<Rid>, lists: Vec<PieceList>) -> Draft {
+    Draft {
+        rule,
         rid,
         seq: 0,
         first: SegmentId(0),
         issued_ms: now_ms(),
         ttl_s: 0,
-        piece_log2: segments
-            .first()
-            .map_or(pcdn_media::file::PIECE_LOG2, |segment| segment.layout.piece_log2()),
+        piece_log2: lists.first().map_or(pcdn_media::file::PIECE_LOG2, |list| list.layout().piece_log2()),
         lists,
         names: Vec::new(),
-    };
-    Ok(draft.sign(key))
+    }
 }
 
 /// Signs one file, and writes its manifest to `manifest`: of a playlist or DASH manifest what it lists, of anything else its

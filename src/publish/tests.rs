@@ -51,6 +51,32 @@ fn a_manifest_says_what_plain_blake3_says_of_every_segment() {
     }
 }
 
+/// What lies with a CDN only could not be signed at all.
+#[tokio::test]
+async fn a_file_at_an_origin_is_signed_as_it_would_be_on_a_disk() {
+    use pcdn_core::testing::ScriptedOrigin;
+    let dir = tempfile::tempdir().unwrap();
+    let (path, out) = (dir.path().join("film.mp4"), dir.path().join("there.pcdn"));
+    for len in [0, 1, 65_536, 5_000_000] {
+        fs::write(&path, content(len)).unwrap();
+        let here = sign_file(&path, fragmenter_of(&path).as_ref(), &key(), None).unwrap();
+        let origin = ScriptedOrigin::new().with(&url(), content(len).into());
+        let signed = sign_url(&origin, &url(), &out, &key()).await.unwrap();
+        let (here, there) =
+            (Manifest::parse(&here).unwrap(), Manifest::parse(&fs::read(&out).unwrap()).unwrap());
+        assert_eq!((signed.bytes, signed.segments), (len as u64, there.len()));
+        assert_eq!((there.rule, there.signer, there.len()), (here.rule, here.signer, here.len()));
+        for segment in (0..here.len() as u64).map(SegmentId) {
+            assert_eq!(there.segment(segment), here.segment(segment), "{len}");
+        }
+    }
+    let missing: Url = "http://cdn.example/missing".parse().unwrap();
+    let origin = ScriptedOrigin::new().with(&url(), "#EXTM3U\n#EXT-X-TARGETDURATION:2\n".into());
+    assert!(matches!(sign_url(&origin, &missing, &out, &key()).await, Err(PublishError::Origin { .. })));
+    let playlist = sign_url(&origin, &url(), &out, &key()).await;
+    assert!(matches!(playlist, Err(PublishError::Fragment(FragmentError::Playlist))), "by its words");
+}
+
 #[test]
 fn a_missing_file_is_named_in_the_error() {
     let error = sign_file(Path::new("/nowhere/film.mp4"), &rule(), &key(), None).unwrap_err();

@@ -71,9 +71,7 @@ pub struct PushNode {
 #[non_exhaustive]
 pub enum PushNodeError {
     /// The address cannot be listened on.
-    #[error(
-        "the push node cannot listen on {addr}: {source}; give another address, or port 0, with --listen"
-    )]
+    #[error("the push node cannot listen on {addr}: {source}; give another address, or port 0, with --api")]
     Listen {
         /// Which.
         addr: SocketAddr,

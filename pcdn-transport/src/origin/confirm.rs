@@ -1,7 +1,7 @@
 //! Whether a content is still the same: one conditional request (RFC 9110 section 13) for its first byte.
 //!
 //! Who knows conditions answers 304; who knows ranges alone sends a byte and its validators; signed URLs that refuse HEAD answer
-//! either way. Only of hosts known to ignore ranges is the head asked for instead, lest the whole content comes.
+//! either way. Only of what is known to come whole is the head asked for instead, lest the whole content comes.
 
 use http::Method;
 use http::header::{HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
@@ -17,11 +17,10 @@ impl Http {
     pub(super) async fn confirm_once(
         &self,
         url: &Url,
-        host: &str,
         known: &ResourceHead,
     ) -> Result<ResourceHead, OriginError> {
         let mut headers = conditions(known);
-        let method = if self.without_ranges(host) { Method::HEAD } else { Method::GET };
+        let method = if self.without_ranges(url) { Method::HEAD } else { Method::GET };
         if method == Method::GET {
             headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
         }

@@ -1,6 +1,7 @@
 //! The seam over HTTP: asks, judges, retries.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Method;
@@ -21,11 +22,12 @@ use super::hosts::Hosts;
 use super::incoming::Incoming;
 use super::mirrors::Mirrors;
 use super::range::{self, Reject, SKIP_BYTES_MAX};
+use super::resources::{Resource, Resources};
 use super::retry::{Patience, Retry, Verdict};
 use super::send::{Sender, drain};
 use super::tally::OriginTraffic;
 
-/// Fetches over HTTP/1.1, HTTP/2 and HTTP/3. Cheap to clone; clones share connections and what is remembered of hosts.
+/// Fetches over HTTP/1.1, HTTP/2 and HTTP/3. Cheap to clone; clones share connections and what is remembered of hosts and resources.
 ///
 /// Beyond the seam's contract:
 /// - A range that reaches beyond the end of a resource of unknown length is answered up to the end; `head.len` tells.
@@ -33,7 +35,9 @@ use super::tally::OriginTraffic;
 ///   [`OriginError::Status`] 200, at once for the next ten minutes: fetch the whole instead.
 /// - An answer in an encoding nobody asked for is given to a request for the whole only, with no length and no validator and
 ///   with `content-encoding` among its headers: for players, not for swarms.
-/// - 429 and 503 with `Retry-After` silence that host for up to 60 s: requests fail at once with what it said.
+/// - An origin that answers ranges with nonsense, and once more when it is asked again, counts as one that gives the whole instead,
+///   and is asked for no range for ten minutes.
+/// - 429 and 503 with `Retry-After` silence that URL for up to 60 s: requests fail at once with what it said.
 #[derive(Clone)]
 pub struct Http {
     shared: Arc<Shared>,
@@ -50,6 +54,7 @@ struct Shared {
 
 struct Memory {
     hosts: Hosts,
+    resources: Resources,
     dice: Dice,
 }
 
@@ -65,7 +70,7 @@ impl Http {
         lookup: Arc<dyn Lookup>,
     ) -> Result<Self, HttpConfigError> {
         let sender = Sender::new(&config, lookup)?;
-        let memory = Mutex::new(Memory { hosts: Hosts::default(), dice });
+        let memory = Mutex::new(Memory { hosts: Hosts::default(), resources: Resources::default(), dice });
         let attempts = config.attempts.max(1);
         let shared = Shared { config, sender, started: Instant::now(), memory };
         Ok(Self { shared: Arc::new(shared), bare: false, attempts })
@@ -105,11 +110,18 @@ impl Http {
         Pace { stall: config.stall_timeout.0, rate_min: config.rate_min, window: config.rate_window.0 }
     }
 
-    async fn get_once(&self, want: &OriginGet, host: &str) -> Result<OriginBody, OriginError> {
-        if want.range.is_some_and(|range| range.start() > SKIP_BYTES_MAX) && self.without_ranges(host) {
+    /// `garbled` is set if the range was answered with nonsense.
+    async fn get_once(&self, want: &OriginGet, garbled: &AtomicBool) -> Result<OriginBody, OriginError> {
+        if want.range.is_some_and(|range| range.start() > SKIP_BYTES_MAX) && self.without_ranges(&want.url) {
             return Err(no_ranges());
         }
-        let response = self.send(Method::GET, &want.url, range_headers(want)).await?;
+        // Few bytes are skipped of the whole then.
+        let headers = if self.resource(&want.url, |known, now| known.has_wrong_ranges(now)) {
+            HeaderMap::new()
+        } else {
+            range_headers(want)
+        };
+        let response = self.send(Method::GET, &want.url, headers).await?;
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206 | 416) {
             return Err(refusal(response).await);
@@ -118,15 +130,19 @@ impl Http {
         let reading = match range::judge(want, &answer) {
             Ok(reading) => reading,
             Err(Reject::Error(error)) => return Err(error),
+            Err(Reject::Garbled(error)) => {
+                garbled.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
             Err(Reject::NoRanges) => {
-                self.remember(|hosts, now| hosts.at(now, host).ignored_range(now));
+                self.resource(&want.url, |known, now| known.ignored_range(now));
                 return Err(no_ranges());
             }
         };
         if reading.ranged {
-            self.remember(|hosts, now| hosts.at(now, host).served_range());
+            self.resource(&want.url, |known, now| known.served_range(now));
         }
-        let ranges = reading.ranged || (want.range.is_none() && self.says_ranges(host, &response));
+        let ranges = reading.ranged || (want.range.is_none() && self.says_ranges(&want.url, &response));
         let head = head::resource_head(response.headers(), reading.len, ranges);
         let endless = head.len.is_none();
         let mut body = Body::new(response, reading, self.pace());
@@ -138,7 +154,7 @@ impl Http {
 
     /// HEAD, and where that leaves something open (refused by signed URLs, silent on ranges, empty) the first byte: its answer
     /// proves what HEAD only claims.
-    async fn head_once(&self, url: &Url, host: &str) -> Result<ResourceHead, OriginError> {
+    async fn head_once(&self, url: &Url) -> Result<ResourceHead, OriginError> {
         let response = self.send(Method::HEAD, url, HeaderMap::new()).await?;
         let status = response.status().as_u16();
         match status {
@@ -148,7 +164,7 @@ impl Http {
                 let said = head::accepts_ranges(response.headers());
                 // Servers that make no body for HEAD often tell the length of that, 0, as if it were the content's.
                 if len != Some(0) && (said.is_some() || len.is_none()) {
-                    let ranges = said == Some(true) && !self.without_ranges(host);
+                    let ranges = said == Some(true) && !self.without_ranges(url);
                     return Ok(head::resource_head(response.headers(), len, ranges));
                 }
             }
@@ -156,14 +172,14 @@ impl Http {
             _ => return Err(refusal(response).await),
         }
         let first = OriginGet { range: ByteRange::new(0, 1), ..OriginGet::whole(url.clone()) };
-        match self.get_once(&first, host).await {
+        match self.get_once(&first, &AtomicBool::new(false)).await {
             // An empty resource has no first byte.
             Err(OriginError::Status { status: 416, .. }) => {
                 Ok(ResourceHead { len: Some(0), ..ResourceHead::default() })
             }
             Err(OriginError::Malformed { .. }) => {
                 // An encoding nobody asked for: what it is shows with the whole.
-                Ok(self.get_once(&OriginGet::whole(url.clone()), host).await?.head)
+                Ok(self.get_once(&OriginGet::whole(url.clone()), &AtomicBool::new(false)).await?.head)
             }
             other => Ok(other?.head),
         }
@@ -179,19 +195,23 @@ impl Http {
         self.shared.sender.send(method, url, headers, configured).await
     }
 
-    /// Starts a request to `host`, unless that asked to be left alone.
-    pub(super) fn begin(&self, host: &str) -> Result<Retry, OriginError> {
+    /// Starts a request for `url`, unless that asked to be left alone.
+    pub(super) fn begin(&self, url: &Url) -> Result<Retry, OriginError> {
+        let refusal = self.resource(url, |known, now| known.refusal(now));
+        refusal.map_or_else(|| Ok(self.begin_anyway(url)), Err)
+    }
+
+    /// Starts a request for `url`, whatever it asked for: somebody's own request, who would make it without pcdn, too.
+    pub(super) fn begin_anyway(&self, url: &Url) -> Retry {
         let config = &self.shared.config;
         let patience = Patience {
             attempts: self.attempts,
             give_up_after: config.give_up_after.0,
             wait_max: config.retry_wait_max.0,
         };
-        self.remember(|hosts, now| {
-            let host = hosts.at(now, host);
-            host.budget.earn();
-            host.waiting(now).map_or(Ok(Retry::new(patience, now)), Err)
-        })
+        let now = self.now();
+        self.memory().hosts.at(now, &host_of(url)).budget.earn();
+        Retry::new(patience, now)
     }
 
     /// One attempt, cut off when the request's whole time is over.
@@ -208,16 +228,16 @@ impl Http {
     pub(super) async fn again(
         &self,
         retry: &mut Retry,
-        host: &str,
+        url: &Url,
         error: OriginError,
     ) -> Result<(), OriginError> {
+        let host = host_of(url);
         let verdict = {
             let now = self.now();
-            let Memory { hosts, dice } = &mut *self.memory();
-            let host = hosts.at(now, host);
-            host.failed(now, &error);
-            let until = host.waits_until();
-            retry.after(now, &error, &mut host.budget, until, dice)
+            let Memory { hosts, resources, dice } = &mut *self.memory();
+            let known = resources.at(now, url);
+            known.failed(now, &error);
+            retry.after(now, &error, &mut hosts.at(now, &host).budget, known.waits_until(), dice)
         };
         match verdict {
             Verdict::Stop => Err(error),
@@ -229,17 +249,25 @@ impl Http {
         }
     }
 
-    fn says_ranges(&self, host: &str, response: &Incoming) -> bool {
-        head::accepts_ranges(response.headers()) == Some(true) && !self.without_ranges(host)
+    /// What ranges that make no sense stand for, also when they are asked for again: the whole may be right.
+    fn garbled(&self, url: &Url, error: &OriginError) -> OriginError {
+        tracing::debug!(%error, "a resource without ranges");
+        self.resource(url, |known, now| known.garbled_range(now));
+        no_ranges()
     }
 
-    pub(super) fn without_ranges(&self, host: &str) -> bool {
-        self.remember(|hosts, now| hosts.at(now, host).without_ranges(now))
+    fn says_ranges(&self, url: &Url, response: &Incoming) -> bool {
+        head::accepts_ranges(response.headers()) == Some(true) && !self.without_ranges(url)
     }
 
-    fn remember<T>(&self, with: impl FnOnce(&mut Hosts, Time) -> T) -> T {
+    pub(super) fn without_ranges(&self, url: &Url) -> bool {
+        self.resource(url, |known, now| known.is_without_ranges(now))
+    }
+
+    /// What is remembered of `url`.
+    fn resource<T>(&self, url: &Url, with: impl FnOnce(&mut Resource, Time) -> T) -> T {
         let now = self.now();
-        with(&mut self.memory().hosts, now)
+        with(self.memory().resources.at(now, url), now)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -255,34 +283,37 @@ impl Http {
 #[async_trait]
 impl Origin for Http {
     async fn head(&self, url: &Url) -> Result<ResourceHead, OriginError> {
-        let host = host_of(url);
-        let mut retry = self.begin(&host)?;
+        let mut retry = self.begin(url)?;
         loop {
-            match self.attempt(&retry, self.head_once(url, &host)).await {
+            match self.attempt(&retry, self.head_once(url)).await {
                 Ok(head) => return Ok(head),
-                Err(error) => self.again(&mut retry, &host, error).await?,
+                Err(error) => self.again(&mut retry, url, error).await?,
             }
         }
     }
 
     async fn confirm(&self, url: &Url, known: &ResourceHead) -> Result<ResourceHead, OriginError> {
-        let host = host_of(url);
-        let mut retry = self.begin(&host)?;
+        let mut retry = self.begin(url)?;
         loop {
-            match self.attempt(&retry, self.confirm_once(url, &host, known)).await {
+            match self.attempt(&retry, self.confirm_once(url, known)).await {
                 Ok(head) => return Ok(head),
-                Err(error) => self.again(&mut retry, &host, error).await?,
+                Err(error) => self.again(&mut retry, url, error).await?,
             }
         }
     }
 
     async fn get(&self, want: &OriginGet) -> Result<OriginBody, OriginError> {
-        let host = host_of(&want.url);
-        let mut retry = self.begin(&host)?;
+        let mut retry = self.begin(&want.url)?;
         loop {
-            match self.attempt(&retry, self.get_once(want, &host)).await {
+            let garbled = AtomicBool::new(false);
+            match self.attempt(&retry, self.get_once(want, &garbled)).await {
                 Ok(body) => return Ok(body),
-                Err(error) => self.again(&mut retry, &host, error).await?,
+                Err(error) => {
+                    let again = self.again(&mut retry, &want.url, error).await;
+                    again.map_err(|error| {
+                        if garbled.into_inner() { self.garbled(&want.url, &error) } else { error }
+                    })?;
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use pcdn_core::resource::Url;
 
 use super::body::Body;
 use super::head;
-use super::http::{Http, host_of};
+use super::http::Http;
 use super::range::Reading;
 
 /// An answer that nobody judged.
@@ -47,7 +47,8 @@ const OWN: [&str; 9] = [
 
 impl Http {
     /// Asks for `url` with the player's `headers` and gives the answer whatever its status; redirects are followed, addresses
-    /// and times checked as ever. Without an answer it is asked for again, as by [`get`](pcdn_core::origin::Origin::get).
+    /// and times checked as ever. Without an answer it is asked for again, as by [`get`](pcdn_core::origin::Origin::get); an answer
+    /// that asks for patience (`Retry-After`) is the player's to obey.
     pub async fn pass(
         &self,
         head_only: bool,
@@ -56,12 +57,11 @@ impl Http {
     ) -> Result<Passed, OriginError> {
         let method = if head_only { Method::HEAD } else { Method::GET };
         let asked = request_headers(headers);
-        let host = host_of(url);
-        let mut retry = self.begin(&host)?;
+        let mut retry = self.begin_anyway(url);
         let response = loop {
             match self.attempt(&retry, self.send(method.clone(), url, asked.clone())).await {
                 Ok(response) => break response,
-                Err(error) => self.again(&mut retry, &host, error).await?,
+                Err(error) => self.again(&mut retry, url, error).await?,
             }
         };
         let (url, status) = (response.url().clone(), response.status().as_u16());

@@ -75,6 +75,8 @@ pub(super) struct Reading {
 pub(super) enum Reject {
     /// It gave the whole instead of a range that starts too far in: remember that of the host.
     NoRanges,
+    /// It answered the range with nonsense, which it may do to every range.
+    Garbled(OriginError),
     /// Anything else.
     Error(OriginError),
 }
@@ -94,9 +96,9 @@ pub(super) fn judge(want: &OriginGet, answer: &Answer<'_>) -> Result<Reading, Re
 
 fn part(want: &OriginGet, range: ByteRange, answer: &Answer<'_>) -> Result<Reading, Reject> {
     refuse_encoded(answer)?;
-    let value = answer.content_range.ok_or_else(|| malformed("206 without Content-Range"))?;
+    let value = answer.content_range.ok_or_else(|| garbled("206 without Content-Range"))?;
     let Some(ContentRange::Part { range: got, total }) = ContentRange::parse(value) else {
-        return Err(malformed(format!("Content-Range {}", clip(value))));
+        return Err(garbled(format!("Content-Range {}", clip(value))));
     };
     if let (Some(known), Some(total)) = (want.len, total)
         && known != total
@@ -106,10 +108,10 @@ fn part(want: &OriginGet, range: ByteRange, answer: &Answer<'_>) -> Result<Readi
     // A range that reaches beyond the end is answered up to the end. Only then may the answer be shorter than the question.
     let ends_there = total.is_some_and(|total| got.end() == total && range.end() > total);
     if got.start() != range.start() || (got.end() != range.end() && !ends_there) {
-        return Err(malformed(format!("{} answered with {}", range.to_header(), clip(value))));
+        return Err(garbled(format!("{} answered with {}", range.to_header(), clip(value))));
     }
     if answer.content_length.is_some_and(|length| length != got.len()) {
-        return Err(malformed("Content-Length contradicts Content-Range"));
+        return Err(garbled("Content-Length contradicts Content-Range"));
     }
     let len = total.or(want.len);
     Ok(Reading { skip: 0, take: Some(got.len()), more: false, len, ranged: true })
@@ -154,7 +156,7 @@ fn unsatisfied(want: &OriginGet, range: ByteRange, answer: &Answer<'_>) -> Resul
             Err(changed(format!("length {known} is now {total}")))
         }
         (Some(ContentRange::Unsatisfied { total }), _) if range.start() < total => {
-            Err(malformed(format!("416 to {} of {total} bytes", range.to_header())))
+            Err(garbled(format!("416 to {} of {total} bytes", range.to_header())))
         }
         _ => Err(Reject::Error(OriginError::Status { status: 416, retry_after: None })),
     }
@@ -196,6 +198,10 @@ fn malformed(what: impl Into<String>) -> Reject {
     Reject::Error(OriginError::Malformed { what: what.into() })
 }
 
+fn garbled(what: impl Into<String>) -> Reject {
+    Reject::Garbled(OriginError::Malformed { what: what.into() })
+}
+
 fn changed(what: impl Into<String>) -> Reject {
     Reject::Error(OriginError::Changed { what: what.into() })
 }
@@ -221,13 +227,14 @@ mod tests {
         Answer { status: 206, content_range: Some(content_range), ..Answer::default() }
     }
 
-    /// `verdict` is what the answer is taken for: `ok SKIP TAKE`, `none`, `changed`, `malformed` or the status.
+    /// `verdict` is what the answer is taken for: `ok SKIP TAKE`, `none`, `changed`, `garbled`, `malformed` or the status.
     fn check(want: &OriginGet, answer: &Answer<'_>, verdict: &str) {
         let got = match judge(want, answer) {
             Ok(Reading { skip, take, .. }) => {
                 format!("ok {skip} {}", take.map_or("end".into(), |t| t.to_string()))
             }
             Err(Reject::NoRanges) => "none".into(),
+            Err(Reject::Garbled(_)) => "garbled".into(),
             Err(Reject::Error(OriginError::Changed { .. })) => "changed".into(),
             Err(Reject::Error(OriginError::Malformed { .. })) => "malformed".into(),
             Err(Reject::Error(OriginError::Status { status, .. })) => status.to_string(),
@@ -275,13 +282,13 @@ mod tests {
     #[test]
     fn a_wrong_206_is_refused() {
         let asked = want(Some((10, 20)), Some(100), None);
-        check(&asked, &partial("bytes 11-20/100"), "malformed");
-        check(&asked, &partial("bytes 10-18/100"), "malformed");
-        check(&asked, &partial("bytes 10-29/100"), "malformed");
+        check(&asked, &partial("bytes 11-20/100"), "garbled");
+        check(&asked, &partial("bytes 10-18/100"), "garbled");
+        check(&asked, &partial("bytes 10-29/100"), "garbled");
         check(&asked, &partial("bytes 10-19/99"), "changed");
-        check(&asked, &partial("nonsense"), "malformed");
-        check(&asked, &Answer { status: 206, ..Answer::default() }, "malformed");
-        check(&asked, &Answer { content_length: Some(9), ..partial("bytes 10-19/100") }, "malformed");
+        check(&asked, &partial("nonsense"), "garbled");
+        check(&asked, &Answer { status: 206, ..Answer::default() }, "garbled");
+        check(&asked, &Answer { content_length: Some(9), ..partial("bytes 10-19/100") }, "garbled");
         check(&asked, &Answer { encoding: Some("gzip"), ..partial("bytes 10-19/100") }, "malformed");
         check(&want(None, None, None), &partial("bytes 0-99/100"), "malformed");
     }
@@ -317,7 +324,7 @@ mod tests {
     fn a_416_tells_a_new_length_from_a_lie() {
         let of = |value| Answer { status: 416, content_range: Some(value), ..Answer::default() };
         check(&want(Some((50, 60)), Some(100), None), &of("bytes */40"), "changed");
-        check(&want(Some((50, 60)), Some(100), None), &of("bytes */100"), "malformed");
+        check(&want(Some((50, 60)), Some(100), None), &of("bytes */100"), "garbled");
         check(&want(Some((50, 60)), None, None), &of("bytes */40"), "416");
         check(&want(Some((50, 60)), None, None), &Answer { status: 416, ..Answer::default() }, "416");
     }

@@ -169,8 +169,12 @@ async fn an_error_of_the_client_is_not_retried_and_keeps_the_connection() {
 }
 
 #[tokio::test]
-async fn a_host_that_asks_for_time_is_left_alone() {
-    let server = Faulty::start(|_| whole("503 Service Unavailable", &[("Retry-After", "30")], b"")).await;
+async fn a_url_that_asks_for_time_is_left_alone() {
+    let server = Faulty::start(|seen| match seen.path() {
+        "/other" => right(seen, b"0123456789", "\"a\""),
+        _ => whole("503 Service Unavailable", &[("Retry-After", "30")], b"busy"),
+    })
+    .await;
     let (origin, begun) = (http(config()), Instant::now());
     for _ in 0..3 {
         let error = read(&origin, &ask(&server, None)).await.unwrap_err();
@@ -178,6 +182,12 @@ async fn a_host_that_asks_for_time_is_left_alone() {
         assert!(is_rest_of(wait, ASKED, begun), "{wait:?}");
     }
     assert_eq!(server.seen().len(), 1);
+    let mut other = ask(&server, None);
+    other.url.set_path("/other");
+    assert_eq!(read_all(&origin, &other).await, b"0123456789", "nothing else of the host waits");
+    // A player asks for itself.
+    let passed = origin.pass(false, &ask(&server, None).url, &[]).await.unwrap();
+    assert!(passed.status == 503 && passed.headers.contains(&("retry-after".into(), "30".into())));
 }
 
 #[tokio::test]
@@ -298,11 +308,27 @@ async fn wrong_ranges_are_never_given_on() {
         let want = OriginGet { len: Some(10), ..ask(&server, range(0, 4)) };
         let error = read(&http(config()), &want).await.unwrap_err();
         assert!(
-            matches!(error, OriginError::Malformed { .. } | OriginError::Changed { .. }),
+            matches!(error, OriginError::Status { status: 200, .. } | OriginError::Changed { .. }),
             "{line}: {error:?}"
         );
         assert!(server.seen().len() <= 2, "nonsense is asked for once more at most");
     }
+}
+
+/// An origin that answers ranges with others gave nothing through a node, where a plain download had it all.
+#[tokio::test]
+async fn of_an_origin_with_wrong_ranges_the_whole_is_taken() {
+    let server = Faulty::start(|seen| match seen.header("range") {
+        Some(_) => whole("206 Partial Content", &[("Content-Range", "bytes 0-3/10")], b"0123"),
+        None => whole("200 OK", &[], b"0123456789"),
+    })
+    .await;
+    let origin = http(config());
+    let error = read(&origin, &ask(&server, range(4, 8))).await.unwrap_err();
+    assert!(matches!(error, OriginError::Status { status: 200, .. }), "{error:?}");
+    assert_eq!(read_all(&origin, &ask(&server, None)).await, b"0123456789");
+    assert_eq!(read_all(&origin, &ask(&server, range(4, 8))).await, b"4567", "cut from the whole");
+    assert!(!origin.head(&ask(&server, None).url).await.unwrap().ranges);
 }
 
 #[tokio::test]

@@ -56,14 +56,15 @@ fn look_at(dir: &Path, cache_size: ByteSize) -> Check {
     }
 }
 
+/// Room left on the disk of `dir`, where the system tells.
 #[cfg(unix)]
-fn free(dir: &Path) -> Option<ByteSize> {
+pub(crate) fn free(dir: &Path) -> Option<ByteSize> {
     let found = rustix::fs::statvfs(dir).ok()?;
     Some(ByteSize(found.f_bavail.saturating_mul(found.f_frsize)))
 }
 
 #[cfg(not(unix))]
-fn free(_: &Path) -> Option<ByteSize> {
+pub(crate) fn free(_: &Path) -> Option<ByteSize> {
     None
 }
 

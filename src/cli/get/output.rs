@@ -17,6 +17,12 @@ use crate::config::Config;
 /// Chunks between the network and the disk: a megabyte of pieces rides out a slow write; more would only be memory.
 const CHUNKS: usize = 16;
 
+/// Directories in a store: `v1`, a prefix, a swarm.
+const STORE_DEPTH: u32 = 3;
+
+/// What a disk shall have left beside a file and its pieces, for the store's own records and for whoever else writes there.
+const SPARE: u64 = 1 << 20;
+
 /// Where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -37,6 +43,9 @@ impl Target {
                 "--out - and --json both want standard output; give --out FILE",
             )),
             Some("-") => Ok(Self::Pipe),
+            Some(path) if Path::new(path).is_dir() || path.ends_with('/') => {
+                Err(Failure::new(Exit::Usage, format!("--out {path} is a directory; give --out FILE")))
+            }
             Some(path) => Ok(Self::File { path: path.into(), own_store }),
             None => {
                 let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
@@ -59,6 +68,27 @@ impl Target {
             Self::File { path, own_store: true } => Some(with(path, ".part.pcdn")),
             _ => None,
         }
+    }
+
+    /// Whether it is there already: an earlier run was cut off.
+    pub(super) fn has_store(&self) -> bool {
+        self.store_beside().is_some_and(|dir| dir.exists())
+    }
+
+    /// The same, with its pieces kept in memory.
+    pub(super) fn without_store(self) -> Self {
+        match self {
+            Self::File { path, .. } => Self::File { path, own_store: false },
+            pipe => pipe,
+        }
+    }
+
+    /// Whether the disk has room for a file of `len` bytes, but not for its pieces, too. One that has room for neither is left to fail,
+    /// and what pieces there are already take none.
+    pub(super) fn lacks_room(&self, len: u64) -> bool {
+        let Some(dir) = self.store_beside() else { return false };
+        let (Some(free), held) = (free(&dir), held(&dir)) else { return false };
+        len <= free && free < len.saturating_add(len.saturating_sub(held)).saturating_add(SPARE)
     }
 
     /// Removes that directory. Best effort: the file is there, and the next run of the same name uses or removes it.
@@ -86,6 +116,25 @@ impl fmt::Display for Target {
     }
 }
 
+/// Room on the disk of `dir`.
+fn free(dir: &Path) -> Option<u64> {
+    crate::cli::doctor::free(dir).map(|free| free.0)
+}
+
+/// Bytes of the files in and below `dir`, a store's directory.
+fn held(dir: &Path) -> u64 {
+    fn sum(dir: &Path, deeper: u32) -> u64 {
+        let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+        let sizes = entries.flatten().map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() && deeper > 0 => sum(&entry.path(), deeper - 1),
+            Ok(meta) if meta.is_file() => meta.len(),
+            _ => 0,
+        });
+        sizes.sum()
+    }
+    sum(dir, STORE_DEPTH)
+}
+
 fn with(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -107,6 +156,11 @@ pub(super) struct Written {
 
 impl Output {
     pub(super) fn create(target: &Target) -> Result<Self, Failure> {
+        Self::after(target, 0)
+    }
+
+    /// The same; the first `written` bytes are there already and are only hashed.
+    pub(super) fn after(target: &Target, written: u64) -> Result<Self, Failure> {
         let part = target.part();
         let name = part.as_ref().map_or_else(|| target.to_string(), |part| part.display().to_string());
         let out: Box<dyn Write + Send> = match part {
@@ -116,7 +170,7 @@ impl Output {
             None => Box::new(std::io::stdout()),
         };
         let (chunks, incoming) = mpsc::channel(CHUNKS);
-        let writer = tokio::task::spawn_blocking(move || write_all(incoming, out));
+        let writer = tokio::task::spawn_blocking(move || write_all(incoming, out, written));
         Ok(Self { chunks, writer, name })
     }
 
@@ -126,7 +180,7 @@ impl Output {
         }
         // The writer is gone, and says why.
         match (&mut self.writer).await {
-            Ok(Err(e)) => Err(Failure::disk(&self.name, &e)),
+            Ok(Err(e)) => Err(broken(&self.name, &e)),
             _ => Err(Failure::other(format!("{}: writing ended early", self.name))),
         }
     }
@@ -134,14 +188,30 @@ impl Output {
     pub(super) async fn close(self) -> Result<Written, Failure> {
         drop(self.chunks);
         let written = self.writer.await.map_err(Failure::other)?;
-        written.map_err(|e| Failure::disk(&self.name, &e))
+        written.map_err(|e| broken(&self.name, &e))
     }
 }
 
-fn write_all(mut chunks: mpsc::Receiver<Bytes>, mut out: Box<dyn Write + Send>) -> std::io::Result<Written> {
+/// Why nothing more can be written. A reader that went away is no fault of the disk.
+fn broken(name: &str, error: &std::io::Error) -> Failure {
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => {
+            Failure::other(format!("{name}: its reader has gone before the end; let it read on"))
+        }
+        _ => Failure::disk(name, error),
+    }
+}
+
+fn write_all(
+    mut chunks: mpsc::Receiver<Bytes>,
+    mut out: Box<dyn Write + Send>,
+    mut written: u64,
+) -> std::io::Result<Written> {
     let (mut hash, mut bytes) = (Sha256::new(), 0);
     while let Some(chunk) = chunks.blocking_recv() {
-        out.write_all(&chunk)?;
+        let there = written.min(chunk.len() as u64);
+        written -= there;
+        out.write_all(&chunk[there as usize..])?;
         hash.update(&chunk);
         bytes += chunk.len() as u64;
     }
@@ -210,6 +280,42 @@ mod tests {
         let written = output.close().await.unwrap();
         assert_eq!(written.bytes, 3);
         written.finish(target, must_be).map_err(|f| f.exit)
+    }
+
+    #[test]
+    fn a_directory_is_refused_before_anything_is_fetched() {
+        let dir = tempfile::tempdir().unwrap();
+        for out in [dir.path().to_str().unwrap(), "films/"] {
+            let target = Target::of(&"http://h/film.mp4".parse().unwrap(), &config(Some(out)));
+            assert_eq!(target.map_err(|failure| failure.exit), Err(Exit::Usage), "{out}");
+        }
+    }
+
+    /// A download that fitted the disk failed, for its pieces did not fit beside it.
+    #[test]
+    fn pieces_are_kept_elsewhere_where_the_disk_has_room_for_the_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Target::File { path: dir.path().join("film"), own_store: true };
+        std::fs::create_dir(target.store_beside().unwrap()).unwrap();
+        // Others write there, too, meanwhile.
+        let room = free(dir.path()).unwrap() / 4 * 3;
+        assert!(target.lacks_room(room) && !target.lacks_room(room * 2) && !target.lacks_room(room / 3));
+        assert!(!target.without_store().lacks_room(room));
+    }
+
+    #[tokio::test]
+    async fn what_is_written_already_is_hashed_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Target::File { path: dir.path().join("film"), own_store: true };
+        let mut output = Output::after(&target, 3).unwrap();
+        for chunk in ["ab", "cd", "ef"] {
+            output.write(Bytes::from(chunk)).await.unwrap();
+        }
+        let written = output.close().await.unwrap();
+        assert_eq!(written.bytes, 6);
+        let all = Sha256::digest("abcdef");
+        assert_eq!(written.sha256[..], all[..]);
+        assert_eq!(std::fs::read(target.part().unwrap()).unwrap(), b"def");
     }
 
     #[tokio::test]

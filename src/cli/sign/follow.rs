@@ -99,7 +99,7 @@ pub(super) async fn stream(url: &str, config: &Config, key: Identity) -> Result<
 }
 
 /// `--out`, else the last part of the URL's path with `.pcdn` added, in this directory.
-fn out_of(url: &Url, config: &Config) -> Result<PathBuf, Failure> {
+pub(super) fn out_of(url: &Url, config: &Config) -> Result<PathBuf, Failure> {
     if let Some(out) = &config.sign.out {
         return Ok(out.into());
     }

@@ -41,6 +41,8 @@ pub(super) struct Fake {
 pub(super) struct FakeItem {
     len: u64,
     head: ResourceHead,
+    /// The origin gives the first part, and then none.
+    garbled: bool,
     pub(super) pulled: Arc<AtomicU64>,
     pub(super) dropped: Arc<Notify>,
 }
@@ -48,6 +50,7 @@ pub(super) struct FakeItem {
 pub(super) struct FakeFeed {
     at: u64,
     end: u64,
+    garbled: bool,
     pub(super) pulled: Arc<AtomicU64>,
     pub(super) dropped: Arc<Notify>,
 }
@@ -70,7 +73,7 @@ impl Source for Fake {
         let status =
             |status| OriginError::Status { status, retry_after: Some(std::time::Duration::from_secs(7)) };
         let len = match url.path_segments().and_then(|mut s| s.next_back()).unwrap_or_default() {
-            "film.mp4" => LEN,
+            "film.mp4" | "garbled.mp4" => LEN,
             "endless" => 1 << 40,
             "empty" => 0,
             "unknown" | "known" => return Err(FragmentError::LengthUnknown.into()),
@@ -87,7 +90,8 @@ impl Source for Fake {
             _ => return Err(OriginError::Unreachable { why: "refused".into() }.into()),
         };
         let (pulled, dropped) = (self.pulled.clone(), self.dropped.clone());
-        Ok(Box::new(FakeItem { len, head: told(Some(len)), pulled, dropped }))
+        let garbled = url.path().ends_with("garbled.mp4");
+        Ok(Box::new(FakeItem { len, head: told(Some(len)), garbled, pulled, dropped }))
     }
     async fn segment(
         &self,
@@ -118,6 +122,18 @@ impl Source for Fake {
         url: &Url,
         headers: &[(String, String)],
     ) -> Option<Result<Passed, OriginError>> {
+        let version = match url.host_str() {
+            Some("whole.example") => Some("\"v1\""),
+            Some("newer.example") => Some("\"v2\""),
+            _ => None,
+        };
+        if let Some(tag) = version {
+            let chunks: Vec<_> =
+                content().chunks(7_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+            let bytes = futures_util::stream::iter(chunks).boxed();
+            let headers = vec![("etag".to_owned(), tag.to_owned())];
+            return Some(Ok(Passed { url: url.clone(), status: 200, len: Some(LEN), headers, bytes }));
+        }
         // As an origin without ranges that has a page for what is missing.
         let body = format!("<p>{} {}", url.path(), headers.len());
         let (status, len) = (404, Some(body.len() as u64));
@@ -150,13 +166,16 @@ impl Item for FakeItem {
     }
     fn read(&self, range: Range<u64>) -> Box<dyn Feed> {
         let (pulled, dropped) = (self.pulled.clone(), self.dropped.clone());
-        Box::new(FakeFeed { at: range.start, end: range.end, pulled, dropped })
+        Box::new(FakeFeed { at: range.start, end: range.end, garbled: self.garbled, pulled, dropped })
     }
 }
 
 #[async_trait]
 impl Feed for FakeFeed {
     async fn next(&mut self) -> Option<Result<Bytes, OpenError>> {
+        if self.garbled && self.at >= 16_384 {
+            return Some(Err(OriginError::Status { status: 200, retry_after: None }.into()));
+        }
         let end = self.end.min(self.at + 16_384);
         let bytes: Vec<u8> = (self.at..end).map(|i| (i * 31 % 251) as u8).collect();
         self.at = end;

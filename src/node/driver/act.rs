@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use pcdn_core::layout::PieceKey;
 use pcdn_core::peer::PeerRecord;
 use pcdn_core::schedule::Handle;
-use pcdn_core::swarm::{Input, Output, ReaderId};
+use pcdn_core::swarm::{Input, Output, ReaderId, Source};
 use pcdn_core::unit::Rate;
 use pcdn_core::wire::{self, Message, SliceNote};
 use tokio::sync::mpsc;
@@ -106,9 +106,15 @@ impl Driver {
         }
     }
 
-    fn deliver(&mut self, reader: ReaderId, delivery: Delivery) {
-        let gone = self.readers.get(&reader).is_some_and(|to| to.try_send(delivery).is_err());
-        if gone {
+    fn deliver(&mut self, reader: ReaderId, mut delivery: Delivery) {
+        let Some(audience) = self.readers.get_mut(&reader) else { return };
+        if let Ok((bytes, source)) = &mut delivery
+            && audience.here > 0
+        {
+            audience.here = audience.here.saturating_sub(bytes.len() as u64);
+            *source = Source::Cache;
+        }
+        if audience.to.try_send(delivery).is_err() {
             self.readers.remove(&reader);
             self.give(Input::ReadEnd { reader });
         }

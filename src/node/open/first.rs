@@ -48,8 +48,8 @@ impl First {
     /// Asks for the first bytes of `url`.
     ///
     /// # Errors
-    /// What the origin answers; of a resource that has no first byte, or is sent in an encoding nobody asked for, only its head is
-    /// to be had.
+    /// What the origin answers; of a resource that has no first byte, or is sent whole only, or in an encoding nobody asked for,
+    /// only its head is to be had.
     pub(in crate::node) async fn ask(
         origin: &dyn Origin,
         url: &Url,
@@ -63,7 +63,7 @@ impl First {
                 let bytes = Box::pin(futures_util::stream::iter(come).chain(bytes));
                 Ok((head.clone(), Some(Self { url: url.clone(), head, bytes, here })))
             }
-            Err(OriginError::Status { status: 416, .. } | OriginError::Malformed { .. }) => {
+            Err(OriginError::Status { status: 200 | 416, .. } | OriginError::Malformed { .. }) => {
                 Ok((origin.head(url).await?, None))
             }
             Err(error) => Err(error),

@@ -44,9 +44,10 @@ struct Sender {
 }
 
 impl State {
-    fn common(&mut self, now: Instant) -> Option<Duration> {
-        self.seen.retain(|_, (at, _)| now.duration_since(*at) < FRESH);
-        let mut all: Vec<Duration> = self.seen.values().map(|(_, queue)| *queue).collect();
+    fn common(&mut self, now: Instant, within: Duration) -> Option<Duration> {
+        self.seen.retain(|_, (at, _)| now.duration_since(*at) < LATELY);
+        let fresh = self.seen.values().filter(|(at, _)| now.duration_since(*at) < within);
+        let mut all: Vec<Duration> = fresh.map(|(_, queue)| *queue).collect();
         let third = all.len().checked_sub(1)? / 3;
         Some(*all.select_nth_unstable(third).1)
     }
@@ -94,12 +95,12 @@ impl Shares {
         if let Some(number) = number {
             state.seen.insert(number, (now, queue));
         }
-        lately.saturating_sub(WAY_BACK).max(state.common(now).unwrap_or(queue))
+        lately.saturating_sub(WAY_BACK).max(state.common(now, FRESH).unwrap_or(queue))
     }
 
-    /// The queue that most sessions see.
+    /// The queue that most sessions see, or saw before an ebb, in which nobody tells.
     pub(super) fn common(&self, now: Instant) -> Option<Duration> {
-        self.state().common(now)
+        self.state().common(now, LATELY)
     }
 
     /// A session has found its window, beside others perhaps whose queue it takes for the path's: an ebb will show.
