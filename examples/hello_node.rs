@@ -43,7 +43,7 @@ async fn origin(film: &[u8]) -> Result<DemoOrigin, Box<dyn Error>> {
     let files = [("film.mp4", film.to_vec()), ("film.mp4.pcdn", manifest)];
     let files = files.map(|(name, bytes)| (name.to_owned(), bytes.into()));
     // A CDN gives each viewer so much; on loopback it would always be faster than anybody else.
-    Ok(DemoOrigin::start(files.into(), Rate(8_000_000)).await?)
+    Ok(DemoOrigin::start(files.into(), Rate(2_000_000)).await?)
 }
 
 /// Downloads all of `url`, checks it and says where it came from.
@@ -60,7 +60,7 @@ async fn download(node: &Node, url: &str, film: &[u8]) -> Result<SwarmReport, Bo
 }
 
 async fn share() -> Result<[SwarmReport; 2], Box<dyn Error>> {
-    let film: Vec<u8> = (0..12_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let film: Vec<u8> = (0..6_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let origin = origin(&film).await?;
     let first = node(&origin, Vec::new()).await?;
     let second = node(&origin, vec![first.record()]).await?;

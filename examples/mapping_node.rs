@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use pcdn::core::mapping::Mapper;
 use pcdn::core::peer::PeerRecord;
+use pcdn::core::schedule::Policy;
 use pcdn::core::unit::{ByteSize, Rate};
 use pcdn::demo::DemoOrigin;
 use pcdn::mapping::node::{NodeConfig, Tokens, store::Memory};
@@ -54,7 +55,9 @@ async fn viewer(
     peers: Vec<PeerRecord>,
 ) -> Result<Node, Box<dyn Error>> {
     let me = identity::ephemeral()?;
-    let builder = Node::builder(me.clone()).settings(Settings::default());
+    // On loopback an origin may be faster than anybody: the thriftiest policy takes from peers all the same.
+    let settings = Settings { policy: Policy::Cost, ..Settings::default() };
+    let builder = Node::builder(me.clone()).settings(settings);
     let udp = Udp::bind("127.0.0.1:0".parse()?, &me, builder.provider(), UdpConfig::default()).await?;
     let allow = vec![origin.addr().to_string().parse()?, mapping.local_addrs()[0].to_string().parse()?];
     let http = Http::new(HttpConfig { allow, ..HttpConfig::default() }, pcdn::dice()?)?;
@@ -87,7 +90,7 @@ async fn download(node: &Node, url: &str, film: &[u8]) -> Result<SwarmReport, Bo
 async fn share() -> Result<SwarmReport, Box<dyn Error>> {
     let film: Vec<u8> = (0..12_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let origin =
-        DemoOrigin::start(vec![("heat.mp4".to_owned(), film.clone().into())], Rate(16_000_000)).await?;
+        DemoOrigin::start(vec![("heat.mp4".to_owned(), film.clone().into())], Rate(8_000_000)).await?;
     let mapping = mapping_node(&origin).await?;
     let url = origin.url("heat.mp4");
 

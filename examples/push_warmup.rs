@@ -43,7 +43,7 @@ async fn release() -> Result<f64, Box<dyn Error>> {
     std::fs::write(&path, &film)?;
     let manifest = publish::sign_file(&path, &media::File::default(), &identity::ephemeral()?, None)?;
     let files = vec![("film.mp4".to_owned(), film.into()), ("film.mp4.pcdn".to_owned(), manifest.into())];
-    let origin = DemoOrigin::start(files, Rate(8_000_000)).await?;
+    let origin = DemoOrigin::start(files, Rate(2_000_000)).await?;
     let loopback = TrackerConfig { listen: "127.0.0.1:0".parse()?, ..TrackerConfig::default() };
     let tracker = TrackerServer::bind(loopback).await?;
 

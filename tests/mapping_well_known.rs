@@ -19,6 +19,8 @@ use tokio::process::{Child, Command};
 const LEN: usize = 3 << 20;
 /// Nothing waits so long that works.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What a slow place takes to answer: neighbours have met by then, also on a busy machine.
+const SLOW: Duration = Duration::from_secs(2);
 /// Both paths are one content here.
 const RULES: &str = "version = 1\n[[rule]]\nhost = '*'\npath = '/(one|two)'\nkey = 'film'\n";
 
@@ -43,11 +45,11 @@ async fn origin(authority: Option<Value>) -> u16 {
     let other = bytes.clone();
     let mut router = Router::new()
         .route("/one", get(|headers: HeaderMap| async move { film(&headers, &bytes) }))
-        // A slow place: neighbours have the time to be faster.
+        // Neighbours have the time to be faster.
         .route(
             "/two",
             get(|headers: HeaderMap| async move {
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                tokio::time::sleep(SLOW).await;
                 film(&headers, &other)
             }),
         );
@@ -87,6 +89,33 @@ async fn begin(url: &str, out: &Path, more: &[&str]) -> (Child, Value) {
     (child, serde_json::from_str(&line).unwrap())
 }
 
+/// What the rules call the content.
+async fn name(dir: &Path) -> String {
+    let rules = dir.join("rules.toml");
+    std::fs::write(&rules, RULES).unwrap();
+    let mapper = format!("template:{}", rules.display());
+    let map = ["map", "http://127.0.0.1:1/one", "--json", "--mapper", &mapper];
+    let told = Command::new(env!("CARGO_BIN_EXE_pcdn")).args(map).output().await.unwrap();
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    told["rid"].as_str().unwrap().to_owned()
+}
+
+/// How often one that did not hear the origin's word in time begins anew.
+const ROUNDS: usize = 50;
+
+/// Begins, and again where the content was called otherwise: nobody waits for an origin's word longer than 300 ms, for which a busy
+/// machine may stand still.
+async fn begin_as(name: &str, url: &str, out: &Path, more: &[&str]) -> (Child, Value) {
+    for _ in 0..ROUNDS {
+        let begun = begin(url, out, more).await;
+        if begun.1["rid"] == name {
+            return begun;
+        }
+        std::fs::remove_file(out).unwrap();
+    }
+    panic!("{ROUNDS} times the origin's word about {url} was not heard")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn viewers_meet_by_the_origins_own_file_alone() {
     let dir = tempfile::tempdir().unwrap();
@@ -95,11 +124,13 @@ async fn viewers_meet_by_the_origins_own_file_alone() {
     let said = json!({ "rules": "/rules", "trackers": [tracker.local_addr().to_string()] });
     let port = origin(Some(said)).await;
     let url = |path: &str| format!("http://127.0.0.1:{port}/{path}");
-    let (_seed, first) = begin(&url("one"), &dir.path().join("one"), &["--seed"]).await;
-    let (_, second) = begin(&url("two"), &dir.path().join("two"), &[]).await;
+    let film = name(dir.path()).await;
+    let (_seed, first) = begin_as(&film, &url("one"), &dir.path().join("one"), &["--seed"]).await;
+    let (_, second) = begin_as(&film, &url("two"), &dir.path().join("two"), &[]).await;
     assert_eq!(first["swarm"], second["swarm"], "one content by the origin's rules");
     assert!(second["from_peers"].as_u64().unwrap() > 0, "{second}");
-    let (_, alone) = begin(&url("two"), &dir.path().join("alone"), &["--mapping-trackers", "off"]).await;
+    let off = ["--mapping-trackers", "off"];
+    let (_, alone) = begin_as(&film, &url("two"), &dir.path().join("alone"), &off).await;
     assert_eq!((alone["from_peers"].as_u64(), &alone["swarm"]), (Some(0), &first["swarm"]), "{alone}");
     for name in ["one", "two", "alone"] {
         assert!(std::fs::read(dir.path().join(name)).unwrap() == content(LEN, 1), "{name}");

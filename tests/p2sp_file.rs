@@ -115,10 +115,14 @@ async fn read(asset: &Asset, range: std::ops::Range<u64>) -> Vec<u8> {
     all
 }
 
-/// Opens the film, and waits until `neighbours` have said what they hold: an origin in memory would win every race.
+/// Opens the film, and waits until `neighbours` have said that they hold all of it: an origin in memory would win every race.
 async fn open(node: &Node, neighbours: usize) -> Asset {
     let asset = node.open(&url()).await.unwrap();
-    let known = async || asset.status().await.unwrap().peers.iter().filter(|peer| peer.holds > 0).count();
+    let known = async || {
+        let status = asset.status().await.unwrap();
+        let all = status.report.pieces.1;
+        status.peers.iter().filter(|peer| all > 0 && peer.holds == all).count()
+    };
     while known().await < neighbours {
         tokio::task::yield_now().await;
     }

@@ -1,9 +1,11 @@
-//! Fakes for tests: content that can be checked, an origin that fails as told, a deadline that needs no runtime.
+//! Fakes for tests: content that can be checked, an origin that fails as told, a deadline that needs no runtime, addresses of a
+//! test's own.
 //!
 //! In-process links are `pcdn_transport`'s `Memory`, in-memory pieces [`store::Memory`](crate::store::Memory), given peers
 //! `pcdn_discovery::Fixed`: those are real implementations and serve tests as well.
 
 mod origin;
+mod own_addr;
 mod patience;
 
 use bytes::Bytes;
@@ -15,6 +17,7 @@ use crate::verify::PieceList;
 use crate::verify::manifest::Draft;
 
 pub use origin::{Counts, Fault, ScriptedOrigin};
+pub use own_addr::own_addr;
 pub use patience::{Signal, block_on, both, within};
 
 /// `len` bytes that only `seed` decides: equal for equal seeds, never alike for others.

@@ -30,6 +30,9 @@ const HEADERS_MAX: usize = 100;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// How long open connections may go on once the server is told to stop.
 const LINGER: Duration = Duration::from_secs(1);
+/// Tries to find a number that is free at both addresses when port 0 is asked for: even with half of all taken, one in 65,536 starts
+/// fails.
+const BIND_TRIES: usize = 16;
 
 /// Limits of one server.
 #[derive(Clone, Copy, Debug)]
@@ -72,18 +75,32 @@ impl Listening {
 }
 
 /// Listeners at `addr`. `127.0.0.1` is `[::1]` too, with the same port: browsers try `localhost` as `::1` first. A machine
-/// without IPv6 has the first alone.
+/// without IPv6 has the first alone. Port 0 takes any that is free at both.
 pub(crate) async fn bind(addr: SocketAddr) -> io::Result<Vec<TcpListener>> {
-    let first = TcpListener::bind(addr).await?;
+    // Those that were not free are kept meanwhile, so that each try is another number.
+    let mut taken = Vec::new();
+    loop {
+        let first = TcpListener::bind(addr).await?;
+        match bind_twin(&first).await {
+            Ok(second) => return Ok([Some(first), second].into_iter().flatten().collect()),
+            Err(error) if addr.port() != 0 || taken.len() + 1 == BIND_TRIES => return Err(error),
+            Err(_) => taken.push(first),
+        }
+    }
+}
+
+/// The listener beside `first` in IPv6, where there is such a thing.
+async fn bind_twin(first: &TcpListener) -> io::Result<Option<TcpListener>> {
+    let addr = first.local_addr()?;
     let twin: Option<IpAddr> = match addr.ip() {
         IpAddr::V4(Ipv4Addr::LOCALHOST) => Some(Ipv6Addr::LOCALHOST.into()),
         _ => None,
     };
-    let Some(twin) = twin else { return Ok(vec![first]) };
-    match TcpListener::bind((twin, first.local_addr()?.port())).await {
-        Ok(second) => Ok(vec![first, second]),
+    let Some(twin) = twin else { return Ok(None) };
+    match TcpListener::bind((twin, addr.port())).await {
+        Ok(second) => Ok(Some(second)),
         Err(e) if e.kind() == io::ErrorKind::AddrInUse => Err(e),
-        Err(_) => Ok(vec![first]),
+        Err(_) => Ok(None),
     }
 }
 
@@ -166,6 +183,28 @@ where
         _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A start with port 0 failed where the number drawn in IPv4 was in use in IPv6, which any connection to `::1` may do.
+    #[tokio::test]
+    async fn any_port_is_one_that_is_free_at_both_addresses() {
+        let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else { return };
+        let taken = other.local_addr().unwrap().port();
+        let fixed = SocketAddr::from((Ipv4Addr::LOCALHOST, taken));
+        match bind(fixed).await {
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
+            Ok(both) => panic!("half of {both:?} is somebody else's"),
+        }
+        for _ in 0..200 {
+            let both = bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+            let ports: Vec<u16> = both.iter().map(|at| at.local_addr().unwrap().port()).collect();
+            assert!(ports.len() == 2 && ports[0] == ports[1] && ports[0] != taken, "{ports:?}");
         }
     }
 }

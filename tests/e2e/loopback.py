@@ -1,11 +1,10 @@
-"""What the scenarios on loopback share (`origins`, `tracker`): bars, waiting, ports, and the command line."""
+"""What the scenarios on loopback share (`origins`, `tracker`): bars, waiting, and the command line."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import socket
 import sys
 import time
 import traceback
@@ -20,18 +19,6 @@ class Failed(Exception):
 def check(what: str, holds: bool, seen: object) -> None:
     if not holds:
         raise Failed(f"{what}; seen: {seen}")
-
-
-def free_port(family=socket.AF_INET, host="127.0.0.1") -> int:
-    """A number that is free for UDP and TCP now."""
-    while True:
-        with socket.socket(family, socket.SOCK_STREAM) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
-            tcp.bind((host, 0))
-            try:
-                udp.bind((host, tcp.getsockname()[1]))
-            except OSError:
-                continue
-            return tcp.getsockname()[1]
 
 
 def wait_for(what: str, seconds: float, holds, child=None):

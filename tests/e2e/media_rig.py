@@ -22,6 +22,8 @@ import urllib.request
 from collections import defaultdict
 from pathlib import Path
 
+from ports import free_port
+
 READY_SECONDS = 30
 # Of a connection to the origin: 20 Mbit/s, ten times what the clips need. Without it a film would be here from loopback
 # before any peer could say a word.
@@ -38,12 +40,6 @@ HERE = Path(__file__).resolve().parent
 
 class RigError(Exception):
     """The rig or a program in it did not do what the scenario needs; the scenario fails."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def poll_until(condition, seconds: float, what: str):

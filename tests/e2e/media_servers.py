@@ -10,7 +10,8 @@ from pathlib import Path
 
 from media_assets import FFMPEG
 from media_players import VIDEO, FlvPlayer
-from media_rig import HERE, PROMPT, Process, RigError, free_port, poll_until
+from media_rig import HERE, PROMPT, Process, RigError, poll_until
+from ports import free_port
 
 RTMP_MODULE = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
 # Nothing is sent to a client before a keyframe is: it could not begin with anything else.

@@ -17,7 +17,8 @@ import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from loopback import Place, check, free_port, run, wait_for
+from loopback import Place, check, run, wait_for
+from ports import free_port
 
 FILM_BYTES = 24 << 20
 # What the checks of a mirror, the heads and the cut-off bodies may cost beside the film itself.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::process::{Child, Command};
 
-use super::world::{CDN, FILM, films, films_of};
+use super::world::{CDN, FILM, PATIENCE, films, films_of};
 
 /// A process of the binary, and where it says that it listens.
 struct Process {
@@ -52,7 +52,8 @@ impl Process {
 }
 
 async fn pcdn(arguments: &[&str]) -> (Option<i32>, Value) {
-    let output = Command::new(env!("CARGO_BIN_EXE_pcdn")).args(arguments).output().await.unwrap();
+    let ends = Command::new(env!("CARGO_BIN_EXE_pcdn")).args(arguments).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, ends).await.expect("it ends").unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let json = serde_json::from_str(&said).unwrap_or_else(|e| {
         panic!("{arguments:?} says {said:?}: {e}; {}", String::from_utf8_lossy(&output.stderr))
@@ -126,6 +127,16 @@ fn router(at: TcpListener, from: IpAddr, to: SocketAddr) -> tokio::task::JoinHan
     })
 }
 
+/// A listener, on a port below those that the system gives to anybody: one it gives may be somebody's at another address.
+async fn home() -> TcpListener {
+    for port in 20_000 + (std::process::id() % 10_000) as u16..32_768 {
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
+            return listener;
+        }
+    }
+    panic!("thousands of ports are taken")
+}
+
 /// Regions are where peers call from, by the operator's table. Two peers call from `eu`, two from `us`.
 #[cfg(target_os = "linux")] // All of 127.0.0.0/8 is here.
 #[tokio::test(flavor = "multi_thread")]
@@ -136,11 +147,12 @@ async fn by_the_command_line_regions_deadlines_and_budgets_hold() {
     let tracker = Process::start(&["tracker", "--listen", "127.0.0.1:0"]).await;
     let (at, node) = (tracker.addr("tracker"), node(&allowed));
     let table = ["--region", "eu=127.0.7.0/24", "--region", "us=127.0.0.0/8"];
-    let push = ["push", "--api", "127.0.0.9:0"];
+    // Push nodes are called by their own port only, and nobody else is at that address.
+    let home = home().await;
+    let api = format!("127.0.0.9:{}", home.local_addr().unwrap().port());
+    let push = ["push", "--api", &api];
     let push = Process::start(&[&push[..], &table, &BRISK, &node].concat()).await;
     let to: SocketAddr = push.addr("push").parse().unwrap();
-    // Push nodes are called by their own port only.
-    let home = TcpListener::bind(("127.0.0.1", to.port())).await.unwrap();
     let (eu, us) = (format!("http://{}", home.local_addr().unwrap()), format!("http://{to}"));
     let router = router(home, [127, 0, 7, 1].into(), to);
     let (mut peers, mut all) = (Vec::new(), Vec::new());

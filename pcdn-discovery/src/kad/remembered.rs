@@ -81,9 +81,8 @@ mod tests {
 
     #[test]
     fn the_last_200_survive_a_restart() {
-        let dir = std::env::temp_dir().join(format!("pcdn-remembered-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let file = dir.join("dht.peers");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("dht.peers");
         assert!(Remembered::load(&file).all().is_empty());
         let mut list = Remembered::default();
         (0..300).for_each(|n| assert!(list.reached(contact(n))));
@@ -92,16 +91,15 @@ mod tests {
         let loaded = Remembered::load(&file);
         assert_eq!(loaded.all().len(), KEPT_MAX);
         assert_eq!(loaded.all()[..2], [contact(250), contact(299)]);
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn a_file_of_rubbish_is_no_harm() {
-        let file = std::env::temp_dir().join(format!("pcdn-rubbish-{}", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("dht.peers");
         let lines =
             [b"\xff\xfe/ip4/\n".to_vec(), format!("{}\n", contact(1)).into_bytes(), vec![b'a'; 1 << 20]];
         std::fs::write(&file, lines.concat()).unwrap();
         assert_eq!(Remembered::load(&file).all(), [contact(1)]);
-        std::fs::remove_file(&file).unwrap();
     }
 }

@@ -112,18 +112,24 @@ async fn a_fake_store_sends_nobody_to_a_victim() {
     let bootstrap = [vec![contact], honest.contacts()].concat();
     let asker = Node::join(2, config(&bootstrap)).await;
     asker.until("it knows both", |status| status.known == 2).await;
-    let found: Vec<_> = asker.find(200).await.into_iter().map(Result::unwrap).collect();
-    let sockets: Vec<_> =
-        found.iter().flat_map(|record| &record.addrs).map(|addr| addr.addr.port()).collect();
-    assert!(found.iter().any(|record| record.id == honest.record.id), "the honest one is found: {found:?}");
-    assert_eq!(
-        sockets.iter().filter(|port| **port == 9999).count(),
-        1,
-        "the victim is named once: {found:?}"
-    );
-    assert_eq!(sockets.len(), sockets.iter().collect::<BTreeSet<_>>().len(), "no socket twice");
-    // The honest one, the victim, and four of the hundreds.
-    assert_eq!(sockets.len(), 6, "{found:?}");
+    // Again where one of the two does not answer in time.
+    let both_answer = async {
+        loop {
+            let found: Vec<_> = asker.find(200).await.into_iter().filter_map(Result::ok).collect();
+            let sockets: Vec<_> =
+                found.iter().flat_map(|record| &record.addrs).map(|addr| addr.addr.port()).collect();
+            let victims = sockets.iter().filter(|port| **port == 9999).count();
+            assert!(victims <= 1, "the victim is named once: {found:?}");
+            assert_eq!(sockets.len(), sockets.iter().collect::<BTreeSet<_>>().len(), "no socket twice");
+            // The honest one, the victim, and four of the hundreds.
+            assert!(sockets.len() <= 6, "{found:?}");
+            let honest = found.iter().any(|record| record.id == honest.record.id);
+            if honest && victims == 1 && sockets.len() == 6 {
+                return;
+            }
+        }
+    };
+    within("the honest one is found beside the victim and four of the hundreds", both_answer).await;
     lying.abort();
 }
 
@@ -157,11 +163,20 @@ async fn a_provider_cannot_name_somebody_else() {
     let lying = run(swarm);
     honest.until("the record is stored", |status| status.stored == (1, 1)).await;
     let asker = Node::join(2, config(&honest.contacts())).await;
-    let found: Vec<_> = asker.find(200).await.into_iter().map(Result::unwrap).collect();
-    let told: Vec<_> = found.iter().flat_map(|record| &record.addrs).map(ToString::to_string).collect();
-    // Asked directly it may say what it likes; what others keep of it is where it was seen.
-    assert!(told.contains(&"udp://127.0.0.1:4321".to_owned()), "{found:?} of {name}");
-    assert!(!told.iter().any(|addr| addr.ends_with(":53")), "{found:?}");
+    // Again where nobody answers in time.
+    let found = async {
+        loop {
+            let found: Vec<_> = asker.find(200).await.into_iter().filter_map(Result::ok).collect();
+            let told: Vec<_> =
+                found.iter().flat_map(|record| &record.addrs).map(ToString::to_string).collect();
+            assert!(!told.iter().any(|addr| addr.ends_with(":53")), "{found:?}");
+            // Asked directly it may say what it likes; what others keep of it is where it was seen.
+            if told.contains(&"udp://127.0.0.1:4321".to_owned()) {
+                return;
+            }
+        }
+    };
+    within(&format!("what others keep of {name} is found"), found).await;
     lying.abort();
 }
 

@@ -8,7 +8,8 @@ use crate::world::{KEY, Node, config, identity, network, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_needs_no_bootstrap_node() {
-    let file = std::env::temp_dir().join(format!("pcdn-dht-restart-{}", std::process::id()));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dht.peers");
     let nodes = network(3).await;
     let remember = |config: KadConfig| KadConfig { remember: Some(file.clone()), ..config };
     let guest = Node::join(10, remember(config(&nodes[0].contacts()))).await;
@@ -20,7 +21,6 @@ async fn a_restart_needs_no_bootstrap_node() {
     nodes[1].announce().await;
     let back = Node::join(10, remember(config(&[]))).await;
     back.finds(&[nodes[1].record.id].into()).await;
-    std::fs::remove_file(&file).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -81,9 +81,16 @@ impl Node {
         within("a look-up", self.kad.find(&KEY, want).collect()).await
     }
 
-    /// Who is found, each with an address on loopback at its own port.
+    /// Who is found, each with an address on loopback at its own port. Again after a time-out, as announcements are.
     pub(crate) async fn found(&self) -> BTreeSet<PeerId> {
-        let found = self.find(200).await.into_iter().map(Result::unwrap);
+        let answered = async {
+            loop {
+                if let Ok(found) = self.find(200).await.into_iter().collect::<Result<Vec<_>, _>>() {
+                    return found;
+                }
+            }
+        };
+        let found = within("a look-up that is answered", answered).await.into_iter();
         found
             .map(|record| {
                 assert!(record.addrs.iter().all(|addr| addr.addr.ip().is_loopback()), "{record:?}");

@@ -165,3 +165,27 @@ impl Lock {
         Ok(())
     }
 }
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is being started at this moment has the file open until it runs its own program,
+        // and whoever opened the store again meanwhile was told that it is in use.
+        let _ = self.file.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_given_back_though_a_process_that_is_being_started_has_its_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::take(dir.path()).unwrap();
+        let inherited = lock.file.try_clone().unwrap();
+        assert!(matches!(Lock::take(dir.path()), Err(StoreError::Locked(_))));
+        drop(lock);
+        drop(Lock::take(dir.path()).unwrap());
+        drop(inherited);
+    }
+}

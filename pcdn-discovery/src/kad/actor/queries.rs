@@ -29,8 +29,10 @@ impl Actor {
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 self.store(&record);
             }
-            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
-                self.answered(id, result, step.last)
+            kad::Event::OutboundQueryProgressed { id, result, step, stats, .. } => {
+                // libp2p calls a query that nobody answered as well done as one whose answers were empty.
+                let unanswered = stats.num_requests() > 0 && stats.num_successes() == 0;
+                self.answered(id, result, step.last, unanswered);
             }
             _ => {}
         }
@@ -47,7 +49,7 @@ impl Actor {
         }
     }
 
-    fn answered(&mut self, query: QueryId, result: QueryResult, last: bool) {
+    fn answered(&mut self, query: QueryId, result: QueryResult, last: bool, unanswered: bool) {
         match result {
             QueryResult::StartProviding(result) => {
                 let Some(reply) = self.announcing.remove(&query) else { return };
@@ -61,7 +63,7 @@ impl Actor {
             }
             QueryResult::GetProviders(end) if last => {
                 let Some(looking) = self.looking.remove(&query) else { return };
-                if end.is_err() && looking.search.is_empty() {
+                if (end.is_err() || unanswered) && looking.search.is_empty() {
                     // Full channels hold records, so nothing is lost but an error.
                     let _ = looking.found.try_send(Err(silent()));
                 }

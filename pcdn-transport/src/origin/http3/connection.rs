@@ -23,6 +23,8 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_millis(500);
 const DEAD_AFTER: Duration = Duration::from_millis(1500);
 /// The first sign of life of a request is its acknowledgement, after a round trip and what the server may put it off (25 ms).
 const SIGN_AFTER: (u32, Duration) = (4, Duration::from_millis(200));
+/// A timer that fires so much too late tells of a machine that was busy or asleep, not of a path; timers are good for a millisecond.
+const LATE: Duration = Duration::from_millis(10);
 /// Largest response head.
 const HEAD_BYTES_MAX: u64 = 64 << 10;
 /// Interim answers (1xx) before the real one.
@@ -87,10 +89,16 @@ impl Connection {
         let mut heard = self.heard();
         let mut patience = (self.quic.rtt() * SIGN_AFTER.0).max(SIGN_AFTER.1);
         while begun.elapsed() < longest {
-            sleep(patience.min(longest.saturating_sub(begun.elapsed()))).await;
+            let wait = patience.min(longest.saturating_sub(begun.elapsed()));
+            let waiting = Instant::now();
+            sleep(wait).await;
             let now = self.heard();
-            if now == heard {
+            if now == heard && waiting.elapsed() < wait + LATE {
                 return;
+            }
+            if now == heard {
+                // What came meanwhile is yet to be read.
+                continue;
             }
             // From its acknowledgement on, a server that thinks is heard by its answers to pings only.
             (heard, patience) = (now, DEAD_AFTER);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pcdn_core::testing::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -99,8 +100,8 @@ impl Faulty {
 
     /// Waits until a connection has ended.
     pub(super) async fn one_gone(&self) {
-        let end = tokio::time::timeout(Duration::from_secs(5), self.gone.acquire()).await;
-        end.expect("a connection ends in time").expect("the semaphore is never closed").forget();
+        let end = within("a connection ends", self.gone.acquire()).await;
+        end.expect("the semaphore is never closed").forget();
     }
 }
 

@@ -13,6 +13,7 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use pcdn_core::testing::within;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -197,8 +198,8 @@ impl Site {
 
     /// Waits until a client has left a body before its end.
     pub(super) async fn one_left(&self) {
-        let left = tokio::time::timeout(Duration::from_secs(10), self.shared.left.acquire()).await;
-        left.expect("a body is left in time").expect("the semaphore is never closed").forget();
+        let left = within("a body is left", self.shared.left.acquire()).await;
+        left.expect("the semaphore is never closed").forget();
     }
 }
 
