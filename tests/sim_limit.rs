@@ -50,18 +50,20 @@ fn nobody_is_blamed_for_a_nodes_own_bound_and_nine_tenths_of_it_are_used() {
     assert!(bounded.wasted < SIZE / 50, "{bounded:?}");
 }
 
-/// A film that fits the bound plays as without one: what is due first comes first.
+/// A film that fits the bound plays as without one: what is due first comes first. The first half megabyte is the origin's: until a
+/// neighbour has given something, it is not left to one.
 #[test]
 fn a_player_within_the_bound_never_waits() {
     let (outcome, bounded) = run(film(), LIMIT);
     assert_eq!((bounded.stalls, bounded.timeouts), (0, 0), "{bounded:?}\n{outcome}");
-    assert!(bounded.from_origin < SIZE / 20, "{bounded:?}");
+    assert!(bounded.from_origin < SIZE / 10, "{bounded:?}");
 }
 
-/// Half of the neighbours never answer: a bounded player starts and plays as it would from the CDN alone.
+/// Some or all of the neighbours never answer: a bounded player starts and plays as it would from the CDN alone. Where seven of eight
+/// did not, it stood still once.
 #[test]
 fn a_bounded_player_is_never_worse_than_from_the_cdn_alone() {
-    for dead in [0, 4] {
+    for dead in [0, 4, 7, 8] {
         let mut scenario = scenario(film(), LIMIT);
         scenario.viewers[0].count -= dead;
         let home = scenario.viewers[0].clone();
@@ -72,7 +74,7 @@ fn a_bounded_player_is_never_worse_than_from_the_cdn_alone() {
             assert!(outcome.is_right() && outcome.stalls == 0, "{dead}\n{comparison}");
             outcome.viewers.last().and_then(|viewer| viewer.start_s).expect("it started")
         });
-        assert!(starts[0] <= starts[1] + 0.15, "{dead}: {starts:?}\n{comparison}");
+        assert!(starts[0] <= starts[1] + 0.02, "{dead}: {starts:?}\n{comparison}");
     }
 }
 

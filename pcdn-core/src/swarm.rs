@@ -323,6 +323,7 @@ impl Swarm {
             missing_bytes: self.board.missing_bytes(),
             peer_rate: self.links.rate(now),
             limit: self.bound(),
+            line: self.carries(now),
             queued: self.queued(0),
             budget: self.budget(now, false),
         };

@@ -4,6 +4,7 @@
 //! fastest choose first, so what is urgent arrives soonest, and superpeers before their equals. The origin: first what a player is about to miss, then this node's
 //! duty, then what the phase and the policy allow. The end: a few pieces may be asked for twice.
 
+mod in_turn;
 pub mod next_run;
 
 use std::fmt::Debug;
@@ -57,11 +58,16 @@ pub struct EarliestArrival {
     duplicates: u64,
     /// Which run of others is left lying, and since when this node would fetch it.
     idle: Option<(u64, Time)>,
+    /// When a neighbour that had given nothing yet was last tried on a thin line.
+    tried: Time,
 }
 
 impl Assign for EarliestArrival {
     fn assign(&mut self, view: &View<'_>, phase: Phase, buffer: &dyn Buffer, _: &mut Dice, plan: &mut Plan) {
         let mut taken = Taken::default();
+        if phase != Phase::Alone && in_turn::applies(view) {
+            return in_turn::plan(view, &mut self.tried, plan, &mut taken);
+        }
         let rescued = self.rescue(view, phase, plan, &mut taken);
         if view.is_limited() {
             // What this node owes the swarm would take the line from what its player needs, and what neighbours give costs nobody

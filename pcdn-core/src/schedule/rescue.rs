@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use super::assign::next_run;
-use super::{Flight, Neighbour, OriginRun, Piece, Slot, View};
+use super::{Neighbour, OriginRun, Piece, Slot, View};
 use crate::unit::Time;
 
 /// Margin beside the estimate: a tick, a scheduling delay, a little jitter.
@@ -95,6 +95,12 @@ fn longest(view: &View<'_>, piece: &Piece, starved: bool) -> u64 {
     }
 }
 
+/// Whether a player will soon wait for something that is not here, whoever has been asked for it.
+pub fn presses(view: &View<'_>) -> bool {
+    let limit = view.now + threshold(view, RUN_BYTES_MIN);
+    view.pieces[view.first_missing.0 as usize..].iter().any(|piece| piece.due <= limit && !piece.held)
+}
+
 /// The run a download takes from the origin at its end: every missing piece was asked of some neighbour, and the origin would
 /// bring these much sooner. Without this, the slowest (or a dead) neighbour decides when the download is done.
 pub fn stuck_run(view: &View<'_>) -> Option<(Slot, u32)> {
@@ -176,40 +182,25 @@ fn share(view: &View<'_>) -> u64 {
     view.origin.capacity.max(view.origin.rate) / view.downloaders()
 }
 
+/// Whether others take so much of the origin that it may be that which is thin, not the line.
+pub(super) fn is_crowded(view: &View<'_>) -> bool {
+    let others: u64 = view.neighbours.iter().map(|n| n.origin_rate).sum();
+    others > view.line.0.min(view.origin.rate) / 2
+}
+
 /// Whether the origin's fair share for this node is less than its players take.
 fn starved(view: &View<'_>) -> bool {
+    // What a thin line does not let through is not the origin's fault as long as others leave most of it.
+    if !view.line.is_unlimited() && !is_crowded(view) {
+        return false;
+    }
     // Held pieces count, too: what is wanted is the pace, not the gap.
     let mut dues = view.pieces.iter().filter(|piece| piece.due < Time::NEVER);
     let Some(first) = dues.next() else { return false };
     let end = first.due.max(view.now) + DEMAND;
     let bytes: u64 = dues.take_while(|piece| piece.due <= end).map(|piece| u64::from(piece.len)).sum();
-    (share(view) as f64) < bytes as f64 / DEMAND.as_secs_f64() * STARVED
-}
-
-/// Whether neighbours that have given nothing yet are hoped for. Under the node's own bound the origin, asked for all that presses,
-/// would leave them no room to show what they give: once it has given the first bytes they are tried. When one has not kept its
-/// word, the others must show it first: a slow line has no time to make up for them.
-fn unproven_hope(view: &View<'_>) -> Unproven {
-    let unproven = |n: &Neighbour| n.service.0.is_zero();
-    let late = |flight: &Flight| {
-        view.now > flight.expected + LATE && view.neighbour(flight.from).is_some_and(unproven)
-    };
-    if !view.is_limited() || view.origin.used == 0 {
-        Unproven::Later
-    } else if view.neighbours.iter().any(|n| unproven(n) && n.failures > 0) || view.flights.iter().any(late) {
-        Unproven::Never
-    } else {
-        Unproven::Always
-    }
-}
-
-/// For what a neighbour that has given nothing yet is hoped for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unproven {
-    Always,
-    /// What does not press.
-    Later,
-    Never,
+    let demand = (bytes as f64 / DEMAND.as_secs_f64()).min(view.line.0 as f64);
+    (share(view) as f64) < demand * STARVED
 }
 
 /// What neighbours may be hoped to bring, piece by piece in the order of need: each hope makes a neighbour's queue longer.
@@ -218,20 +209,13 @@ struct Hopes<'v> {
     starved: bool,
     /// Bytes hoped for from each neighbour beside those it was asked for.
     queued: Vec<u64>,
-    unproven: Unproven,
     /// Bytes hoped for from all of them: they share what the node's own bound lets through.
     hoped: u64,
 }
 
 impl<'v> Hopes<'v> {
     fn new(view: &'v View<'v>) -> Self {
-        Self {
-            view,
-            starved: starved(view),
-            queued: vec![0; view.neighbours.len()],
-            unproven: unproven_hope(view),
-            hoped: 0,
-        }
+        Self { view, starved: starved(view), queued: vec![0; view.neighbours.len()], hoped: 0 }
     }
 
     /// Whether a piece will come in time, or no later than the origin would bring it.
@@ -259,14 +243,9 @@ impl<'v> Hopes<'v> {
         }
         // Where the origin is starved nothing is lost by trying.
         let pressing = !self.starved && piece.due <= self.view.now + UNPROVEN;
-        let unproven = match self.unproven {
-            Unproven::Always => true,
-            Unproven::Later => !pressing,
-            Unproven::Never => false,
-        };
+        let unproven = !pressing;
         let willing = |n: &&Neighbour| {
-            let proven = !n.service.0.is_zero();
-            n.gives(slot) && n.failures == 0 && n.quiet_until <= self.view.now && (proven || unproven)
+            n.gives(slot) && n.failures == 0 && n.quiet_until <= self.view.now && (unproven || n.is_proven())
         };
         let arrival = |at: usize, n: &Neighbour| {
             let bytes = (n.pending + self.queued[at]) as f64 + f64::from(piece.len);

@@ -44,6 +44,9 @@ pub struct View<'v> {
     pub peer_rate: u64,
     /// What the node's own bound lets through for this swarm, from neighbours and the origin together.
     pub limit: Rate,
+    /// What the node's line carries: its own bound, or what a thin line has been seen to carry. Unlimited where nothing says that
+    /// the line is thin.
+    pub line: Rate,
     /// How long what is on its way now takes through the node's own line where that is full, whoever brings it; else zero.
     pub queued: Duration,
     /// Bytes that may be asked for now so that no more is under way than `limit` lets through soon; `u64::MAX` without one. The
@@ -145,6 +148,11 @@ impl Neighbour {
         self.holds.get(slot.0)
     }
 
+    /// Whether it has given something.
+    pub fn is_proven(&self) -> bool {
+        !self.service.0.is_zero()
+    }
+
     /// When `len` more bytes asked now would be here.
     pub fn arrival(&self, now: Time, len: u32) -> Time {
         let queued = (self.pending + u64::from(len)) as f64 / self.rate.max(1) as f64;
@@ -199,6 +207,8 @@ pub struct OriginRun {
     pub left: u64,
     /// When it was asked.
     pub asked: Time,
+    /// When it last brought something, or was asked.
+    pub moved: Time,
 }
 
 impl View<'_> {

@@ -161,7 +161,7 @@ impl Swarm {
         let timeout = wait.max(if class == Class::Urgent { TIMEOUT_URGENT } else { TIMEOUT_MIN });
         let id = self.flights.next;
         self.flights.next += 1;
-        let expected = now + self.limit.wait(now).max(self.queued(u64::from(len))) + service;
+        let expected = now + self.limit.wait(now).max(self.passes(now, u64::from(len))) + service;
         let held_back = self.limit.holds_back();
         let until = now + if held_back { limit::HELD_BACK_MAX } else { timeout };
         self.limit.asked(now, u64::from(len));
@@ -231,14 +231,18 @@ impl Swarm {
 
     pub(super) fn piece_came(&mut self, now: Time, id: u64, bytes: Bytes) {
         self.sent(now, id);
-        let overtaken = self.flights.at(id).is_some_and(|at| self.flights.terms[at].overtaken > 0);
+        let terms = self.flights.at(id).map(|at| self.flights.terms[at]);
+        let overtaken = terms.is_some_and(|terms| terms.overtaken > 0);
+        // Transports between peers give way to the origin.
+        let gave_way =
+            self.is_thin_for_player(now) && terms.is_some_and(|terms| self.origin.came > terms.origin);
         let Some(flight) = self.land(id) else { return };
         let slot = flight.slot;
         let len = bytes.len() as u64;
-        self.line.came(now, len);
+        self.line.came(now, len, self.whole);
         self.flights.overtakes(&flight);
         // What waits in front of a full line says nothing of whom it comes from.
-        let own = overtaken || !self.line.is_full();
+        let own = overtaken || !(self.line.is_full() || gave_way);
         self.links.delivered(now, flight.from, len, flight.asked, own);
         self.got_piece(now, flight.from, len);
         if self.board.piece(slot).held {
@@ -333,7 +337,8 @@ impl Swarm {
     /// What was asked of neighbours came from elsewhere. Under the node's own bound few are tried that have given nothing yet, one
     /// after another: one that is late is not to be tried as if it were the first time, though its time-out is not over.
     pub(super) fn note_unkept(&mut self, now: Time, slot: Slot) {
-        if !self.limit.holds_back() || self.board.piece(slot).flights == 0 {
+        let tries = self.limit.holds_back() || self.is_thin_for_player(now);
+        if !tries || self.board.piece(slot).flights == 0 {
             return;
         }
         for flight in self.flights.all.iter().filter(|flight| flight.slot == slot) {

@@ -127,6 +127,11 @@ impl Swarm {
         Rate(self.limit.rate().0.min(self.line.bound().0))
     }
 
+    /// What the line carries, where that is little.
+    pub(super) fn carries(&self, now: Time) -> Rate {
+        Rate(self.limit.rate().0.min(self.line.carries(now).0))
+    }
+
     /// Bytes that may be asked for now.
     pub(super) fn budget(&self, now: Time, pressing: bool) -> u64 {
         self.limit.budget(now, pressing).min(self.line_room(now, pressing))
@@ -155,6 +160,19 @@ impl Swarm {
             true => self.line.bound().time_for(self.on_way + more).min(HELD_BACK_MAX),
             false => Duration::ZERO,
         }
+    }
+
+    /// How long what is on its way, and `more` bytes, take through the line if it is full, or thin and a player's.
+    pub(super) fn passes(&self, now: Time, more: u64) -> Duration {
+        match self.is_thin_for_player(now) {
+            true => self.line.carries(now).time_for(self.on_way + more).min(HELD_BACK_MAX),
+            false => self.queued(more),
+        }
+    }
+
+    /// Whether a player's line is thin. Downloads are asked for as much as they bear, and it shows which source is slow.
+    pub(super) fn is_thin_for_player(&self, now: Time) -> bool {
+        !self.whole && !self.line.carries(now).is_unlimited()
     }
 
     /// Whether a piece of `len` bytes takes the line for so long, as it has been seen so far, that whatever is asked at once delays

@@ -35,6 +35,8 @@ const PART_FAR: f64 = 0.4;
 /// In the first second that anything arrives, what no player waits for shall not slow down the start.
 const OPENING: Duration = Duration::from_secs(1);
 const OPENING_AHEAD: Duration = Duration::from_millis(400);
+/// A player's first bytes show a rate after so much time: a fast line is not to be taken for a thin one when its start is asked for.
+const OPENED: Duration = Duration::from_millis(100);
 /// How far a full line is asked ahead, in general and for what a player waits for. Neighbours' own lines, shared by a crowd, take
 /// up to half a second for a piece: with less ahead a wrong bound would not show.
 const AHEAD: Duration = Duration::from_millis(700);
@@ -59,6 +61,9 @@ const MISTAKEN: f64 = 2.0;
 /// Bytes per second. What carries more than 10 Mbit/s is left alone: a piece takes it 50 ms, less than most neighbours take, and what
 /// was asked too much passes before a time-out.
 const THIN: f64 = 1_250_000.0;
+/// A player of so much may have to wait on a line that carries less than this times as much: with more there is room for what others
+/// bring out of turn.
+const NARROW: f64 = 1.6;
 /// While requests wait all the time, and the line is `Free`, the estimate moves by this part a period to what comes.
 const FADE: f64 = 0.2;
 
@@ -81,6 +86,8 @@ pub(super) struct Line {
     /// Bytes per second the line has been seen to carry, once something came.
     rate: Option<f64>,
     first: Option<Time>,
+    /// A player may have to wait on a line that carries less, in bytes per second.
+    narrow: f64,
     state: State,
     /// Times in a row that `Full` was wrong.
     wrong: u32,
@@ -133,10 +140,16 @@ impl Line {
             awaited: false,
             rate: None,
             first: None,
+            narrow: THIN,
             state: State::Free,
             wrong: 0,
             period: Period { since: now, looked: now, ..Period::default() },
         }
+    }
+
+    /// A player takes `pace` in the mean.
+    pub(super) fn plays(&mut self, pace: Rate) {
+        self.narrow = (pace.0 as f64 * NARROW).max(THIN);
     }
 
     /// Time passes; `awaited` says whether something is on its way, from anyone.
@@ -155,14 +168,24 @@ impl Line {
         self.awaited = awaited;
     }
 
-    /// Bytes came, from anyone.
-    pub(super) fn came(&mut self, now: Time, bytes: u64) {
+    /// Bytes came, from anyone; `whole` says whether all is wanted, in any order.
+    pub(super) fn came(&mut self, now: Time, bytes: u64, whole: bool) {
         let bucket = now.0 / BUCKET.as_micros() as u64;
         self.turn(bucket);
-        self.buckets[(bucket % BUCKETS as u64) as usize].bytes += bytes;
+        let is_first = self.first.is_none();
         self.first.get_or_insert(now);
+        if is_first && !whole {
+            // How long it took says little of the line: what comes behind it is counted. A download has many sources at once and is
+            // better believed to have a line too fast than too thin (the simulator's `slow-peers`: 2 % later otherwise).
+            self.rate = Some(bytes as f64 / BUCKET.as_secs_f64());
+            self.buckets = [Bucket::default(); BUCKETS];
+            return;
+        }
+        self.buckets[(bucket % BUCKETS as u64) as usize].bytes += bytes;
         let rate = self.rate.unwrap_or(0.0);
-        let (recent, all) = (self.mean(RECENT), self.mean(BUCKETS));
+        let opens = !whole && self.first.is_some_and(|first| now.since(first) < BUCKET);
+        let least = if opens { OPENED } else { BUCKET };
+        let (recent, all) = (self.mean_of(RECENT, least), self.mean_of(BUCKETS, least));
         if recent > rate * FAR_ABOVE {
             self.rate = Some(recent);
         } else if all > rate {
@@ -183,12 +206,17 @@ impl Line {
 
     /// Bytes per second of the time in which something was awaited, in the last `buckets`.
     fn mean(&self, buckets: usize) -> f64 {
+        self.mean_of(buckets, BUCKET)
+    }
+
+    /// The same, where that was no shorter than `least`.
+    fn mean_of(&self, buckets: usize, least: Duration) -> f64 {
         let last = (0..buckets as u64).map(|back| (self.newest + BUCKETS as u64 - back) % BUCKETS as u64);
         let (bytes, busy) = last.fold((0, Duration::ZERO), |(bytes, busy), at| {
             let bucket = self.buckets[at as usize];
             (bytes + bucket.bytes, busy + bucket.busy)
         });
-        bytes as f64 / busy.max(BUCKET).as_secs_f64()
+        bytes as f64 / busy.max(least).as_secs_f64()
     }
 
     /// The line's rate while it is full, else unlimited.
@@ -211,6 +239,15 @@ impl Line {
     /// The greatest rate seen of late, where the line may be thin.
     pub(super) fn seen(&self) -> Option<Rate> {
         self.rate.filter(|_| self.is_thin()).map(|rate| Rate((rate as u64).max(1)))
+    }
+
+    /// What a line carries on which a player may have to wait, unless its neighbours are known to be slower; else unlimited.
+    pub(super) fn carries(&self, now: Time) -> Rate {
+        let rate = self.rate.filter(|rate| *rate < self.narrow).map(|rate| Rate((rate as u64).max(1)));
+        match (self.state, rate) {
+            (State::Idle { until }, _) if now < until => Rate::UNLIMITED,
+            (_, rate) => rate.unwrap_or(Rate::UNLIMITED),
+        }
     }
 
     /// Whether the line may be what holds things up: lines that carry more are left alone.

@@ -110,7 +110,7 @@ impl Swarm {
             left: bytes,
             buffer: BytesMut::new(),
             asked: now,
-            queued: self.queued(0),
+            queued: self.passes(now, 0),
             first_byte: None,
             bytes: 0,
             at_once: 0,
@@ -177,7 +177,7 @@ impl Swarm {
         run.moved = now;
         run.left = run.left.saturating_sub(len);
         self.origin.meter.add(now, len);
-        self.line.came(now, len);
+        self.line.came(now, len, self.whole);
         self.origin.came += len;
         self.origin.failures = 0;
         self.fill_pieces(now, id, bytes);

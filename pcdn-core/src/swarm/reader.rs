@@ -123,6 +123,7 @@ impl Swarm {
     /// How fast the content plays in the mean.
     pub(super) fn plays(&mut self, now: Time, pace: Rate) {
         self.readers.told = Some(pace);
+        self.line.plays(pace);
         self.refresh_readers(now);
         self.dirty = true;
     }

@@ -157,6 +157,7 @@ impl World {
             missing_bytes: bytes(true),
             peer_rate: self.neighbours.iter().map(|n| u64::from(n.flights.min(1)) * n.rate).sum(),
             limit: Rate::UNLIMITED,
+            line: Rate::UNLIMITED,
             budget: u64::MAX,
             queued: Duration::ZERO,
         });
@@ -200,7 +201,14 @@ impl World {
         let count = count as u32;
         let left = self.pieces[run.clone()].iter().map(|piece| u64::from(piece.len)).sum();
         self.pieces[run].iter_mut().for_each(|piece| piece.fetching = true);
-        self.origin.runs.push(OriginRun { id: self.next_id, first, count, left, asked: self.now });
+        self.origin.runs.push(OriginRun {
+            id: self.next_id,
+            first,
+            count,
+            left,
+            asked: self.now,
+            moved: self.now,
+        });
         self.next_id += 1;
     }
 

@@ -67,6 +67,7 @@ fn view<'v>(pieces: &'v [Piece], neighbours: &'v [Neighbour], origin: &'v Origin
         missing_bytes: len,
         peer_rate: 0,
         limit: Rate::UNLIMITED,
+        line: Rate::UNLIMITED,
         budget: u64::MAX,
         queued: Duration::ZERO,
     }

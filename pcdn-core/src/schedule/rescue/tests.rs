@@ -72,6 +72,7 @@ impl Scene {
             missing_bytes: 64 * u64::from(PIECE),
             peer_rate: 0,
             limit: Rate::UNLIMITED,
+            line: Rate::UNLIMITED,
             budget: u64::MAX,
             queued: Duration::ZERO,
         };
@@ -121,7 +122,7 @@ fn while_company_is_awaited_only_what_would_be_late_is_asked_for_and_one_run_at_
     scene.awaits = true;
     let patient = scene.run().map(|(_, count)| count);
     assert!(patient < hasty, "{patient:?} of {hasty:?}");
-    let run = OriginRun { id: 1, first: Slot(0), count: 16, left: 1 << 20, asked: NOW };
+    let run = OriginRun { id: 1, first: Slot(0), count: 16, left: 1 << 20, asked: NOW, moved: NOW };
     scene.origin.runs.push(run);
     scene.pieces[..16].iter_mut().for_each(|piece| piece.fetching = true);
     assert_eq!(scene.run(), None);

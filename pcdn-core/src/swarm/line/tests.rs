@@ -32,7 +32,7 @@ impl Home {
             let now = self.now;
             let here = self.on_way.iter().filter(|at| **at <= now).count() as u64;
             self.on_way.retain(|at| *at > now);
-            (0..here).for_each(|_| self.line.came(now, PIECE));
+            (0..here).for_each(|_| self.line.came(now, PIECE, true));
             self.came += here * PIECE;
             self.ask();
             before = if end.since(now) >= Duration::from_secs(1) { self.came } else { before };

@@ -106,6 +106,7 @@ impl Runs {
             count: run.end - run.first.0,
             left: run.left,
             asked: run.asked,
+            moved: run.moved,
         });
         OriginView {
             allowed: !self.forbidden,
