@@ -228,7 +228,7 @@ async fn a_contact_that_is_none_is_refused_with_the_form_to_write() {
             .await
             .unwrap();
         let line = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(3), "{line}");
+        assert_eq!(output.status.code(), Some(2), "{line}");
         assert!(line.contains(says), "{line}");
     }
 }

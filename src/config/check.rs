@@ -48,8 +48,10 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
             return fault("node.header", "a header has no name or no value".into(), "write {} 'Name: value'");
         }
     }
-    let is_contact =
-        |text: &str| text.starts_with('/') && text.contains("/udp/") && text.contains("/quic-v1");
+    let is_tracker = |text: &&String| text.parse::<pcdn_discovery::Tracker>().is_ok();
+    if let Some(tracker) = config.node.tracker.iter().find(|text| !is_tracker(text)) {
+        return fault("node.tracker", format!("{tracker:?} is no tracker"), "write {} HOST:PORT");
+    }
     if let Some(contact) = config.node.dht.iter().find(|text| *text != "none" && !is_contact(text)) {
         let what = format!("{contact:?} is no DHT node");
         return fault(
@@ -127,6 +129,17 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
         );
     }
     Ok(())
+}
+
+#[cfg(feature = "kad")]
+fn is_contact(text: &str) -> bool {
+    text.parse::<pcdn_discovery::kad::Contact>().is_ok()
+}
+
+/// Built without a DHT: one that is named is refused later, and with that reason.
+#[cfg(not(feature = "kad"))]
+fn is_contact(text: &str) -> bool {
+    text.starts_with('/')
 }
 
 /// Whether `text` is the origin of one web page: scheme, host, port and nothing else.
