@@ -550,3 +550,19 @@ async fn nodes_learn_where_they_are_seen_and_are_called_together() {
     assert_eq!((at_b.peer, at_b.addrs), (a.id, vec![a.socket.local_addr().unwrap()]));
     server.shutdown().await;
 }
+
+/// A tracker for all addresses answers from one of them alone, too, on a port that it has for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_are_answered_from_another_address() {
+    let (listen, second) = ("0.0.0.0:0".parse().unwrap(), "127.0.0.2".parse().unwrap());
+    let config = TrackerConfig { listen, second_address: Some(second), ..TrackerConfig::default() };
+    let server = TrackerServer::bind(config).await.unwrap();
+    let at = SocketAddr::from(([127, 0, 0, 1], server.local_addr().port()));
+    let node = Node::at(at, 1).await;
+    let (here, from) = node.where_am_i(AnswerFrom::Here, [0; 8]).await;
+    assert_eq!(from, at);
+    let (_, from) = node.where_am_i(AnswerFrom::OtherAddress, here.ticket).await;
+    assert_eq!(Some(from.port()), here.other_port.map(|other| other.port()));
+    assert_eq!(from.ip(), second);
+    server.shutdown().await;
+}

@@ -118,7 +118,7 @@ impl TrackerServer {
         let mut dice = Dice::new(u64::from_be_bytes(draw()?));
         let mut sockets = vec![udp];
         while sockets.len() < config.workers && cfg!(target_os = "linux") {
-            sockets.push(udp::bind_beside(&sockets[0])?);
+            sockets.push(udp::bind_beside(&sockets[0], local)?);
         }
         let meetings = Meetings::bind(local, config.second_address, draw()?, service.clone());
         let desks = meetings.desks(start)?;

@@ -47,7 +47,7 @@ impl Meetings {
         let second = second.or_else(|| second_address(local.ip()));
         let other_address = second.zip(other_port.as_ref()).and_then(|(ip, socket)| {
             let port = socket.local_addr().ok()?.port();
-            udp::bind(SocketAddr::new(ip, port)).ok()
+            udp::bind_beside(socket, SocketAddr::new(ip, port)).ok()
         });
         let at = |socket: &Option<UdpSocket>| socket.as_ref().and_then(|socket| socket.local_addr().ok());
         let points = Points { other_port: at(&other_port), other_address: at(&other_address) };

@@ -59,20 +59,17 @@ pub(super) fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// Another socket for the port of `first`, of which each gets a part of the datagrams.
-#[cfg(target_os = "linux")]
-pub(super) fn bind_beside(first: &UdpSocket) -> io::Result<UdpSocket> {
-    SockRef::from(first).set_reuse_port(true)?;
-    let at = first.local_addr()?;
+/// Another socket for the port of `first`. At the same address each gets a part of the datagrams; where `first` is for all addresses
+/// and `at` one of them, that one's are no longer its.
+pub(super) fn bind_beside(first: &UdpSocket, at: SocketAddr) -> io::Result<UdpSocket> {
     let socket = open(at)?;
-    socket.set_reuse_port(true)?;
+    #[cfg(unix)]
+    {
+        SockRef::from(first).set_reuse_port(true)?;
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&at.into())?;
     Ok(socket.into())
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn bind_beside(first: &UdpSocket) -> io::Result<UdpSocket> {
-    first.try_clone()
 }
 
 fn open(at: SocketAddr) -> io::Result<Socket> {
