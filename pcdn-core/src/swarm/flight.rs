@@ -239,7 +239,7 @@ impl Swarm {
         let Some(flight) = self.land(id) else { return };
         let slot = flight.slot;
         let len = bytes.len() as u64;
-        self.line.came(now, len, self.whole || self.setup.follow);
+        self.line.came(now, len, !self.is_asked_for_player());
         self.flights.overtakes(&flight);
         // What waits in front of a full line says nothing of whom it comes from.
         let own = overtaken || !(self.line.is_full() || gave_way);

@@ -127,8 +127,7 @@ impl Swarm {
         Rate(self.limit.rate().0.min(self.line.bound().0))
     }
 
-    /// What the line carries, where that is little. Of a stream that can only be followed no more comes than there is, which says
-    /// nothing of the line.
+    /// What the line carries, where that is little.
     pub(super) fn carries(&self, now: Time) -> Rate {
         if self.setup.follow {
             return Rate::UNLIMITED;
@@ -174,9 +173,15 @@ impl Swarm {
         }
     }
 
+    /// Whether a player reads what can be asked for. Of a stream that can only be followed no more comes than there is, which says
+    /// nothing of the line.
+    pub(super) fn is_asked_for_player(&self) -> bool {
+        !self.whole && !self.setup.follow
+    }
+
     /// Whether a player's line is thin. Downloads are asked for as much as they bear, and it shows which source is slow.
     pub(super) fn is_thin_for_player(&self, now: Time) -> bool {
-        !self.whole && !self.setup.follow && !self.line.carries(now).is_unlimited()
+        self.is_asked_for_player() && !self.line.carries(now).is_unlimited()
     }
 
     /// Whether a piece of `len` bytes takes the line for so long, as it has been seen so far, that whatever is asked at once delays

@@ -177,7 +177,7 @@ impl Swarm {
         run.moved = now;
         run.left = run.left.saturating_sub(len);
         self.origin.meter.add(now, len);
-        self.line.came(now, len, self.whole || self.setup.follow);
+        self.line.came(now, len, !self.is_asked_for_player());
         self.origin.came += len;
         self.origin.failures = 0;
         self.fill_pieces(now, id, bytes);

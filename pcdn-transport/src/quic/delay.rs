@@ -122,7 +122,7 @@ struct Delay {
 #[derive(Clone, Debug)]
 struct Round {
     began: Instant,
-    /// When it began.
+    /// The session's window when it began.
     window: f64,
     least: Option<Duration>,
     acked: u64,
@@ -183,7 +183,8 @@ impl Delay {
         self.round.least.unwrap_or_default().saturating_sub(self.trips.base())
     }
 
-    /// The queue that a start must not add to: who joins others takes theirs for the path, and would double until it overflows.
+    /// The queue behind a packet that took `least`, which a start must not add to: who joins others takes theirs for the path, and
+    /// would double until it overflows.
     fn stands(&self, least: Option<Duration>, now: Instant) -> Duration {
         let own = least.unwrap_or_default().saturating_sub(self.trips.base());
         let others = if self.vetted { None } else { self.shares.common(now) };
@@ -278,14 +279,12 @@ impl Delay {
             self.best_rate = self.best_rate.max(rate);
         }
         let base = self.trips.base();
-        let carried = self.best_rate * (base + TARGET).as_secs_f64();
         let fits = if queue >= START_QUEUE {
-            let law = (base + TARGET).as_secs_f64() / (base + queue).as_secs_f64();
-            round.window * law
+            round.window * (base + TARGET).as_secs_f64() / (base + queue).as_secs_f64()
         } else if loss > LOSS_FELT {
             self.window * SHRINK_MAX
         } else if self.flat_rounds >= FLAT_ROUNDS {
-            carried
+            self.best_rate * (base + TARGET).as_secs_f64()
         } else {
             return;
         };
